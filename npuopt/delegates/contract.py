@@ -1,0 +1,74 @@
+"""What every vendor road offers: take one region, return what the vendor's own tool made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from npuopt.target import Target
+
+
+@dataclass(frozen=True)
+class NodeOnDevice:
+    """Where the vendor's tool put one node of the region, by its own account."""
+
+    name: str
+    op_type: str
+    on_npu: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CompiledRegion:
+    """A region as the vendor's tool left it.
+
+    Attributes:
+        road: the delegate's name, as in the target's `delegate.road`.
+        folder: where the files lie.
+        files: paths relative to `folder`, the one to load first.
+        nodes: what the vendor's tool says went where; empty where the tool does not say.
+        figures: sizes in bytes (`*_bytes`), times in seconds (`*_seconds`), the vendor's own estimates.
+        tools: package or tool name -> version.
+        log: path of the kept log relative to `folder`, or an empty string.
+    """
+
+    road: str
+    folder: Path
+    files: tuple[str, ...]
+    nodes: tuple[NodeOnDevice, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tools: Mapping[str, str] = field(default_factory=dict[str, str])
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one vendor tool run: wall-clock seconds and address space in MiB."""
+
+    seconds: float = 900.0
+    memory_mib: int = 16384
+
+
+class Delegate(Protocol):
+    """One vendor road. Every method may raise ToolchainMissingError or VendorToolError."""
+
+    road: ClassVar[str]
+
+    def ensure_available(self) -> None:
+        """Raise ToolchainMissingError, with the command that mends it, when the vendor's tool is absent."""
+        ...
+
+    def compile(self, model: Path, folder: Path, target: Target, *, limits: Limits) -> CompiledRegion:
+        """Compile the ONNX file `model` for `target` into the existing, empty `folder`."""
+        ...
+
+    def run(
+        self, region: CompiledRegion, inputs: Mapping[str, np.ndarray], target: Target, *, limits: Limits
+    ) -> dict[str, np.ndarray]:
+        """Run the compiled region on the vendor's simulator (or runtime) and return its outputs by name."""
+        ...
