@@ -1,0 +1,58 @@
+"""The graph: onnx-ir behind a few verbs and questions. Importing this room imports onnx-ir."""
+
+from onnx_ir import DataType, Graph, Model, Node, Shape, TensorType, Value
+
+from npuopt.graph.editor import Editor
+from npuopt.graph.queries import (
+    attribute,
+    attribute_list,
+    constant,
+    dims,
+    element_type,
+    graphs_of,
+    has_one_use,
+    input_at,
+    integers,
+    is_constant,
+    is_op,
+    label,
+    nodes,
+    only_user,
+    opset,
+    producer,
+    rank,
+    scalar,
+    static_shape,
+    users,
+)
+
+__all__ = [
+    "DataType",
+    "Editor",
+    "Graph",
+    "Model",
+    "Node",
+    "Shape",
+    "TensorType",
+    "Value",
+    "attribute",
+    "attribute_list",
+    "constant",
+    "dims",
+    "element_type",
+    "graphs_of",
+    "has_one_use",
+    "input_at",
+    "integers",
+    "is_constant",
+    "is_op",
+    "label",
+    "nodes",
+    "only_user",
+    "opset",
+    "producer",
+    "rank",
+    "scalar",
+    "static_shape",
+    "users",
+]

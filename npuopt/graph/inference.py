@@ -1,0 +1,59 @@
+"""Types and shapes: of one new node at once, of a whole model on a proto without weights."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+
+from npuopt.graph.queries import is_constant
+
+SMALL_CONSTANT = 1024
+"""Elements up to which a constant's value is given to inference: enough for any shape, axes or sizes input."""
+
+
+def infer_node(node: ir.Node, opset: int) -> None:
+    """Fill in the types and shapes of a node's outputs from those of its inputs, as far as the schema says.
+
+    Ops of other domains, control flow and inputs of unknown type leave the outputs as they were.
+    """
+    if node.domain not in ("", "ai.onnx") or any(
+        attr.type == ir.AttributeType.GRAPH for attr in node.attributes.values()
+    ):
+        return
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return
+    types: dict[str, onnx.TypeProto] = {}
+    data: dict[str, onnx.TensorProto] = {}
+    for value in node.inputs:
+        if value is None or value.name is None:
+            continue
+        if value.type is None:
+            return
+        types[value.name] = _type_proto(value)
+        tensor = value.const_value
+        if tensor is not None and is_constant(value) and tensor.size <= SMALL_CONSTANT:
+            data[value.name] = ir.to_proto(tensor)
+    try:
+        inferred = onnx.shape_inference.infer_node_outputs(
+            schema, ir.to_proto(node), types, data, opset_imports=[onnx.helper.make_opsetid("", opset)]
+        )
+    except (onnx.shape_inference.InferenceError, RuntimeError):
+        return  # the checker, run after each pass, says what is wrong with the node itself
+    for output in node.outputs:
+        if output.name in inferred:
+            _set_type(output, inferred[output.name])
+
+
+def _type_proto(value: ir.Value) -> onnx.TypeProto:
+    info = ir.to_proto(value)
+    return info.type
+
+
+def _set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
+    typed = ir.from_proto(onnx.ValueInfoProto(name=value.name or "", type=proto))
+    if typed.type is not None:
+        value.type = typed.type
+    if typed.shape is not None and (value.shape is None or not value.shape.is_static()):
+        value.shape = typed.shape

@@ -1,0 +1,146 @@
+"""Questions about nodes and values: read-only, cheap, and never touching weights unless asked for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import numpy as np
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+AttributeValue = TypeVar("AttributeValue", int, float, str)
+
+
+def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
+    """Yield the main graph and every subgraph below it (function bodies excluded)."""
+    yield model.graph
+    yield from model.graph.subgraphs()
+
+
+def nodes(model: ir.Model, *op_types: str) -> list[ir.Node]:
+    """List the standard-domain nodes of the given types, or all nodes of every domain when none is given.
+
+    A snapshot in graph order, subgraphs included: safe to edit the graph while walking it.
+    """
+    every = model.graph.all_nodes()
+    if not op_types:
+        return list(every)
+    wanted = frozenset(op_types)
+    return [node for node in every if node.op_type in wanted and node.domain in STANDARD_DOMAINS]
+
+
+def producer(value: ir.Value | None, *op_types: str) -> ir.Node | None:
+    """Return the standard-domain node that makes `value`, if it is of one of the given types (any if none)."""
+    node = value.producer() if value is not None else None
+    if node is None or (op_types and not is_op(node, *op_types)):
+        return None
+    return node
+
+
+def is_op(node: ir.Node, *op_types: str) -> bool:
+    """Say whether `node` is one of these standard-domain ops."""
+    return node.op_type in op_types and node.domain in STANDARD_DOMAINS
+
+
+def input_at(node: ir.Node, index: int) -> ir.Value | None:
+    """Return the input at `index`, or None where it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def users(value: ir.Value) -> list[ir.Node]:
+    """List the nodes that read `value`, those in subgraphs included, each once."""
+    return list(dict.fromkeys(use.node for use in value.uses()))
+
+
+def only_user(value: ir.Value) -> ir.Node | None:
+    """Return the one node that reads `value`, or None when there are more, none, or it is a graph output."""
+    readers = users(value)
+    return readers[0] if len(readers) == 1 and not value.is_graph_output() else None
+
+
+def has_one_use(value: ir.Value) -> bool:
+    """Say whether `value` is read exactly once and is no graph output."""
+    return len(value.uses()) == 1 and not value.is_graph_output()
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Say whether `value` is known at compile time: an initializer that no caller can override."""
+    return value is not None and value.const_value is not None and not value.is_graph_input()
+
+
+def constant(value: ir.Value | None) -> np.ndarray | None:
+    """Return a compile-time value as a numpy array (mapped where the file is), or None when it is not known."""
+    if value is None or not is_constant(value):
+        return None
+    return cast("ir.TensorProtocol", value.const_value).numpy()
+
+
+def scalar(value: ir.Value | None) -> float | None:
+    """Return the single number that a constant holds, whatever its rank, or None."""
+    if value is None or not is_constant(value) or cast("ir.TensorProtocol", value.const_value).size != 1:
+        return None
+    array = constant(value)
+    return None if array is None or array.dtype.kind not in "fiub" else float(array.reshape(()))
+
+
+def integers(value: ir.Value | None) -> list[int] | None:
+    """Return a constant integer tensor of rank <= 1 as a list, or None."""
+    array = constant(value)
+    if array is None or array.ndim > 1 or array.dtype.kind not in "iu":
+        return None
+    return [int(item) for item in array.reshape(-1)]
+
+
+def attribute(node: ir.Node, name: str, default: AttributeValue) -> AttributeValue:
+    """Return the attribute's value, or `default` when it is absent. Types: int, float, str."""
+    found = node.attributes.get(name)
+    return default if found is None or found.value is None else cast("AttributeValue", found.value)
+
+
+def attribute_list(node: ir.Node, name: str, default: Sequence[int] = ()) -> list[int]:
+    """Return an `ints` attribute as a list, or `default` when it is absent."""
+    found = node.attributes.get(name)
+    return list(default) if found is None else [int(item) for item in found.as_ints()]
+
+
+def rank(value: ir.Value | None) -> int | None:
+    """Return the number of dimensions, or None when unknown."""
+    return None if value is None or value.shape is None else len(value.shape)
+
+
+def dims(value: ir.Value | None) -> tuple[int | str | None, ...] | None:
+    """Return the shape with ints for known dims, names for symbolic ones and None for unknown ones."""
+    if value is None or value.shape is None:
+        return None
+    return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape.dims)
+
+
+def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """Return the shape when every dim is a known int, else None."""
+    shape = dims(value)
+    if shape is None or not all(isinstance(dim, int) for dim in shape):
+        return None
+    return cast("tuple[int, ...]", shape)
+
+
+def element_type(value: ir.Value | None) -> ir.DataType | None:
+    """Return the tensor's element type, or None when unknown."""
+    return None if value is None else value.dtype
+
+
+def opset(model: ir.Model) -> int:
+    """Return the version of the standard domain that the model imports."""
+    imports = model.opset_imports
+    return imports.get("", imports.get("ai.onnx", 0))
+
+
+def label(node: ir.Node) -> str:
+    """Name a node for a person: its own name, or its type and first output."""
+    if node.name:
+        return node.name
+    first = node.outputs[0].name if node.outputs else ""
+    return f"{node.op_type}({first})"

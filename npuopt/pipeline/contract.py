@@ -1,0 +1,120 @@
+"""What a pass is: a frozen record that is called with a model and a target and reports what it did."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from npuopt.graph import Editor, label, nodes
+from npuopt.pipeline.report import Entry, Report
+
+if TYPE_CHECKING:
+    from npuopt.graph import Model, Node
+    from npuopt.target import Target
+
+NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The pattern was there and was rewritten; `text` says into what."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The pattern was there and was left alone; `why` is one sentence with the value at fault."""
+
+    why: str
+
+
+Outcome = Changed | Declined | None
+"""None: the pattern is not at this node, which is worth no line in a report."""
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """A graph transform. Its fields are its options; its docstring is its catalogue entry.
+
+    The docstring's first line is the catalogue sentence; then `before -> after`; then the cases left alone.
+
+    Attributes:
+        name: kebab-case, and the same words as the file's name.
+        needs: facts that must hold before, such as `shapes-known`, `shapes-static`, `constants-folded`.
+        gives: facts that hold afterwards.
+        breaks: facts that no longer hold once this pass changed something.
+        keeps_interface: graph inputs and outputs stay the same in name, type and order; False only for a pass
+            whose purpose is to change them (freezing dims, dropping inputs that became empty).
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = NOTHING
+    gives: ClassVar[frozenset[str]] = NOTHING
+    breaks: ClassVar[frozenset[str]] = NOTHING
+    keeps_interface: ClassVar[bool] = True
+
+    @abstractmethod
+    def __call__(self, model: Model, target: Target | None = None) -> Report:
+        """Transform `model` in place and say what was done."""
+
+
+@dataclass(frozen=True)
+class NodePass(Pass):
+    """A pass that looks at one node at a time, at those of `op_types` only.
+
+    Rewrites that open up others (a chain that shrinks link by link) are run again until nothing changes.
+    """
+
+    op_types: ClassVar[tuple[str, ...]]
+    repeat: ClassVar[bool] = False
+
+    @abstractmethod
+    def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
+        """Rewrite at `node`, or say why not, or return None where the pattern is not there."""
+
+    def __call__(self, model: Model, target: Target | None = None) -> Report:
+        """Visit every node of `op_types` in graph order."""
+        report = Report(self.name)
+        edit = Editor(model)
+        while True:
+            declined: list[Entry] = []
+            changed = 0
+            for node in nodes(model, *self.op_types):
+                if node.graph is None:
+                    continue  # an earlier rewrite of this sweep removed it
+                entry_label, op_type = label(node), node.op_type
+                outcome = self.rewrite(node, edit, target)
+                if isinstance(outcome, Changed):
+                    changed += 1
+                    report.changed.append(Entry(entry_label, op_type, outcome.text))
+                elif isinstance(outcome, Declined):
+                    declined.append(Entry(entry_label, op_type, outcome.why))
+            if not (self.repeat and changed):
+                report.declined = declined
+                return report
+
+
+@dataclass(frozen=True)
+class Lowering(NodePass):
+    """A node pass that takes one op apart into ops that more targets have.
+
+    Called with a target, it lowers only the nodes that the target refuses; called without, all of them.
+    The legalization driver applies it to single nodes and checks the results against the descriptor.
+
+    Attributes:
+        produces: the op types that the rewritten form may contain.
+    """
+
+    produces: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def lower(self, node: Node, edit: Editor) -> Outcome:
+        """Take `node` apart, or say why that cannot be done, or return None for a form it does not cover."""
+
+    def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
+        """Lower `node` unless the target takes it as it is."""
+        if target is not None and target.accepts(node):
+            return None
+        return self.lower(node, edit)
