@@ -1,0 +1,63 @@
+"""An output folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from npuopt.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def atomic_folder(final: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `final` that takes its name when the block ends well.
+
+    An earlier artifact of that name is replaced only then; on any error or Ctrl-C the temporary folder goes and
+    the earlier artifact stays.
+
+    Raises:
+        UsageError: when `final` exists and is neither empty nor an artifact, or its parent cannot be written.
+    """
+    if final.exists() and not _replaceable(final):
+        raise UsageError("exists and is no npuopt artifact", where=str(final), hint="choose another folder with -o")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    except OSError as error:
+        raise UsageError(f"cannot be written: {error.strerror}", where=str(final.parent)) from error
+    try:
+        yield work
+        work.chmod(0o755)
+        _take_place(work, final)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))
+
+
+def _take_place(work: Path, final: Path) -> None:
+    """Rename `work` to `final`; an earlier folder is moved aside first and removed last."""
+    if not final.exists():
+        work.rename(final)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent)) / final.name
+    final.rename(aside)
+    try:
+        work.rename(final)
+    except OSError:
+        aside.rename(final)
+        raise
+    finally:
+        if final.exists():
+            shutil.rmtree(aside.parent, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""Runs a graph in ONNX Runtime on the CPU: the one place where sessions are opened."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import onnxruntime
+
+from npuopt.errors import InputError
+from npuopt.graph.files import save, to_proto
+from npuopt.graph.queries import graphs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import onnx_ir as ir
+
+IN_MEMORY_BYTES = 256 << 20
+"""Weights up to which a model is handed over as bytes; above, through a temporary folder with external data."""
+
+
+class Session:
+    """A model opened in ONNX Runtime.
+
+    Args:
+        model: a file, or a model in memory.
+        optimize: let ONNX Runtime optimize; off by default, so that what is compared is what is written.
+        threads: intra-op threads.
+
+    Quantized arithmetic is exact: on CPUs without VNNI the default kernels saturate 16-bit sums, which
+    `session.x64quantprecision=1` prevents (measured: error 7.17 on values up to 16 without it).
+
+    Raises:
+        InputError: when ONNX Runtime cannot load the model.
+    """
+
+    def __init__(self, model: Path | ir.Model, *, optimize: bool = False, threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        source: str | bytes
+        if isinstance(model, Path):
+            source = str(model)
+        elif _weight_bytes(model) <= IN_MEMORY_BYTES:
+            source = to_proto(model).SerializeToString()
+        else:
+            self._folder = tempfile.TemporaryDirectory(prefix="npuopt-session-")
+            path = Path(self._folder.name) / "model.onnx"
+            save(model, path, external_data=True)
+            source = str(path)
+        try:
+            self._session: Any = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            name = str(model) if isinstance(model, Path) else (model.graph.name or "model")
+            raise InputError(f"ONNX Runtime does not load it: {_one_line(error)}", where=name) from error
+        self.inputs: tuple[str, ...] = tuple(item.name for item in self._session.get_inputs())
+        self.outputs: tuple[str, ...] = tuple(item.name for item in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, np.ndarray], names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Run once and return the outputs by name.
+
+        Args:
+            feeds: arrays by input name; those the model does not have are left out.
+            names: the outputs wanted; all when None.
+
+        Raises:
+            InputError: when an input is missing or does not fit.
+        """
+        wanted = list(self.outputs if names is None else names)
+        missing = [name for name in self.inputs if name not in feeds]
+        if missing:
+            raise InputError(f"input {missing[0]!r} is missing", hint=f"the model's inputs: {', '.join(self.inputs)}")
+        known = {name: feeds[name] for name in self.inputs}
+        try:
+            results = self._session.run(wanted, known)
+        except Exception as error:
+            raise InputError(f"ONNX Runtime cannot run it: {_one_line(error)}") from error
+        return dict(zip(wanted, cast("list[np.ndarray]", results), strict=True))
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    tensors = (value.const_value for graph in graphs_of(model) for value in graph.initializers.values())
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:600]

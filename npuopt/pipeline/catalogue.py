@@ -1,0 +1,166 @@
+"""The catalogue: every pass that can be named, found by looking, never listed by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from npuopt.errors import InputError, UsageError
+from npuopt.pipeline.contract import Pass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import ModuleType
+
+GROUPS = ("clean", "freeze", "fuse", "lower", "quantize", "layout")
+PASS_CALL = re.compile(r"(?P<name>[a-z0-9-]+)(?:\{(?P<options>.*)\})?", re.DOTALL)
+
+
+@cache
+def catalogue() -> dict[str, type[Pass]]:
+    """Return every pass by its kebab-case name: those of npuopt, then those of `npuopt.passes` entry points.
+
+    Raises:
+        InputError: when two passes share a name or a plug-in does not offer a pass.
+    """
+    found: dict[str, type[Pass]] = {}
+    for module in _built_in_modules():
+        for pass_type in passes_in(module):
+            _register(found, pass_type)
+    for entry in entry_points(group="npuopt.passes"):
+        loaded = entry.load()
+        if not (inspect.isclass(loaded) and issubclass(loaded, Pass)):
+            raise InputError(
+                "is not a pass (a class derived from npuopt.pipeline.Pass)", where=f"plug-in {entry.value}"
+            )
+        _register(found, loaded)
+    return found
+
+
+def group_of(pass_type: type[Pass]) -> str:
+    """Return the catalogue group (`clean`, `fuse`, ...) of a built-in pass, or `plug-in`."""
+    parts = pass_type.__module__.split(".")
+    return parts[2] if parts[:2] == ["npuopt", "passes"] and len(parts) > 3 else "plug-in"
+
+
+def find_pass(name: str, *, extra: dict[str, type[Pass]] | None = None) -> type[Pass]:
+    """Return the pass of that name.
+
+    Raises:
+        UsageError: when there is none, with the closest names.
+    """
+    known = {**catalogue(), **(extra or {})}
+    if name in known:
+        return known[name]
+    close = get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "see `npuopt passes list`"
+    raise UsageError(f"there is no pass called {name!r}", hint=hint)
+
+
+def make_pass(text: str, *, extra: dict[str, type[Pass]] | None = None) -> Pass:
+    """Build a pass from `name` or `name{option=value,option=value}`.
+
+    Raises:
+        UsageError: when the name, an option or a value is wrong.
+    """
+    match = PASS_CALL.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is no pass", hint="write it as name or name{option=value}")
+    pass_type = find_pass(match["name"], extra=extra)
+    options = dict(_split_option(text, item) for item in (match["options"] or "").split(",") if item.strip())
+    return with_options(pass_type, options)
+
+
+def with_options(pass_type: type[Pass], options: dict[str, Any]) -> Pass:
+    """Build a pass with options given as text or values, each converted to its field's type.
+
+    Raises:
+        UsageError: when an option does not exist or its value does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 -- costs 50 ms that `passes list` need not pay
+
+    fields = {field.name: field for field in dataclasses.fields(pass_type) if field.init}
+    hints = get_type_hints(pass_type)
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        if key not in fields:
+            known = ", ".join(fields) or "none"
+            raise UsageError(f"pass {pass_type.name} has no option {key!r}", hint=f"its options: {known}")
+        try:
+            values[key] = TypeAdapter(hints[key]).validate_python(value)
+        except ValidationError as error:
+            raise UsageError(
+                f"{value!r} does not fit option {key!r} of {pass_type.name}: {error.errors()[0]['msg']}"
+            ) from None
+    try:
+        return pass_type(**values)
+    except TypeError as error:
+        raise UsageError(f"pass {pass_type.name} misses an option: {error}") from None
+
+
+def load_pass_file(path: Path) -> dict[str, type[Pass]]:
+    """Import the passes of a user's own Python file.
+
+    Raises:
+        InputError: when the file does not import or holds no pass.
+    """
+    name = f"npuopt_user_passes_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InputError("is no Python file", where=str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"does not import: {type(error).__name__}: {error}", where=str(path)) from error
+    found: dict[str, type[Pass]] = {}
+    for pass_type in passes_in(module):
+        _register(found, pass_type)
+    if not found:
+        raise InputError("holds no pass (a class derived from npuopt.pipeline.Pass, with a name)", where=str(path))
+    return found
+
+
+def passes_in(module: ModuleType) -> Iterator[type[Pass]]:
+    """Yield the concrete passes that a module itself defines."""
+    for _, member in inspect.getmembers(module, inspect.isclass):
+        if issubclass(member, Pass) and not inspect.isabstract(member) and member.__module__ == module.__name__:
+            yield member
+
+
+def summary(pass_type: type[Pass]) -> str:
+    """Return the catalogue sentence: the first line of the pass's docstring."""
+    return (inspect.getdoc(pass_type) or "").split("\n", 1)[0]
+
+
+def _built_in_modules() -> Iterator[ModuleType]:
+    package = importlib.import_module("npuopt.passes")
+    for group in GROUPS:
+        parent = importlib.import_module(f"{package.__name__}.{group}")
+        for info in sorted(pkgutil.iter_modules(parent.__path__), key=lambda found: found.name):
+            yield importlib.import_module(f"{parent.__name__}.{info.name}")
+
+
+def _register(found: dict[str, type[Pass]], pass_type: type[Pass]) -> None:
+    name = pass_type.name
+    if name in found and found[name] is not pass_type:
+        raise InputError(f"two passes are called {name}: {found[name].__module__} and {pass_type.__module__}")
+    found[name] = pass_type
+
+
+def _split_option(text: str, item: str) -> tuple[str, str]:
+    key, equals, value = item.partition("=")
+    if not equals:
+        raise UsageError(f"{item.strip()!r} in {text!r} is no option", hint="write options as option=value")
+    return key.strip(), value.strip()

@@ -1,0 +1,68 @@
+"""Seeded inputs that a model can digest: floats from a normal law, indices within the table they point into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npuopt.errors import InputError
+from npuopt.graph import DataType, input_at, is_constant, is_op, static_shape, users
+
+if TYPE_CHECKING:
+    from npuopt.graph import Model, Value
+
+INDEX_STEPS = 8
+"""How many shape-preserving ops to look through from an input to the table that it indexes."""
+
+
+def seeded_inputs(model: Model, seed: int) -> dict[str, np.ndarray]:
+    """Draw one set of inputs for a model with static input shapes.
+
+    Floats are standard normal; integers lie below the smallest dimension that they index (2 where none is
+    found); booleans are coin flips.
+
+    Raises:
+        InputError: when an input is dynamic or of a type that cannot be drawn.
+    """
+    generator = np.random.default_rng(seed)
+    feeds: dict[str, np.ndarray] = {}
+    for value in model.graph.inputs:
+        if value.is_initializer():
+            continue
+        shape = static_shape(value)
+        if shape is None or value.dtype is None:
+            raise InputError("has no static shape", where=f"input {value.name!r}", hint="give its dims with --dim")
+        feeds[value.name or ""] = _draw(generator, value, shape)
+    return feeds
+
+
+def _draw(generator: np.random.Generator, value: Value, shape: tuple[int, ...]) -> np.ndarray:
+    dtype = value.dtype
+    if dtype is None or dtype == DataType.STRING:
+        raise InputError(f"cannot draw values of type {dtype}", where=f"input {value.name!r}")
+    numpy_type = dtype.numpy()
+    if dtype == DataType.BOOL:
+        return generator.integers(0, 2, shape).astype(np.bool_)
+    if numpy_type.kind in "iu":
+        return generator.integers(0, index_bound(value), shape).astype(numpy_type)
+    return generator.standard_normal(shape).astype(numpy_type)
+
+
+def index_bound(value: Value) -> int:
+    """Return the exclusive upper bound of the values of an integer tensor that is used as an index."""
+    bounds: list[int] = []
+    frontier = [value]
+    for _ in range(INDEX_STEPS):
+        following: list[Value] = []
+        for current in frontier:
+            for node in users(current):
+                data = input_at(node, 0)
+                if is_op(node, "Gather", "GatherElements") and data is not current and is_constant(data):
+                    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+                    shape = static_shape(data)
+                    bounds += [shape[axis]] if shape else []
+                elif is_op(node, "Cast", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Expand", "Flatten"):
+                    following.append(node.outputs[0])
+        frontier = following
+    return max(min(bounds), 1) if bounds else 2
