@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -68,7 +68,16 @@ class Delegate(Protocol):
         ...
 
     def run(
-        self, region: CompiledRegion, inputs: Mapping[str, np.ndarray], target: Target, *, limits: Limits
-    ) -> dict[str, np.ndarray]:
-        """Run the compiled region on the vendor's simulator (or runtime) and return its outputs by name."""
+        self,
+        region: CompiledRegion,
+        samples: Sequence[Mapping[str, np.ndarray]],
+        target: Target,
+        *,
+        limits: Limits,
+    ) -> list[dict[str, np.ndarray]]:
+        """Run the compiled region on the vendor's simulator (or runtime), once a sample, all in one tool run.
+
+        Returns:
+            The outputs by name, one dict a sample.
+        """
         ...

@@ -164,3 +164,29 @@ def _split_option(text: str, item: str) -> tuple[str, str]:
     if not equals:
         raise UsageError(f"{item.strip()!r} in {text!r} is no option", hint="write options as option=value")
     return key.strip(), value.strip()
+
+
+def describe(pass_type: type[Pass]) -> dict[str, Any]:
+    """Return what `passes show` prints, as plain data."""
+    options = [
+        {"name": field.name, "type": str(field.type), "default": _default_text(field)}
+        for field in dataclasses.fields(pass_type)
+        if field.init
+    ]
+    return {
+        "name": pass_type.name,
+        "group": group_of(pass_type),
+        "summary": summary(pass_type),
+        "documentation": inspect.getdoc(pass_type) or "",
+        "needs": sorted(pass_type.needs),
+        "gives": sorted(pass_type.gives),
+        "breaks": sorted(pass_type.breaks),
+        "produces": sorted(getattr(pass_type, "produces", ())),
+        "options": options,
+    }
+
+
+def _default_text(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return repr(field.default)
+    return repr(field.default_factory()) if field.default_factory is not dataclasses.MISSING else "required"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx_ir as ir
 
-from npuopt.graph import graphs_of, header_proto, label
+from npuopt.graph import graphs_of, label
+from npuopt.graph.headers import SMALL_CONSTANT, header_proto
 
 if TYPE_CHECKING:
     from npuopt.graph import Graph, Model, Value
@@ -29,11 +30,16 @@ def structural_faults(model: Model) -> list[str]:
 
 
 def checker_fault(model: Model) -> str:
-    """Return what the ONNX checker says against the model, or an empty string.
-
-    Runs on a proto whose initializers stand as inputs, so no weight is read.
-    """
+    """Return what the ONNX checker says against the model, or an empty string. No weight is read."""
     proto = header_proto(model)
+    declared = {item.name for item in (*proto.graph.input, *proto.graph.initializer)}
+    for graph in graphs_of(model):
+        for name, value in graph.initializers.items():
+            tensor = value.const_value
+            if tensor is not None and name not in declared and tensor.size > SMALL_CONSTANT:
+                shape = [int(dim) for dim in tensor.shape.numpy()]
+                proto.graph.input.append(onnx.helper.make_tensor_value_info(name, int(tensor.dtype), shape))
+                declared.add(name)
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:

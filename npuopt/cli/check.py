@@ -1,0 +1,78 @@
+"""`npuopt check`: where every node would go, and why, without compiling anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from npuopt.cli.options import (
+    DimOption,
+    JsonOption,
+    ModelArgument,
+    PassFileOption,
+    PrecisionOption,
+    TargetOption,
+    parse_dims,
+)
+from npuopt.cli.output import console, print_json, progress, table
+
+if TYPE_CHECKING:
+    from npuopt.api import CheckResult
+
+
+def check_command(
+    model: ModelArgument,
+    target: TargetOption,
+    *,
+    dim: DimOption = None,
+    precision: PrecisionOption = "auto",
+    min_npu: Annotated[
+        float, typer.Option("--min-npu", help="Fail (exit 4) when a smaller fraction of nodes would be on the NPU.")
+    ] = 0.0,
+    save_nodes: Annotated[
+        Path | None, typer.Option("--save-nodes", help="Save each refused node as a one-op model.", metavar="DIR")
+    ] = None,
+    pass_file: PassFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say which nodes of MODEL the target takes and, for each it refuses, every reason."""
+    from npuopt import api
+    from npuopt.errors import PlacementError
+
+    options = api.CompileOptions(dims=parse_dims(dim), precision=precision, pass_files=tuple(pass_file or ()))
+    with progress() as say:
+        result = api.check(model, target, options, save_nodes=save_nodes, say=say)
+    summary = result.summary
+    if json:
+        print_json(result.to_json())
+    else:
+        _print(result)
+    if summary.npu_fraction < min_npu:
+        raise PlacementError(
+            f"{target} takes {summary.npu_fraction:.1%} of the nodes, less than the {min_npu:.1%} asked for",
+            where=str(model),
+            hint="the reasons are listed above",
+        )
+
+
+def _print(result: CheckResult) -> None:
+    out = console()
+    summary = result.summary
+    out.print(
+        f"{result.model} for {result.target}, scheme {result.scheme}: {summary.npu} of {summary.nodes} nodes on the"
+        f" device ({summary.npu_fraction:.1%} of nodes, {summary.npu_mac_fraction:.1%} of MACs),"
+        f" {summary.host} on the host",
+        markup=False,
+    )
+    rows = table("", "op", "on device", "on host", right=("on device", "on host"))
+    on_device = Counter(node.op_type for node in result.nodes if node.placement == "npu")
+    on_host = Counter(node.op_type for node in result.nodes if node.placement == "host")
+    for op_type in sorted({*on_device, *on_host}):
+        rows.add_row(op_type, str(on_device[op_type] or ""), str(on_host[op_type] or ""))
+    out.print(rows)
+    for node in result.nodes:
+        if node.placement == "host":
+            out.print(f"host: {node.op_type} {node.name}: {'; '.join(node.reasons)}", markup=False)

@@ -1,0 +1,108 @@
+"""`npuopt compile`: from an ONNX model to an artifact that the chip's own compiler made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from npuopt.cli.options import (
+    CalibrationOption,
+    DimOption,
+    EncodingsOption,
+    JsonOption,
+    ModelArgument,
+    PassFileOption,
+    PrecisionOption,
+    TargetOption,
+    Verify,
+    VerifyOption,
+    parse_dims,
+)
+from npuopt.cli.output import console, print_json, progress, table
+
+if TYPE_CHECKING:
+    from npuopt.bundle import Manifest
+
+
+def compile_command(
+    model: ModelArgument,
+    target: TargetOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The artifact's folder.", metavar="OUT")],
+    *,
+    dim: DimOption = None,
+    precision: PrecisionOption = "auto",
+    calibration: CalibrationOption = None,
+    encodings: EncodingsOption = None,
+    verify: VerifyOption = Verify.final,
+    dump: Annotated[bool, typer.Option("--dump", help="Keep the graph after each pass in OUT/dumps.")] = False,
+    host: Annotated[str, typer.Option("--host", help="What runs the host's part: ort or tvm.")] = "ort",
+    min_npu: Annotated[
+        float, typer.Option("--min-npu", help="Fail (exit 4) when a smaller fraction of nodes is on the NPU.")
+    ] = 0.0,
+    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds for each vendor tool run.")] = 900.0,
+    pass_file: PassFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Optimize, quantize and compile MODEL for a target into the folder OUT."""
+    from npuopt import api
+
+    options = api.CompileOptions(
+        dims=parse_dims(dim),
+        precision=precision,
+        calibration=calibration,
+        encodings=encodings,
+        verify=verify.value,
+        dump=dump,
+        host=host,
+        min_npu=min_npu,
+        time_limit=time_limit,
+        pass_files=tuple(pass_file or ()),
+    )
+    with progress() as say:
+        manifest = api.compile(model, target, output, options, say=say)
+    if json:
+        print_json(manifest.model_dump(mode="json"))
+    else:
+        print_manifest(manifest, output)
+
+
+def print_manifest(manifest: Manifest, folder: Path) -> None:
+    """Print what a person wants to know of a compile: changes, placement, accuracy, files."""
+    out = console()
+    changed = [record for record in manifest.passes if record.changed]
+    rows = table("Passes that changed the graph", "pass", "nodes", "changed", "declined", right=("changed", "declined"))
+    for record in changed:
+        nodes = f"{record.nodes_before} -> {record.nodes_after}"
+        rows.add_row(record.name, nodes, str(record.changed), str(record.declined))
+    out.print(rows)
+    if manifest.dropped_inputs:
+        out.print(f"Inputs that the freeze made empty, folded away: {', '.join(manifest.dropped_inputs)}\n")
+    placement = manifest.placement
+    out.print(
+        f"Placement: {placement.npu} of {placement.nodes} nodes on the device ({placement.npu_fraction:.1%} of nodes,"
+        f" {placement.npu_mac_fraction:.1%} of MACs), {placement.host} on the host;"
+        f" {placement.edge} quantize/dequantize nodes at the graph's edge"
+    )
+    for node in [node for node in manifest.nodes if node.placement == "host"][:20]:
+        out.print(f"  host: {node.op_type} {node.name}: {'; '.join(node.reasons)}", markup=False)
+    steps = table("Steps", "step", "road", "files")
+    for step in manifest.steps:
+        steps.add_row(step.name, step.road, "\n".join(step.files or (step.model,)))
+    out.print(steps)
+    for stage in manifest.verification:
+        rows = table(
+            f"{stage.name} against {stage.against}, {stage.samples} samples", "output", "cosine", "SQNR dB", "max abs"
+        )
+        for name, compared in list(stage.outputs.items())[:8]:
+            figures = (_number(compared.cosine, 6), _number(compared.sqnr_db, 1), _number(compared.max_abs, 6))
+            rows.add_row(name, *figures)
+        if len(stage.outputs) > 8:
+            rows.add_row(f"({len(stage.outputs) - 8} more in manifest.json)", "", "", "")
+        out.print(rows)
+    out.print(f"Artifact: {folder} ({sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB)")
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "equal" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,66 @@
+"""Options and arguments that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npuopt.errors import UsageError
+
+
+class Verify(StrEnum):
+    """When numbers are compared."""
+
+    each = "each"
+    final = "final"
+    off = "off"
+
+
+ModelArgument = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
+TargetOption = Annotated[
+    str, typer.Option("--target", "-t", help="A target's ID, or a descriptor file.", metavar="ID", show_default=False)
+]
+OptionalTargetOption = Annotated[
+    str | None, typer.Option("--target", "-t", help="A target's ID, or a descriptor file.", metavar="ID")
+]
+DimOption = Annotated[
+    list[str] | None, typer.Option("--dim", help="Freeze a named dim, e.g. --dim batch=1.", metavar="NAME=N")
+]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="A scheme of the target (a8w8, a16w8, fp16, ...), or auto.", metavar="SCHEME")
+]
+CalibrationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration", help="Calibration data: a .npz, a folder of them, or package.module:function.", metavar="DATA"
+    ),
+]
+EncodingsOption = Annotated[
+    Path | None, typer.Option("--encodings", help="Use these encodings (JSON) instead of calibrating.", metavar="FILE")
+]
+VerifyOption = Annotated[
+    Verify, typer.Option("--verify", help="Compare numbers after each pass, at the end, or never.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+PassFileOption = Annotated[
+    list[Path] | None, typer.Option("--pass-file", help="A Python file with passes of your own.", metavar="FILE")
+]
+
+
+def parse_dims(texts: list[str] | None) -> dict[str, int]:
+    """Read `NAME=N` texts.
+
+    Raises:
+        UsageError: when one is not of that form, not a whole number >= 0, or given twice with different values.
+    """
+    dims: dict[str, int] = {}
+    for text in texts or []:
+        name, equals, number = text.partition("=")
+        if not equals or not name or not number.isdecimal():
+            raise UsageError(f"--dim {text!r} is not NAME=N with a whole number N", hint="for example --dim batch=1")
+        if dims.setdefault(name, int(number)) != int(number):
+            raise UsageError(f"--dim {name} is given twice, as {dims[name]} and as {number}")
+    return dims

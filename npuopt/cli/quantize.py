@@ -1,0 +1,57 @@
+"""`npuopt quantize`: a quantized ONNX model for a target, without compiling it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npuopt.cli.options import (
+    CalibrationOption,
+    DimOption,
+    EncodingsOption,
+    JsonOption,
+    ModelArgument,
+    PassFileOption,
+    PrecisionOption,
+    TargetOption,
+    parse_dims,
+)
+from npuopt.cli.output import console, print_json, progress
+
+
+def quantize_command(
+    model: ModelArgument,
+    target: TargetOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The quantized model.", metavar="OUT.onnx")],
+    *,
+    dim: DimOption = None,
+    precision: PrecisionOption = "auto",
+    calibration: CalibrationOption = None,
+    encodings: EncodingsOption = None,
+    save_encodings: Annotated[
+        Path | None, typer.Option("--save-encodings", help="Write the encodings as JSON.", metavar="FILE")
+    ] = None,
+    pass_file: PassFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Quantize MODEL as the target wants it and write the QDQ model."""
+    from npuopt import api
+
+    options = api.CompileOptions(
+        dims=parse_dims(dim),
+        precision=precision,
+        calibration=calibration,
+        encodings=encodings,
+        pass_files=tuple(pass_file or ()),
+    )
+    with progress() as say:
+        result = api.quantize(model, target, output, options, save_encodings=save_encodings, say=say)
+    if json:
+        print_json(result)
+        return
+    console().print(
+        f"{result['output']}: scheme {result['scheme']}, {result['encodings']} encodings, {result['nodes']} nodes",
+        markup=False,
+    )

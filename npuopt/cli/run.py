@@ -1,0 +1,47 @@
+"""`npuopt run`: run an artifact on inputs from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npuopt.cli.options import JsonOption
+from npuopt.cli.output import console, print_json, progress, table
+
+
+def run_command(
+    artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
+    inputs: Annotated[
+        Path, typer.Option("--inputs", "-i", help="A .npz; each array's leading axis counts samples.", metavar="NPZ")
+    ],
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save the outputs here.", metavar="NPZ")] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="device: the compiled parts (a vendor's simulator here); cpu: model.onnx.")
+    ] = "device",
+    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds for each vendor tool run.")] = 900.0,
+    json: JsonOption = False,
+) -> None:
+    """Run ARTIFACT on every sample of a .npz file and print what came out."""
+    from npuopt import api
+
+    with progress() as say:
+        result = api.run(artifact, inputs, output=output, engine=engine, time_limit=time_limit, say=say)
+    if json:
+        print_json(result)
+        return
+    out = console()
+    rows = table("", "output", "shape", "type", "min", "max", "mean", right=("min", "max", "mean"))
+    for item in result["outputs"]:
+        rows.add_row(
+            item["name"],
+            "x".join(map(str, item["shape"])),
+            item["dtype"],
+            *(f"{item[key]:.5g}" for key in ("min", "max", "mean")),
+        )
+    out.print(f"{result['samples']} sample(s) on {result['engine']} in {result['seconds']:.2f} s", markup=False)
+    out.print(rows)
+    if output:
+        out.print(f"Outputs saved to {output}", markup=False)
