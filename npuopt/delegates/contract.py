@@ -48,7 +48,7 @@ class CompiledRegion:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one vendor tool run: wall-clock seconds and address space in MiB."""
+    """Bounds of one vendor tool run: wall-clock seconds and resident memory of its process tree in MiB."""
 
     seconds: float = 900.0
     memory_mib: int = 16384
