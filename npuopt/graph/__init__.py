@@ -3,6 +3,10 @@
 from onnx_ir import DataType, Graph, Model, Node, Shape, TensorType, Value
 
 from npuopt.graph.editor import Editor
+from npuopt.graph.execution import Session
+from npuopt.graph.files import load, save, to_proto
+from npuopt.graph.headers import header_proto
+from npuopt.graph.inference import infer_node, infer_shapes
 from npuopt.graph.queries import (
     attribute,
     attribute_list,
@@ -25,6 +29,7 @@ from npuopt.graph.queries import (
     static_shape,
     users,
 )
+from npuopt.graph.text import diff, parse, to_text
 
 __all__ = [
     "DataType",
@@ -32,27 +37,37 @@ __all__ = [
     "Graph",
     "Model",
     "Node",
+    "Session",
     "Shape",
     "TensorType",
     "Value",
     "attribute",
     "attribute_list",
     "constant",
+    "diff",
     "dims",
     "element_type",
     "graphs_of",
     "has_one_use",
+    "header_proto",
+    "infer_node",
+    "infer_shapes",
     "input_at",
     "integers",
     "is_constant",
     "is_op",
     "label",
+    "load",
     "nodes",
     "only_user",
     "opset",
+    "parse",
     "producer",
     "rank",
+    "save",
     "scalar",
     "static_shape",
+    "to_proto",
+    "to_text",
     "users",
 ]

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import onnx
+import onnx.shape_inference
 import onnx_ir as ir
 
+from npuopt.graph.headers import SMALL_CONSTANT, header_proto
 from npuopt.graph.queries import is_constant
 
-SMALL_CONSTANT = 1024
-"""Elements up to which a constant's value is given to inference: enough for any shape, axes or sizes input."""
+
+def infer_shapes(model: ir.Model) -> None:
+    """Fill in the types and shapes of every value, from the inputs' shapes and the small constants.
+
+    Shape arithmetic is followed through (data propagation). What is known already is kept, unless inference knows
+    more. Ops of other domains and whatever no schema infers stay as they are.
+    """
+    inferred = ir.from_proto(onnx.shape_inference.infer_shapes(header_proto(model), data_prop=True))
+    for graph, inferred_graph in zip(model.graphs(), inferred.graphs(), strict=True):
+        known = {output.name: output for node in inferred_graph for output in node.outputs}
+        for node in graph:
+            for output in node.outputs:
+                source = known.get(output.name)
+                if source is None:
+                    continue
+                if source.type is not None:
+                    output.type = source.type
+                if source.shape is not None:
+                    output.shape = source.shape.copy()
 
 
 def infer_node(node: ir.Node, opset: int) -> None:
