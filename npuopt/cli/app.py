@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from npuopt import __version__
 from npuopt.cli import check, compile, optimize, passes, quantize, run, targets  # noqa: A004 -- named after its command
-from npuopt.errors import NpuoptError
+from npuopt.errors import NpuoptError, UsageError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it: 128 + SIGINT."""
@@ -39,34 +39,42 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    *,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (anywhere on the line).")] = False,
 ) -> None:
     """Optimize, quantize and compile ONNX models for NPU targets."""
-    del version
+    del version, debug
 
 
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and the exit code of its kind."""
     debug = "--debug" in sys.argv or bool(os.environ.get("NPUOPT_DEBUG"))
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app()
+        sys.exit(app(arguments, standalone_mode=False) or 0)
     except NpuoptError as error:
         _fail(error, str(error), error.exit_code, debug=debug)
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, typer.Abort) as error:
         _fail(error, "interrupted; nothing was written", INTERRUPTED, debug=debug)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _fail(error, f"{place}{error.strerror or error}", NpuoptError.exit_code, debug=debug)
     except Exception as error:  # noqa: BLE001 -- the last line of defence: no user ever sees a bare traceback
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the option parser's own errors
+            message = str(error.format_message()).rstrip(".")
+            if not message:  # the help that was printed says it all
+                sys.exit(UsageError.exit_code)
+            _fail(error, f"{message}; see npuopt --help", UsageError.exit_code, debug=debug)
         sentence = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
         _fail(error, sentence, NpuoptError.exit_code, debug=debug)
 
 
-def _fail(error: BaseException, sentence: str, code: int, *, debug: bool) -> None:
+def _fail(error: BaseException, sentence: str, code: int, *, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exception(error)
     sys.stderr.write(f"npuopt: {sentence}\n")
     sys.exit(code)
+

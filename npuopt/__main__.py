@@ -1,0 +1,5 @@
+"""`python -m npuopt`."""
+
+from npuopt.cli.app import main
+
+main()

@@ -1,0 +1,50 @@
+"""What a caller may ask of the road."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+Say: TypeAlias = "Callable[[str], None]"
+"""Told in a few words what is being done."""
+
+
+def silent(text: str) -> None:
+    """Report progress to nobody."""
+    del text
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Options of `compile`, `check` and `quantize`.
+
+    Attributes:
+        dims: named dims to freeze.
+        precision: a scheme of the target, or `auto`: the target's first scheme that the given data allows.
+        calibration: a .npz, a folder of them, `package.module:function`, or an object of ORT's
+            CalibrationDataReader kind.
+        encodings: an encodings file to use instead of calibrating.
+        verify: compare numbers after `each` pass, at the end (`final`), or never (`off`).
+        dump: keep the graph after each pass in the artifact's `dumps/`.
+        host: what runs the host's part, `ort` or `tvm`.
+        min_npu: least fraction of nodes on the device, else PlacementError.
+        time_limit: seconds for each vendor tool run.
+        pass_files: Python files whose passes join the catalogue; its fusions run after the standard ones.
+        samples: how many samples the final verification runs.
+    """
+
+    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    precision: str = "auto"
+    calibration: Any = None
+    encodings: Path | None = None
+    verify: Literal["each", "final", "off"] = "final"
+    dump: bool = False
+    host: str = "ort"
+    min_npu: float = 0.0
+    time_limit: float = 900.0
+    pass_files: tuple[Path, ...] = ()
+    samples: int = 4

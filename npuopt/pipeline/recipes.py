@@ -1,0 +1,33 @@
+"""The standard order of passes, as names. Which pass comes when is decided here and nowhere else."""
+
+from __future__ import annotations
+
+CLEAN = (
+    "fold-functions",
+    "fold-constant-if",
+    "drop-identities",
+    "fold-shapes",
+    "fold-constants",
+    "fold-common-subexpressions",
+    "fold-duplicate-initializers",
+    "drop-unused-nodes",
+)
+"""Run until nothing changes: ahead of fusions, and after everything that leaves work behind."""
+
+FREEZE = ("freeze-dims", "drop-empty-inputs")
+"""Run once, when dims are given."""
+
+FUSE = (
+    "fuse-batch-normalization",
+    "fuse-pad",
+    "fuse-conv-bias",
+    "fuse-layer-normalization",
+    "fuse-rms-normalization",
+    "fuse-gelu",
+    "fuse-hard-swish",
+    "fuse-swish",
+    "fuse-matmul-add",
+    "fuse-consecutive-transposes",
+    "fuse-consecutive-reshapes",
+)
+"""Run until nothing changes: raise what exporters spelled out to standard ops."""

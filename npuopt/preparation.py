@@ -1,0 +1,151 @@
+"""The part of the road that every command shares: from a loaded model to the graph that a target takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from npuopt.errors import InputError, UsageError
+from npuopt.graph import dims, static_shape
+from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_options
+from npuopt.pipeline.contract import Lowering, Pass
+from npuopt.pipeline.legalize import legalize
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE
+from npuopt.pipeline.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from npuopt.graph import Model
+    from npuopt.options import Say
+    from npuopt.pipeline.legalize import LegalizationReport
+    from npuopt.target import Target
+
+
+@dataclass
+class Prepared:
+    """A model on its way, and what happened to it so far.
+
+    Attributes:
+        model: the working graph, changed in place.
+        runner: has run every pass so far; holds their reports.
+        legalization: what the target refused and which lowerings mended it.
+        dropped_inputs: inputs that the freeze made empty, name -> frozen shape.
+    """
+
+    model: Model
+    runner: Runner
+    legalization: LegalizationReport | None = None
+    dropped_inputs: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+
+
+def prepare(
+    model: Model,
+    runner: Runner,
+    frozen: Mapping[str, int],
+    *,
+    scheme: str | None = None,
+    pass_files: Sequence[Path] = (),
+    say: Say,
+) -> Prepared:
+    """Clean, freeze and fuse `model` in place; with a target, lower what it refuses.
+
+    Raises:
+        InputError: when a dim does not exist, or the target wants static shapes and a tensor stays dynamic.
+    """
+    prepared = Prepared(model, runner)
+    say("cleaning")
+    runner.run_until_stable(model, named(CLEAN))
+    if frozen:
+        say("freezing dims")
+        shapes = {value.name or "": dims(value) for value in model.graph.inputs}
+        freeze = [with_options(catalogue()[name], _freeze_options(name, frozen)) for name in FREEZE]
+        runner.run(model, freeze)
+        runner.run_until_stable(model, named(CLEAN))
+        prepared.dropped_inputs = _dropped(shapes, model, frozen)
+    if runner.target is not None and runner.target.shapes.static == "required":
+        require_static(model)
+    say("fusing")
+    runner.run_until_stable(model, [*named(FUSE), *named(CLEAN)])
+    own = [with_options(found, {}) for path in pass_files for found in load_pass_file(path).values()]
+    if own:
+        runner.run_until_stable(model, [*own, *named(CLEAN)])
+    if runner.target is not None:
+        say(f"fitting the graph to {runner.target.name}")
+        prepared.legalization = legalize(model, runner.target, [*lowerings(), *_lowerings_in(own)], scheme)
+        runner.run_until_stable(model, named(CLEAN))
+    return prepared
+
+
+def named(names: Iterable[str]) -> list[Pass]:
+    """Return the catalogue's passes of these names, with their default options."""
+    found = catalogue()
+    return [with_options(found[name], {}) for name in names]
+
+
+def lowerings() -> list[Lowering]:
+    """Return every lowering of the catalogue."""
+    made = (with_options(item, {}) for item in catalogue().values() if group_of(item) in ("lower", "plug-in"))
+    return _lowerings_in(made)
+
+
+def choose_scheme(target: Target, precision: str, *, calibrated: bool) -> str:
+    """Return the scheme to compute in: the one asked for, or the target's first that the data allows.
+
+    Raises:
+        UsageError: when the target lacks the scheme, or it needs calibration data that is not given.
+    """
+    if precision == "auto":
+        for name, scheme in target.schemes.items():
+            if calibrated or scheme.is_float:
+                return name
+        raise UsageError(
+            f"{target.name} computes in integers only ({', '.join(target.schemes)})", hint="give --calibration data"
+        )
+    if precision not in target.schemes:
+        raise UsageError(f"{target.name} has no scheme {precision!r}", hint=f"it has {', '.join(target.schemes)}")
+    if not target.schemes[precision].is_float and not calibrated:
+        raise UsageError(f"scheme {precision} needs ranges", hint="give --calibration data or --encodings")
+    return precision
+
+
+def require_static(model: Model) -> None:
+    """Check that every tensor has a static shape.
+
+    Raises:
+        InputError: naming the free dims, or the first tensor that stays dynamic and the op that made it so.
+    """
+    free = {dim for value in model.graph.inputs for dim in (dims(value) or ()) if isinstance(dim, str)}
+    if free:
+        wanted = " ".join(f"--dim {name}=N" for name in sorted(free))
+        raise InputError(
+            f"dims {', '.join(sorted(free))} are dynamic and the target needs static shapes", hint=f"give {wanted}"
+        )
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value.name and static_shape(value) is None:
+                raise InputError(
+                    f"tensor {value.name!r} stays dynamic (shape {value.shape}): {node.op_type} makes its size depend on data",
+                    where=f"node {node.name or node.op_type}",
+                    hint="cut the model before this op, or replace the op by one with a fixed size",
+                )
+
+
+def _freeze_options(name: str, frozen: Mapping[str, int]) -> dict[str, object]:
+    return {"dims": tuple(frozen.items())} if name == "freeze-dims" else {}
+
+
+def _dropped(
+    before: Mapping[str, tuple[int | str | None, ...] | None], model: Model, frozen: Mapping[str, int]
+) -> dict[str, tuple[int, ...]]:
+    kept = {value.name for value in model.graph.inputs}
+    gone = {name: shape for name, shape in before.items() if name not in kept and shape is not None}
+    return {
+        name: tuple(dim if isinstance(dim, int) else frozen.get(dim or "", 0) for dim in shape)
+        for name, shape in gone.items()
+    }
+
+
+def _lowerings_in(passes: Iterable[Pass]) -> list[Lowering]:
+    return [item for item in passes if isinstance(item, Lowering)]

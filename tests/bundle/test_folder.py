@@ -1,0 +1,39 @@
+import pytest
+
+from npuopt.bundle import MANIFEST, atomic_folder
+from npuopt.errors import UsageError
+
+
+def test_appears_whole(tmp_path) -> None:
+    with atomic_folder(tmp_path / "out") as work:
+        (work / MANIFEST).write_text("{}")
+        assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / MANIFEST).read_text() == "{}"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_an_error_leaves_nothing_and_keeps_the_earlier_artifact(tmp_path, error) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MANIFEST).write_text("earlier")
+    with pytest.raises(error), atomic_folder(tmp_path / "out") as work:
+        (work / MANIFEST).write_text("later")
+        raise error
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / MANIFEST).read_text() == "earlier"
+
+
+def test_replaces_an_earlier_artifact(tmp_path) -> None:
+    for text in ("earlier", "later"):
+        with atomic_folder(tmp_path / "out") as work:
+            (work / MANIFEST).write_text(text)
+    assert (tmp_path / "out" / MANIFEST).read_text() == "later"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_never_replaces_a_folder_that_is_no_artifact(tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="no npuopt artifact"), atomic_folder(tmp_path / "out"):
+        raise AssertionError("must not start")
+    assert (tmp_path / "out" / "thesis.tex").is_file()

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from npuopt.verify import compare
+
+
+def test_equal_tensors_are_equal() -> None:
+    found = compare(np.array([1.0, -2.0]), np.array([1.0, -2.0]))
+    assert (found.cosine, found.sqnr_db, found.max_abs) == (pytest.approx(1.0), float("inf"), 0.0)
+
+
+def test_sqnr_is_the_ratio_of_energies() -> None:
+    reference = np.array([3.0, 4.0])
+    assert compare(reference, reference + np.array([0.3, 0.4])).sqnr_db == pytest.approx(20.0)
+
+
+def test_opposite_tensors_have_cosine_minus_one() -> None:
+    assert compare(np.ones(5), -np.ones(5)).cosine == pytest.approx(-1.0)
+
+
+def test_zero_reference_and_zero_result_are_equal_but_noise_is_not() -> None:
+    assert compare(np.zeros(3), np.zeros(3)).cosine == 1.0
+    assert compare(np.zeros(3), np.ones(3)).cosine == 0.0
+    assert compare(np.zeros(3), np.ones(3)).sqnr_db == float("-inf")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_non_finite_value_is_never_a_good_match(bad: float) -> None:
+    found = compare(np.array([1.0, 2.0]), np.array([1.0, bad]))
+    assert found.max_abs == float("inf")
+    assert not found.cosine > 0.9
+
+
+def test_the_same_non_finite_value_on_both_sides_is_equal() -> None:
+    tensor = np.array([1.0, np.nan, -np.inf])
+    assert compare(tensor, tensor.copy()).max_abs == 0.0
+
+
+def test_shapes_must_agree() -> None:
+    with pytest.raises(ValueError, match="shapes differ"):
+        compare(np.zeros((2, 3)), np.zeros((3, 2)))
+
+
+def test_empty_tensors_are_equal() -> None:
+    assert compare(np.zeros((0, 3)), np.zeros((0, 3))).max_abs == 0.0
