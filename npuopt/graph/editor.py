@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import onnx
 import onnx_ir as ir
 
-from npuopt.graph.inference import infer_node
-from npuopt.graph.queries import graphs_of, opset
+from npuopt.graph.inference import infer_node, learn
+from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of, is_op, opset, subgraphs_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from enum import Enum
 
     import numpy as np
 
@@ -64,13 +66,9 @@ class Editor:
         domain: str = "",
     ) -> tuple[ir.Value, ...]:
         """Insert a node with several outputs ahead of `before`; else as `emit`."""
-        present = {key: value for key, value in (attributes or {}).items() if value is not None}
-        node = ir.node(op_type, inputs, present, domain=domain, num_outputs=outputs)
-        node.name = self.fresh_name(f"{name or before.name or op_type}/{op_type}")
-        for index, output in enumerate(node.outputs):
-            output.name = self.fresh_name(f"{node.name}:{index}")
         if before.graph is None:
             raise ValueError(f"{before.name} is in no graph")
+        node = self._new_node(op_type, inputs, attributes or {}, outputs, name or before.name or op_type, domain)
         before.prepend(node)
         infer_node(node, self._opset)
         return tuple(node.outputs)
@@ -91,41 +89,45 @@ class Editor:
     def replace(self, old: ir.Value, new: ir.Value) -> None:
         """Let every reader of `old` read `new`, graph outputs included, whose names and types stay as they were.
 
-        Where the graph output cannot simply be made by `new` (an input, an initializer, another output), an
-        Identity makes it.
+        Where the graph output cannot simply be made by `new` (an input, an initializer, another output, a value of
+        an enclosing graph), an Identity at the graph's end makes it. A graph output that is itself an input or an
+        initializer, or an Identity of `new`, stays what it is.
+
+        Raises:
+            ValueError: when `old` is a graph output and `new` has another element type.
         """
         if old is new:
             return
         if not old.is_graph_output():
+            learn(new, old)
             old.replace_all_uses_with(new)
-            _fill_type(new, old)
             return
+        if old.dtype is not None and new.dtype is not None and old.dtype != new.dtype:
+            raise ValueError(f"graph output {old.name} is of type {old.dtype}, {new.name} is of type {new.dtype}")
         if _can_take_over(old, new):
-            _fill_type(new, old)
-            final_name = old.name
-            old.name = self.fresh_name(f"{old.name}/replaced")
-            old.replace_all_uses_with(new, replace_graph_outputs=True)
-            new.name = final_name
-            new.shape, new.type = old.shape, old.type
+            self._take_over(old, new)
             return
-        maker = old.producer()
-        if maker is None:
-            raise ValueError(f"{old.name} is a graph output that no node makes")
         for use in tuple(old.uses()):
             use.node.replace_input_with(use.idx, new)
-        if maker.op_type == "Identity" and maker.domain == "" and maker.inputs[0] is new:
+        maker = old.producer()
+        if maker is None or maker.graph is None or _is_identity_of(maker, new):
             return
-        identity = self.emit("Identity", [new], before=maker)
-        self.replace(old, identity)
+        identity = self._new_node("Identity", [new], {}, 1, maker.name or "", "")
+        maker.graph.append(identity)
+        self._take_over(old, identity.outputs[0])
 
     def replace_node(self, node: ir.Node, *new: ir.Value) -> None:
-        """Replace the node's outputs, in order, and erase it."""
+        """Replace the node's outputs, in order, and erase it.
+
+        Raises:
+            ValueError: when an output beyond those of `new` is still read.
+        """
         for old, value in zip(node.outputs, new, strict=False):
             self.replace(old, value)
         self.erase(node)
 
     def erase(self, node: ir.Node) -> None:
-        """Remove a node whose outputs nobody reads.
+        """Remove a node whose outputs nobody reads, and with it all that its subgraphs read.
 
         Raises:
             ValueError: when an output is still read or is a graph output.
@@ -133,9 +135,15 @@ class Editor:
         if node.graph is None:
             raise ValueError(f"{node.name} is in no graph")
         node.graph.remove(node, safe=True)
+        for inner in _nodes_below(node):
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
 
     def erase_unread(self, node: ir.Node | None) -> None:
-        """Remove `node`, and then whatever fed only it, as far as nobody reads their outputs."""
+        """Remove `node`, and then whatever fed only it, as far as nobody reads their outputs.
+
+        Initializers stay: several values may yet come to share one.
+        """
         pending = [node]
         while pending:
             current = pending.pop()
@@ -143,7 +151,8 @@ class Editor:
                 continue
             if any(output.uses() or output.is_graph_output() for output in current.outputs):
                 continue
-            makers = [value.producer() for value in current.inputs if value is not None]
+            readers = (current, *_nodes_below(current))
+            makers = [value.producer() for reader in readers for value in reader.inputs if value is not None]
             self.erase(current)
             pending.extend(makers)
 
@@ -156,6 +165,54 @@ class Editor:
         self._names.add(name)
         return name
 
+    def _new_node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, AttributeLike],
+        outputs: int,
+        base: str,
+        domain: str,
+    ) -> ir.Node:
+        typed = [
+            _attribute(op_type, key, value, domain, self._opset)
+            for key, value in attributes.items()
+            if value is not None
+        ]
+        node = ir.Node(domain, op_type, inputs, typed, num_outputs=outputs)
+        node.name = self.fresh_name(f"{base}/{op_type}")
+        for index, output in enumerate(node.outputs):
+            output.name = self.fresh_name(f"{node.name}:{index}")
+        return node
+
+    def _take_over(self, old: ir.Value, new: ir.Value) -> None:
+        """Make `new` the graph output that `old` is: its name, declared type and shape, its annotations."""
+        final_name = old.name
+        old.name = self.fresh_name(f"{old.name}/replaced")
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        new.name = final_name
+        new.type = old.type if old.type is not None else new.type
+        new.shape = old.shape if old.shape is not None else new.shape
+        new.doc_string = old.doc_string or new.doc_string
+        new.metadata_props.update(old.metadata_props)
+        new.meta.update(old.meta)  # pyright: ignore[reportUnknownMemberType] -- a UserDict without type arguments
+
+
+def _attribute(op_type: str, name: str, value: AttributeLike, domain: str, version: int) -> ir.Attr:
+    """Make an attribute of the type that the op's schema wants: 1 becomes 1.0 where a float is due."""
+    if isinstance(value, ir.Attr):
+        return value
+    if domain in STANDARD_DOMAINS and onnx.defs.has(op_type, version, ""):
+        declared = onnx.defs.get_schema(op_type, version, "").attributes.get(name)
+        if declared is not None:
+            return ir.convenience.convert_attribute(name, value, ir.AttributeType[cast("Enum", declared.type).name])
+    return ir.convenience.convert_attribute(name, value)
+
+
+def _nodes_below(node: ir.Node) -> list[ir.Node]:
+    """List the nodes in the node's subgraphs, at any depth."""
+    return [inner for graph in subgraphs_of(node) for inner in graph.all_nodes()]
+
 
 def _can_take_over(old: ir.Value, new: ir.Value) -> bool:
     """Say whether `new` may become the graph output that `old` is."""
@@ -165,12 +222,8 @@ def _can_take_over(old: ir.Value, new: ir.Value) -> bool:
     return maker.graph is old_maker.graph
 
 
-def _fill_type(new: ir.Value, old: ir.Value) -> None:
-    """Give `new` what is known of `old` and not yet of itself."""
-    if new.type is None:
-        new.type = old.type
-    if new.shape is None:
-        new.shape = old.shape
+def _is_identity_of(node: ir.Node, value: ir.Value) -> bool:
+    return is_op(node, "Identity") and node.inputs[0] is value
 
 
 def _names_in(model: ir.Model) -> set[str]:

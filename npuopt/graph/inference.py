@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import onnx
 import onnx.shape_inference
 import onnx_ir as ir
@@ -63,6 +65,27 @@ def infer_node(node: ir.Node, opset: int) -> None:
     for output in node.outputs:
         if output.name in inferred:
             _set_type(output, inferred[output.name])
+
+
+def learn(value: ir.Value, same: ir.Value) -> None:
+    """Give `value` what is known of `same`, which holds the same numbers, and not yet of itself."""
+    if value.type is None:
+        value.type = copy.copy(same.type)
+    if same.shape is None:
+        return
+    if value.shape is None:
+        value.shape = same.shape.copy()
+    elif len(value.shape) == len(same.shape):
+        known = [_better(mine, theirs) for mine, theirs in zip(value.shape, same.shape, strict=True)]
+        if known != list(value.shape):
+            value.shape = ir.Shape(known)
+
+
+def _better(mine: int | ir.SymbolicDim, theirs: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
+    """Return what says more of one dim: a number, then a name, then nothing."""
+    if isinstance(mine, int):
+        return mine
+    return theirs if isinstance(theirs, int) or mine.value is None else mine
 
 
 def _type_proto(value: ir.Value) -> onnx.TypeProto:

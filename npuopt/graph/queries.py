@@ -21,6 +21,19 @@ def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
     yield from model.graph.subgraphs()
 
 
+def subgraphs_of(node: ir.Node) -> list[ir.Graph]:
+    """List the graphs that the node holds as attributes (branches, loop bodies), not those below them."""
+    found: list[ir.Graph] = []
+    for attr in node.attributes.values():
+        if attr.is_ref():
+            continue
+        if attr.type == ir.AttributeType.GRAPH:
+            found.append(attr.as_graph())
+        elif attr.type == ir.AttributeType.GRAPHS:
+            found.extend(attr.as_graphs())
+    return found
+
+
 def nodes(model: ir.Model, *op_types: str) -> list[ir.Node]:
     """List the standard-domain nodes of the given types, or all nodes of every domain when none is given.
 
@@ -84,7 +97,10 @@ def scalar(value: ir.Value | None) -> float | None:
     if value is None or not is_constant(value) or cast("ir.TensorProtocol", value.const_value).size != 1:
         return None
     array = constant(value)
-    return None if array is None or array.dtype.kind not in "fiub" else float(array.reshape(()))
+    if array is None:
+        return None
+    # bfloat16, float8 and int4 are of numpy's kind V, and convert all the same
+    return float(array.reshape(()).astype(np.float64)) if array.dtype.kind in "fiubV" else None
 
 
 def integers(value: ir.Value | None) -> list[int] | None:
