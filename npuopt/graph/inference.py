@@ -1,4 +1,7 @@
-"""Types and shapes: of one new node at once, of a whole model on a proto without weights."""
+"""Types and shapes: of one new node at once, of a whole model on a proto without weights.
+
+`ir.to_proto` tries one protocol class after the other (0.2 ms a call); the `ir.serde` functions do not.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +58,10 @@ def infer_node(node: ir.Node, opset: int) -> None:
         types[value.name] = _type_proto(value)
         tensor = value.const_value
         if tensor is not None and is_constant(value) and tensor.size <= SMALL_CONSTANT:
-            data[value.name] = ir.to_proto(tensor)
+            data[value.name] = ir.serde.serialize_tensor(tensor)
     try:
         inferred = onnx.shape_inference.infer_node_outputs(
-            schema, ir.to_proto(node), types, data, opset_imports=[onnx.helper.make_opsetid("", opset)]
+            schema, ir.serde.serialize_node(node), types, data, opset_imports=[onnx.helper.make_opsetid("", opset)]
         )
     except (onnx.shape_inference.InferenceError, RuntimeError):
         return  # the checker, run after each pass, says what is wrong with the node itself
@@ -89,13 +92,13 @@ def _better(mine: int | ir.SymbolicDim, theirs: int | ir.SymbolicDim) -> int | i
 
 
 def _type_proto(value: ir.Value) -> onnx.TypeProto:
-    info = ir.to_proto(value)
-    return info.type
+    return ir.serde.serialize_value(value).type
 
 
 def _set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
-    typed = ir.from_proto(onnx.ValueInfoProto(name=value.name or "", type=proto))
-    if typed.type is not None:
-        value.type = typed.type
-    if typed.shape is not None and (value.shape is None or not value.shape.is_static()):
-        value.shape = typed.shape
+    inferred_type = ir.serde.deserialize_type_proto_for_type(proto)
+    shape = ir.serde.deserialize_type_proto_for_shape(proto)
+    if inferred_type is not None:
+        value.type = inferred_type
+    if shape is not None and (value.shape is None or not value.shape.is_static()):
+        value.shape = shape
