@@ -1,0 +1,202 @@
+"""The schema of a target descriptor. Its descriptions are what editors and the docs pages show."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from npuopt.target.constraints import Constraint, DataTypeName, Facts
+
+FLOAT_TYPES = frozenset(name for name in DataTypeName.__args__ if name.startswith(("float", "bfloat")))
+Axis: TypeAlias = Literal["tensor", "channel", "block"]
+
+
+class QnnDelegate(Facts):
+    """Compiled by the QNN execution provider of ONNX Runtime."""
+
+    road: Literal["qnn"]
+    soc_model: int = Field(ge=1, description="The vendor's number of the chip.")
+    arch: str = Field(description="Architecture of the accelerator, such as v79.")
+    vtcm_mib: int = Field(ge=1, description="On-chip memory that one graph may use, in MiB.")
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
+class TvmDelegate(Facts):
+    """Compiled by Apache TVM for a processor."""
+
+    road: Literal["tvm"]
+    triple: str = Field(description="LLVM target triple.")
+    cpu: str = Field(description="LLVM processor name.")
+    features: tuple[str, ...] = Field(default=(), description="LLVM processor features, such as +avx2.")
+    cross_compiler: str | None = Field(
+        default=None, description="Linker command; the system's own compiler when absent."
+    )
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
+Delegate: TypeAlias = Annotated[QnnDelegate | TvmDelegate, Field(discriminator="road")]
+
+
+class Shapes(Facts):
+    """What the compiler asks of every tensor."""
+
+    static: Literal["required", "optional"] = "required"
+    max_rank: int | None = Field(default=None, ge=1, description="Most dimensions of any tensor.")
+    source: str | None = None
+
+
+class Memory(Facts):
+    """Sizes in KiB."""
+
+    scratchpad_kib: int | None = Field(default=None, ge=1, description="On-chip memory under the compiler's control.")
+    source: str | None = None
+
+
+class Scheme(Facts):
+    """One way to compute: element types of activations and weights.
+
+    A scheme whose activation is a float type needs no quantization; every other is written into the graph with
+    QuantizeLinear and DequantizeLinear.
+    """
+
+    activation: DataTypeName = Field(description="Element type of activations where they are computed.")
+    tensors: tuple[DataTypeName, ...] = Field(
+        (), description="Float types that tensors of the model may have; the activation type, or float32 and float16."
+    )
+    activation_symmetric: bool = Field(
+        default=False, description="Activations have zero point 0 (or mid-range, if unsigned)."
+    )
+    weight: DataTypeName | None = Field(
+        default=None, description="Element type of weights; as activations when absent."
+    )
+    weight_axis: Axis = Field(
+        default="tensor", description="One scale for a tensor, for each channel or for each block."
+    )
+    weight_block: int | None = Field(
+        default=None, ge=1, description="Elements that share a scale, for weight_axis block."
+    )
+    weight_symmetric: bool = Field(default=True, description="Weights have zero point 0 (or mid-range, if unsigned).")
+    bias: DataTypeName | None = Field(default=None, description="Element type of biases; as in float when absent.")
+    source: str | None = None
+
+    @property
+    def is_float(self) -> bool:
+        """Say whether tensors stay in a float type."""
+        return self.activation in FLOAT_TYPES
+
+    @property
+    def tensor_types(self) -> tuple[DataTypeName, ...]:
+        """Float types that tensors of the model may have."""
+        return self.tensors or ((self.activation,) if self.is_float else ("float32", "float16"))
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Scheme:
+        if self.weight_axis == "block" and self.weight_block is None:
+            raise ValueError("weight_axis block needs weight_block")
+        if self.is_float and self.bias is not None:
+            raise ValueError("a float scheme has no bias type")
+        if strays := [name for name in self.tensors if name not in FLOAT_TYPES]:
+            raise ValueError(f"tensors lists float types only, not {strays[0]}")
+        return self
+
+
+class FixedEncoding(Facts):
+    """An encoding that the hardware fixes."""
+
+    scale: float = Field(gt=0)
+    zero_point: int
+
+
+class OpQuantization(Facts):
+    """How an op wants its tensors quantized, where that differs from the scheme."""
+
+    weights: tuple[int, ...] = Field(default=(), description="Inputs that are weights when they are constant.")
+    bias: int | None = Field(default=None, ge=0, description="The input that is the bias.")
+    weight: DataTypeName | None = Field(default=None, description="Element type of the weights.")
+    weight_types: tuple[DataTypeName, ...] = Field(
+        default=(), description="Element types of the weights that are taken as well."
+    )
+    weight_axis: Axis | None = Field(default=None, description="One scale for a tensor or for each channel.")
+    weight_symmetric: bool | None = Field(default=None, description="Weights have zero point 0.")
+    activation: dict[str, DataTypeName] = Field(default={}, description="Scheme -> element type of the activations.")
+    inputs: dict[int, dict[str, DataTypeName]] = Field(
+        {}, description="Input -> scheme -> element type of that activation alone (a narrower second operand)."
+    )
+    share: bool = Field(default=False, description="All float inputs and outputs have one encoding (data movement).")
+    output: dict[str, FixedEncoding] = Field(default={}, description="Scheme -> the encoding of the outputs.")
+    stays_float: bool = Field(default=False, alias="float", description="Stays in float where the rest is quantized.")
+
+
+class Dtypes(Facts):
+    """Element types of tensors that no scheme covers: integers, truth values, and floats listed on purpose.
+
+    Keys are positions; `all` covers every position without an entry of its own. A position that is not listed takes
+    float data in the op's schemes and nothing else.
+    """
+
+    inputs: dict[int | Literal["all"], tuple[DataTypeName, ...]] = Field(
+        default={}, description="Position -> element types."
+    )
+    outputs: dict[int | Literal["all"], tuple[DataTypeName, ...]] = Field(
+        default={}, description="Position -> element types."
+    )
+
+
+_NO_DTYPES = Dtypes(inputs={}, outputs={})
+
+
+class OpRule(Facts):
+    """When the compiler takes an op."""
+
+    schemes: tuple[str, ...] = Field(default=(), description="Schemes in which float data is taken.")
+    dtypes: Dtypes = Field(default=_NO_DTYPES, description="Element types of data that is not float.")
+    rank: tuple[int, int] | None = Field(default=None, description="Fewest and most dimensions of input 0.")
+    when: tuple[Constraint, ...] = Field(default=(), description="Conditions; the node must meet each of them.")
+    quantization: OpQuantization = Field(
+        default=OpQuantization(), description="How the op wants its tensors quantized."
+    )
+    lower: tuple[str, ...] = Field(default=(), description="Lowering passes to try first for nodes that are refused.")
+    refused: str | None = Field(default=None, description="The op is never taken; why.")
+    notes: str | None = Field(default=None, description="What a reader should know.")
+    source: str | None = Field(default=None, description="Where this is known from.")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> OpRule:
+        if self.rank is not None and self.rank[0] > self.rank[1]:
+            raise ValueError(f"nothing fits: rank {self.rank[0]} to {self.rank[1]}")
+        if self.refused is not None and (self.schemes or self.when or self.dtypes != _NO_DTYPES):
+            raise ValueError("a refused op has no schemes, dtypes or conditions")
+        if self.refused is None and not self.schemes and self.dtypes == _NO_DTYPES:
+            raise ValueError("takes nothing: give schemes, dtypes or refused")
+        return self
+
+
+class Performance(Facts):
+    """Figures for estimates, never for claims."""
+
+    clock_mhz: float | None = Field(default=None, gt=0)
+    macs_per_cycle: dict[DataTypeName, float] = Field(
+        default={}, description="Element type -> multiply-adds in a cycle."
+    )
+    dram_gb_per_s: float | None = Field(default=None, gt=0, description="Memory bandwidth in 10^9 bytes a second.")
+    scratchpad_gb_per_s: float | None = Field(
+        default=None, gt=0, description="On-chip bandwidth in 10^9 bytes a second."
+    )
+    source: str | None = None
+
+
+class Descriptor(Facts):
+    """One chip as its compiler sees it. Facts only, each with its source."""
+
+    extends: str | None = Field(default=None, description="Descriptor to start from; a null here removes what it says.")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$", description="The target's id.")
+    title: str = Field(description="The chip's name for people.")
+    source: str | None = Field(default=None, description="Source of every fact in this file that has none of its own.")
+    notes: tuple[str, ...] = Field(default=(), description="What a reader should know.")
+    delegate: Delegate
+    shapes: Shapes = Shapes()
+    memory: Memory = Memory()
+    schemes: dict[str, Scheme] = Field(min_length=1, description="What may be computed in what.")
+    ops: dict[str, OpRule] = Field(min_length=1, description="Op (`domain::Name` outside ONNX) -> when it is taken.")
+    performance: Performance = Performance()
