@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+from support.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 LLAMA = EXAMPLES / "tiny_llama"
 FASHION = EXAMPLES / "fashion_mnist"
 
