@@ -15,12 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NodeOnDevice:
-    """Where the vendor's tool put one node of the region, by its own account."""
+    """Where the vendor's tool put one node of the region, by its own account.
+
+    Attributes:
+        name: the node's name in the region, or the tool's name for a node that the tool inserted on the host.
+        op_type: as in the region.
+        on_npu: whether it runs on the NPU.
+        reason: why it does not, or what is special about how it does.
+        edge: it quantizes a graph input or dequantizes a graph output, which hosts do on purpose.
+    """
 
     name: str
     op_type: str
     on_npu: bool
     reason: str = ""
+    edge: bool = False
 
 
 @dataclass(frozen=True)

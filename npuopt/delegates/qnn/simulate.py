@@ -1,0 +1,104 @@
+"""Runs a model on the vendor's simulator, in a child process."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from npuopt.delegates.process import run_child
+from npuopt.delegates.qnn.context import read_header
+from npuopt.delegates.qnn.placement import DEQUANTIZE, PROVIDER, QUANTIZE, Account, original_name, read_placement
+from npuopt.errors import InputError, VendorToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from npuopt.delegates.contract import Limits
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+def simulate(
+    model: Path,
+    samples: Sequence[Mapping[str, np.ndarray]],
+    provider_options: Mapping[str, str],
+    *,
+    limits: Limits,
+) -> list[dict[str, np.ndarray]]:
+    """Run every sample through `model`, an EPContext model or one that is compiled on the way, in one child.
+
+    Raises:
+        InputError: when a sample lacks an input or holds one of the wrong type or shape.
+        VendorToolError: when the simulator fails, or when anything but the graph's edge would run on the host.
+    """
+    header = read_header(model)
+    initialized = {tensor.name for tensor in header.graph.initializer}
+    inputs = [value for value in header.graph.input if value.name not in initialized]
+    for sample in samples:
+        check_sample(sample, inputs)
+    with tempfile.TemporaryDirectory(prefix="npuopt-simulate-") as scratch:
+        folder = Path(scratch)
+        given = [folder / f"in{index}.npz" for index in range(len(samples))]
+        made = [folder / f"out{index}.npz" for index in range(len(samples))]
+        for path, sample in zip(given, samples, strict=True):
+            save_arrays(path, [sample[value.name] for value in inputs])
+        request = {
+            "operation": "simulate",
+            "model": str(model),
+            "names": [value.name for value in inputs],
+            "inputs": [str(path) for path in given],
+            "outputs": [str(path) for path in made],
+            "provider_options": dict(provider_options),
+        }
+        child = run_child(WORKER, request, log=folder / "simulator.log", limits=limits)
+        answer = child.require("the Hexagon simulator", where=str(model))
+        _ensure_on_npu(header, Account(read_placement(answer)), model)
+        return [dict(zip(answer["outputs"], load_arrays(path), strict=True)) for path in made]
+
+
+def save_arrays(path: Path, arrays: Sequence[np.ndarray]) -> None:
+    """Write arrays to an npz, called by their position."""
+    np.savez(path, allow_pickle=False, **{str(index): array for index, array in enumerate(arrays)})
+
+
+def load_arrays(path: Path) -> list[np.ndarray]:
+    """Read back what `save_arrays` or the worker wrote."""
+    with np.load(path, allow_pickle=False) as archive:
+        return [archive[str(index)] for index in range(len(archive.files))]
+
+
+def check_sample(sample: Mapping[str, np.ndarray], inputs: Sequence[onnx.ValueInfoProto]) -> None:
+    """Compare a sample with the graph's inputs.
+
+    Raises:
+        InputError: when one is missing, or of another type or shape.
+    """
+    for value in inputs:
+        if value.name not in sample:
+            raise InputError("is missing from the sample", where=f"input {value.name!r}")
+        array, declared = sample[value.name], value.type.tensor_type
+        wanted = onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type)
+        if array.dtype != wanted:
+            raise InputError(f"has type {array.dtype}, not {wanted}", where=f"input {value.name!r}")
+        shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in declared.shape.dim)
+        fits = len(shape) == array.ndim and all(
+            size in (None, given) for size, given in zip(shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise InputError(f"has shape {list(array.shape)}, not {list(shape)}", where=f"input {value.name!r}")
+
+
+def _ensure_on_npu(header: onnx.ModelProto, account: Account, model: Path) -> None:
+    """Refuse numbers of which the host made a part: they would prove nothing about the chip."""
+    known = {node.name: node for node in header.graph.node}
+    for provider, nodes in account.placement:
+        for name, op_type in nodes:
+            if provider != PROVIDER and op_type not in (QUANTIZE, DEQUANTIZE):
+                node = original_name(name, known) or name
+                raise VendorToolError(f"the simulator leaves {op_type} node {node!r} to the host", where=str(model))
+    if not account.on_npu:
+        raise VendorToolError("the simulator leaves every node to the host", where=str(model))

@@ -1,0 +1,155 @@
+# pyright: basic
+# ^ onnxruntime and onnxruntime_qnn carry no complete types; nothing imports this file.
+"""Talks to the QNN execution provider: compiles, simulates or probes, as one JSON request says.
+
+Started as `python -P worker.py REQUEST ANSWER`, always as a child process: the vendor's libraries write to stderr
+behind Python's back and can crash. Imports nothing of npuopt, so that it also runs in an isolated environment.
+
+Requests, all with `provider_options` (strings by name):
+    {"operation": "compile", "model": file, "output": file for the EPContext model}
+    {"operation": "simulate", "model": file, "inputs": [npz], "outputs": [npz to write], "names": [input name]}
+    {"operation": "probe", "models": [{"name", "model", "inputs": npz or null, "outputs": npz to write}],
+     "names": .., "results": file of JSON lines to append to, "scratch": folder}
+Arrays in an npz are called by their position in `names`, outputs by their position among the model's outputs.
+"""
+
+import json
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import onnxruntime_qnn
+
+PROVIDER = "QNNExecutionProvider"
+TRACE = "qnn_op_trace.json"
+
+
+def main() -> None:
+    """Do what REQUEST says and write ANSWER."""
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    onnxruntime.set_default_logger_severity(3)
+    onnxruntime.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
+    answer = {"compile": compile_model, "simulate": simulate, "probe": probe}[request["operation"]](request)
+    answer["tools"] = {name: version(name) for name in ("onnxruntime", "onnxruntime-qnn")}
+    Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def open_session(model: str, provider_options: dict, config: dict) -> onnxruntime.InferenceSession:
+    """Open a session that leaves nodes where the provider's own choice puts them and never retries on the CPU."""
+    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER]
+    if not devices:
+        raise RuntimeError("the QNN execution provider found no device")
+    options = onnxruntime.SessionOptions()
+    # Optimizations rename nodes, and what was optimized is no longer what was checked.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    for key, value in config.items():
+        options.add_session_config_entry(key, value)
+    options.add_provider_for_devices(devices, provider_options)
+    # Without both of these a failure is repeated on the CPU, and the CPU is then compared with itself.
+    session = onnxruntime.InferenceSession(model, sess_options=options, enable_fallback=0)
+    session.disable_fallback()
+    return session
+
+
+def placement(session: onnxruntime.InferenceSession) -> list:
+    """List [provider, [[node name, op type]]] for every subgraph, as ONNX Runtime assigned it."""
+    return [
+        [subgraph.ep_name, [[node.name, node.op_type] for node in subgraph.get_nodes()]]
+        for subgraph in session.get_provider_graph_assignment_info()
+    ]
+
+
+def compile_model(request: dict) -> dict:
+    """Compile `model` into the EPContext model `output` with its binary beside it."""
+    output = Path(request["output"])
+    options = {
+        **request["provider_options"],
+        "enable_htp_prepare_only": "1",
+        "enable_framework_op_trace": "1",
+        "framework_op_trace_dir": str(output.parent),
+    }
+    config = {
+        "ep.context_enable": "1",
+        "ep.context_embed_mode": "0",
+        "ep.context_file_path": str(output),
+    }
+    started = time.perf_counter()
+    try:
+        session = open_session(request["model"], options, config)
+    except Exception as error:  # noqa: BLE001 -- whatever the vendor's library throws is its refusal
+        return {"refused": str(error), "trace": read_trace(output.parent)}
+    return {"placement": placement(session), "seconds": time.perf_counter() - started}
+
+
+def simulate(request: dict) -> dict:
+    """Run every npz of `inputs` through `model` on the simulator."""
+    try:
+        session = open_session(request["model"], request["provider_options"], {})
+        seconds = []
+        for inputs, outputs in zip(request["inputs"], request["outputs"], strict=True):
+            seconds.append(run_once(session, request["names"], inputs, outputs))
+    except Exception as error:  # noqa: BLE001 -- whatever the vendor's library throws is its refusal
+        return {"refused": str(error)}
+    names = [output.name for output in session.get_outputs()]
+    return {"placement": placement(session), "seconds": seconds, "outputs": names}
+
+
+def run_once(session: onnxruntime.InferenceSession, names: list, inputs: str, outputs: str) -> float:
+    """Feed one npz, write the outputs to another, and return the seconds that the run took."""
+    with np.load(inputs, allow_pickle=False) as arrays:
+        feeds = {name: arrays[str(index)] for index, name in enumerate(names)}
+    started = time.perf_counter()
+    results = session.run(None, feeds)
+    seconds = time.perf_counter() - started
+    np.savez(outputs, **{str(index): np.asarray(result) for index, result in enumerate(results)}, allow_pickle=False)
+    return seconds
+
+
+def probe(request: dict) -> dict:
+    """Ask about every model; each answer is a line of `results` at once, so that a crash loses only its model."""
+    scratch = Path(request["scratch"])
+    with Path(request["results"]).open("a", encoding="utf-8") as results:
+        for item in request["models"]:
+            results.write(json.dumps({"started": item["name"]}) + "\n")
+            results.flush()
+            answer = probe_one(item, request["provider_options"], scratch)
+            results.write(json.dumps({"name": item["name"], **answer}) + "\n")
+            results.flush()
+    return {}
+
+
+def probe_one(item: dict, provider_options: dict, scratch: Path) -> dict:
+    """Compile one model, simulate it when it has inputs, and tell what the provider said."""
+    (scratch / TRACE).unlink(missing_ok=True)
+    options = {
+        **provider_options,
+        "enable_framework_op_trace": "1",
+        "framework_op_trace_dir": str(scratch),
+    }
+    answer: dict = {}
+    started = time.perf_counter()
+    try:
+        session = open_session(item["model"], options, {})
+        answer = {"placement": placement(session), "seconds": time.perf_counter() - started}
+        if item.get("inputs"):
+            run_once(session, item["names"], item["inputs"], item["outputs"])
+    except Exception as error:  # noqa: BLE001 -- whatever the vendor's library throws is its refusal
+        answer["refused"] = str(error)
+    answer.setdefault("seconds", time.perf_counter() - started)
+    return {**answer, "trace": read_trace(scratch)}
+
+
+def read_trace(folder: Path) -> dict:
+    """Return the provider's own account of ops and refusals, or an empty one when it wrote none."""
+    path = folder / TRACE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+if __name__ == "__main__":
+    main()
