@@ -61,7 +61,9 @@ def prepare(
         say("freezing dims")
         shapes = {value.name or "": dims(value) for value in model.graph.inputs}
         freeze = [with_options(catalogue()[name], _freeze_options(name, frozen)) for name in FREEZE]
-        runner.run(model, freeze)
+        declined = [entry for report in runner.run(model, freeze) for entry in report.declined if entry.op_type == "dim"]
+        if declined:
+            raise InputError(declined[0].text)
         runner.run_until_stable(model, named(CLEAN))
         prepared.dropped_inputs = _dropped(shapes, model, frozen)
     if runner.target is not None and runner.target.shapes.static == "required":
@@ -126,7 +128,8 @@ def require_static(model: Model) -> None:
         for value in node.outputs:
             if value.name and static_shape(value) is None:
                 raise InputError(
-                    f"tensor {value.name!r} stays dynamic (shape {value.shape}): {node.op_type} makes its size depend on data",
+                    f"tensor {value.name!r} stays dynamic (shape {value.shape}):"
+                    f" {node.op_type} makes its size depend on data",
                     where=f"node {node.name or node.op_type}",
                     hint="cut the model before this op, or replace the op by one with a fixed size",
                 )

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import onnxruntime
 
 from npuopt.errors import InputError
@@ -15,7 +16,6 @@ from npuopt.graph.queries import graphs_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     import onnx_ir as ir
 
 IN_MEMORY_BYTES = 256 << 20
@@ -62,6 +62,12 @@ class Session:
             raise InputError(f"ONNX Runtime does not load it: {_one_line(error)}", where=name) from error
         self.inputs: tuple[str, ...] = tuple(item.name for item in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(item.name for item in self._session.get_outputs())
+
+    def input_type(self, name: str) -> np.dtype[Any]:
+        """Return the numpy element type of an input."""
+        kind = next(item.type for item in self._session.get_inputs() if item.name == name)
+        inner = kind.removeprefix("tensor(").removesuffix(")")
+        return np.dtype({"float": "float32", "double": "float64", "string": "object"}.get(inner, inner))
 
     def run(self, feeds: Mapping[str, np.ndarray], names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Run once and return the outputs by name.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from npuopt.bundle import Manifest, Step, read_manifest
+from npuopt.bundle import Manifest, Step, read_manifest, read_target, sha256
 from npuopt.delegates.contract import CompiledRegion, Limits
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import InputError, UsageError
+from npuopt.graph import load
 from npuopt.graph.execution import Session
-from npuopt.target import Target
+from npuopt.quantization.data import open_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from npuopt.target import Target
+
     Arrays = Mapping[str, np.ndarray]
 
 Engine = Literal["device", "cpu"]
 MODEL_FILE = "model.onnx"
-TARGET_FILE = "target.json"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Artifact:
         if engine == "cpu":
             session = Session(self.folder / MODEL_FILE)
             return [session.run(sample) for sample in samples]
-        target = Target.load_resolved(self.folder / TARGET_FILE)
+        target = read_target(self.folder)
         return run_steps(self.folder, self.manifest.steps, samples, target, limits)
 
 
@@ -96,9 +97,3 @@ def run_steps(
             known.update(outputs)
         made.update(step.outputs)
     return [{name: array for name, array in known.items() if name in made} for known in values]
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

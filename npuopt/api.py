@@ -1,0 +1,237 @@
+"""The road: load, prepare, quantize, partition, compile, verify. Nothing flows backwards.
+
+Each function is what the command of the same name does. Errors are npuopt.errors.NpuoptError.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npuopt import records
+from npuopt.bundle import Manifest, atomic_folder, write_target
+from npuopt.compilation import compile_plan, model_runs, reference_runs, stage
+from npuopt.delegates.contract import Limits
+from npuopt.delegates.registry import find_delegate
+from npuopt.errors import PlacementError, UsageError
+from npuopt.graph import load, save
+from npuopt.options import CompileOptions, Say, silent
+from npuopt.partition import partition, save_refused
+from npuopt.pipeline.catalogue import load_pass_file, make_pass
+from npuopt.pipeline.checks import count_nodes
+from npuopt.pipeline.dumps import Dumps
+from npuopt.pipeline.runner import Runner, Verify
+from npuopt.preparation import Prepared, choose_scheme, prepare
+from npuopt.quantizing import Quantized, quantize_model
+from npuopt.records import CheckResult
+from npuopt.runtime import Artifact, Engine
+from npuopt.runtime.artifact import MODEL_FILE, run_steps
+from npuopt.target import load_target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from npuopt.bundle import Stage
+    from npuopt.compilation import CompiledPlan
+    from npuopt.pipeline import Pass
+    from npuopt.target import Target
+
+DEFAULTS = CompileOptions()
+
+
+def compile(  # noqa: A001 -- the command's name
+    model: Path, target: str, out: Path, options: CompileOptions = DEFAULTS, *, say: Say = silent
+) -> Manifest:
+    """Compile an ONNX file for a target into the folder `out`, which appears whole or not at all.
+
+    Raises:
+        InputError, UsageError, PlacementError, ToolchainMissingError, VendorToolError: see their docstrings.
+    """
+    chip = load_target(target)
+    find_delegate(chip.delegate.road).ensure_available()
+    find_delegate(options.host).ensure_available()
+    scheme = choose_scheme(chip, options.precision, calibrated=_has_ranges(options))
+    limits = Limits(seconds=options.time_limit)
+    with atomic_folder(out) as folder:
+        prepared = _prepare(model, chip, scheme, options, dumps=folder / "dumps" if options.dump else None, say=say)
+        quantized = quantize_model(prepared, chip, scheme, options, say=say)
+        plan = partition(prepared.model, chip, scheme)
+        _require_share(plan.summary.npu_fraction, options.min_npu, model, chip)
+        say(f"compiling {len(plan.parts)} part(s)")
+        compiled = compile_plan(prepared.model, plan, chip, options.host, folder, limits)
+        save(prepared.model, folder / MODEL_FILE)
+        write_target(chip, folder)
+        quantized.write(folder)
+        stages = _verify(model, folder, prepared, quantized, compiled, chip, options, say=say)
+        manifest = records.manifest(model, chip, scheme, options, prepared, quantized, plan, compiled, stages, folder)
+        manifest.write(folder)
+    return manifest
+
+
+def check(
+    model: Path,
+    target: str,
+    options: CompileOptions = DEFAULTS,
+    *,
+    save_nodes: Path | None = None,
+    say: Say = silent,
+) -> CheckResult:
+    """Say where each node of an ONNX file would go on a target, with reasons; nothing is compiled.
+
+    Args:
+        save_nodes: a folder that gets each refused node as a one-op model.
+    """
+    chip = load_target(target)
+    scheme = choose_scheme(chip, options.precision, calibrated=True)
+    prepared = _prepare(model, chip, scheme, options, say=say)
+    plan = partition(prepared.model, chip, scheme)
+    if save_nodes is not None:
+        save_refused(prepared.model, plan, save_nodes)
+    return records.check_result(model, chip, scheme, prepared, plan)
+
+
+def optimize(
+    model: Path,
+    output: Path,
+    *,
+    target: str | None = None,
+    passes: Sequence[str] | None = None,
+    dims: Mapping[str, int] | None = None,
+    verify: Verify = "final",
+    dump: Path | None = None,
+    pass_files: tuple[Path, ...] = (),
+    say: Say = silent,
+) -> dict[str, Any]:
+    """Run graph passes on an ONNX file and write the result; returns what `optimize --json` prints.
+
+    Args:
+        passes: `name` or `name{option=value}`, to run just these; the standard order when None.
+    """
+    loaded = load(model)
+    before = count_nodes(loaded)
+    chip = load_target(target) if target else None
+    runner = Runner(chip, verify, [Dumps(dump)] if dump else [])
+    if passes is None:
+        prepare(loaded, runner, dims or {}, scheme=chip.float_scheme if chip else None, pass_files=pass_files, say=say)
+    else:
+        extra = {name: found for path in pass_files for name, found in load_pass_file(path).items()}
+        steps: list[Pass] = [make_pass(text, extra=extra) for text in passes]
+        runner.run(loaded, steps)
+    save(loaded, output)
+    return {
+        "nodes_before": before,
+        "nodes_after": count_nodes(loaded),
+        "passes": [
+            {"name": item.name, "changed": len(item.changed), "declined": len(item.declined), "seconds": item.seconds}
+            for item in runner.reports
+        ],
+        "output": str(output),
+    }
+
+
+def quantize(
+    model: Path,
+    target: str,
+    output: Path,
+    options: CompileOptions,
+    *,
+    save_encodings: Path | None = None,
+    say: Say = silent,
+) -> dict[str, Any]:
+    """Quantize an ONNX file as a target wants it and write the QDQ model."""
+    chip = load_target(target)
+    scheme = choose_scheme(chip, options.precision, calibrated=_has_ranges(options))
+    prepared = _prepare(model, chip, scheme, options, say=say)
+    quantized = quantize_model(prepared, chip, scheme, options, say=say)
+    if quantized.encodings is None:
+        raise UsageError(f"scheme {scheme} of {chip.name} is not quantized", hint="use npuopt optimize")
+    save(prepared.model, output)
+    if save_encodings is not None:
+        quantized.encodings.save(save_encodings)
+    return {
+        "output": str(output),
+        "scheme": scheme,
+        "encodings": len(quantized.encodings.tensors),
+        "nodes": count_nodes(prepared.model),
+    }
+
+
+def run(
+    artifact: Path,
+    inputs: Path,
+    *,
+    output: Path | None = None,
+    engine: Engine = "device",
+    time_limit: float = 900.0,
+    say: Say = silent,
+) -> dict[str, Any]:
+    """Run an artifact on a .npz whose arrays' leading axis counts samples; returns what `run --json` prints."""
+    opened = Artifact.open(artifact)
+    samples = opened.samples(inputs)
+    say(f"running {len(samples)} sample(s)")
+    started = time.perf_counter()
+    results = opened.run(samples, engine=engine, limits=Limits(seconds=time_limit))
+    seconds = time.perf_counter() - started
+    stacked = {name: np.stack([result[name] for result in results]) for name in results[0]}
+    if output is not None:
+        np.savez(output, allow_pickle=False, **stacked)
+    return {
+        "artifact": str(artifact),
+        "engine": engine,
+        "samples": len(samples),
+        "seconds": seconds,
+        "outputs": [records.describe_array(name, array) for name, array in stacked.items()],
+    }
+
+
+def _prepare(
+    model: Path, chip: Target, scheme: str, options: CompileOptions, *, dumps: Path | None = None, say: Say
+) -> Prepared:
+    say(f"loading {model}")
+    loaded = load(model)
+    runner = Runner(chip, options.verify, [Dumps(dumps)] if dumps else [])
+    return prepare(loaded, runner, options.dims, scheme=scheme, pass_files=options.pass_files, say=say)
+
+
+def _verify(
+    source: Path,
+    folder: Path,
+    prepared: Prepared,
+    quantized: Quantized,
+    compiled: CompiledPlan,
+    chip: Target,
+    options: CompileOptions,
+    *,
+    say: Say,
+) -> list[Stage]:
+    """Compare source, optimized, quantized and compiled on the same samples."""
+    if options.verify == "off":
+        return []
+    samples = quantized.samples
+    say("verifying: the source model")
+    reference = reference_runs(source, prepared, samples)
+    stages = [stage("optimized", "source", reference, quantized.optimized)]
+    latest = model_runs(folder / MODEL_FILE, samples)
+    if quantized.encodings is not None:
+        stages.append(stage("quantized", "source", reference, latest))
+    say(f"verifying: the compiled parts, {min(len(samples), 1)} sample")
+    few = samples[:1]
+    made = run_steps(folder, compiled.steps, few, chip, Limits(seconds=options.time_limit))
+    stages.append(stage("compiled", "model.onnx", latest[: len(few)], made))
+    return stages
+
+
+def _has_ranges(options: CompileOptions) -> bool:
+    return options.calibration is not None or options.encodings is not None
+
+
+def _require_share(share: float, wanted: float, model: Path, chip: Target) -> None:
+    if share < wanted:
+        raise PlacementError(
+            f"{chip.name} takes {share:.1%} of the nodes, less than the {wanted:.1%} asked for",
+            where=str(model),
+            hint="`npuopt check` lists the reasons",
+        )

@@ -1,0 +1,134 @@
+"""The end of the road: from a prepared graph to compiled steps and the comparison of every stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npuopt.bundle import OutputComparison, Stage, Step
+from npuopt.delegates.contract import CompiledRegion, Limits
+from npuopt.delegates.registry import find_delegate
+from npuopt.errors import VendorToolError
+from npuopt.graph import save
+from npuopt.graph.execution import Session
+from npuopt.partition import extract_region
+from npuopt.verify import compare_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from npuopt.graph import Model
+    from npuopt.partition import Part, Plan
+    from npuopt.preparation import Prepared
+    from npuopt.target import Target
+    from npuopt.verify import Comparison
+
+    Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class CompiledPlan:
+    """Every part of a plan, compiled.
+
+    Attributes:
+        steps: what to run, in order.
+        regions: what each delegate returned, by step name.
+    """
+
+    steps: list[Step] = field(default_factory=list[Step])
+    regions: dict[str, CompiledRegion] = field(default_factory=dict[str, CompiledRegion])
+
+    @property
+    def tools(self) -> dict[str, str]:
+        """Versions of all tools that took part."""
+        return {name: version for region in self.regions.values() for name, version in region.tools.items()}
+
+
+def compile_plan(model: Model, plan: Plan, target: Target, host: str, folder: Path, limits: Limits) -> CompiledPlan:
+    """Compile each part of `plan` below `folder`: regions by the target's road, the rest by the host's.
+
+    Raises:
+        VendorToolError: also when the vendor's tool left a node of a region off the device.
+    """
+    compiled = CompiledPlan()
+    for part in plan.parts:
+        on_device = part.kind == "npu"
+        road = target.delegate.road if on_device else host
+        source = folder / ("regions" if on_device else "host") / part.name / "model.onnx"
+        source.parent.mkdir(parents=True)
+        save(extract_region(model, part), source)
+        made_in = folder / road / part.name
+        made_in.mkdir(parents=True)
+        region = find_delegate(road).compile(source, made_in, target, limits=limits)
+        if on_device:
+            _prove(region, part.name)
+        compiled.regions[part.name] = region
+        compiled.steps.append(_step(part, road, region, source, folder))
+    return compiled
+
+
+def _prove(region: CompiledRegion, name: str) -> None:
+    strays = [node for node in region.nodes if not node.on_npu]
+    if strays:
+        first = strays[0]
+        raise VendorToolError(
+            f"the compiler left {len(strays)} node(s) of {name} off the device, first {first.op_type} {first.name}:"
+            f" {first.reason or 'no reason given'}",
+            where=str(region.folder / region.log) if region.log else "",
+            hint="the descriptor promises more than the compiler takes: run `npuopt targets probe`",
+        )
+
+
+def _step(part: Part, road: str, region: CompiledRegion, source: Path, folder: Path) -> Step:
+    base = region.folder.relative_to(folder).as_posix()
+    return Step(
+        name=part.name,
+        kind=part.kind,
+        road=road,
+        model=source.relative_to(folder).as_posix(),
+        files=tuple(f"{base}/{file}" for file in region.files),
+        inputs=part.inputs,
+        outputs=part.outputs,
+        figures=dict(region.figures),
+        log=f"{base}/{region.log}" if region.log else "",
+    )
+
+
+def reference_runs(source: Path, prepared: Prepared, samples: Sequence[Arrays]) -> list[Arrays]:
+    """Run the source model as it came; inputs that the freeze made empty are given as empty arrays."""
+    session = Session(source)
+    empty = {name: np.zeros(shape, session.input_type(name)) for name, shape in prepared.dropped_inputs.items()}
+    return [session.run({**sample, **empty}) for sample in samples]
+
+
+def model_runs(model: Model | Path, samples: Sequence[Arrays]) -> list[Arrays]:
+    """Run a model in ONNX Runtime on every sample."""
+    session = Session(model)
+    return [session.run(sample) for sample in samples]
+
+
+def stage(name: str, against: str, reference: Sequence[Arrays], got: Sequence[Arrays]) -> Stage:
+    """Compare two sets of runs and put it on record."""
+    compared = compare_runs(reference, got)
+    return Stage(
+        name=name,
+        against=against,
+        samples=len(reference),
+        outputs={output: _on_record(item) for output, item in compared.items()},
+    )
+
+
+def _on_record(item: Comparison) -> OutputComparison:
+    def finite(value: float) -> float | None:
+        return value if isfinite(value) else None
+
+    return OutputComparison(
+        cosine=finite(item.cosine),
+        sqnr_db=finite(item.sqnr_db),
+        max_abs=finite(item.max_abs),
+        elements=item.elements,
+    )

@@ -1,0 +1,229 @@
+"""Legalization: each node that the target refuses is taken apart by the cheapest lowerings that end in legal nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from npuopt.errors import InternalError
+from npuopt.graph import Editor, label
+from npuopt.pipeline.contract import Changed, Declined
+from npuopt.pipeline.scratch import one_node_model, signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from npuopt.graph import Model, Node, Value
+    from npuopt.graph.editor import AttributeLike
+    from npuopt.pipeline.contract import Lowering
+    from npuopt.target import Target
+
+MAX_DEPTH = 5
+"""Lowerings in a row: the longest chain in the catalogue (a fused op to parts, a part to arithmetic) needs three."""
+
+
+@dataclass(frozen=True)
+class Legalized:
+    """What became of one refused node.
+
+    Attributes:
+        node: its label.
+        op_type: its type.
+        reasons: why the target refused it.
+        lowered_by: lowerings applied, outermost first; empty when it stays.
+        tried: lowerings that were tried in vain, with the reason.
+        stays: how a node that stays is computed: `float` on the device, or `host`; empty when lowered.
+    """
+
+    node: str
+    op_type: str
+    reasons: tuple[str, ...]
+    lowered_by: tuple[str, ...] = ()
+    tried: tuple[str, ...] = ()
+    stays: str = ""
+
+
+@dataclass
+class LegalizationReport:
+    """All refused nodes, and by which lowerings each new node came to be (by node name)."""
+
+    entries: list[Legalized] = field(default_factory=list[Legalized])
+    origins: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    refused_before: int = 0
+    refused_after: int = 0
+
+
+@dataclass(frozen=True)
+class _Choice:
+    lowering: Lowering | None
+    cost: int
+    tried: tuple[str, ...]
+
+
+class _RecordingEditor(Editor):
+    """An editor that remembers the nodes it emitted."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.emitted: list[Node] = []
+
+    def emit_many(
+        self,
+        op_type: str,
+        inputs: Sequence[Value | None],
+        attributes: Mapping[str, AttributeLike] | None = None,
+        *,
+        before: Node,
+        outputs: int,
+        name: str = "",
+        domain: str = "",
+    ) -> tuple[Value, ...]:
+        made = super().emit_many(op_type, inputs, attributes, before=before, outputs=outputs, name=name, domain=domain)
+        maker = made[0].producer()
+        if maker is not None:
+            self.emitted.append(maker)
+        return made
+
+
+def legalize(
+    model: Model, target: Target, lowerings: Sequence[Lowering], scheme: str | None = None
+) -> LegalizationReport:
+    """Lower, in place, every node that `target` refuses in `scheme` and that some chain of lowerings makes legal.
+
+    A chain is searched on a model of that one node, so what the target is asked about are real nodes with their
+    attributes, ranks, dtypes and constants. Equal nodes share one search. A node that no chain makes legal in
+    `scheme` stays: on the device in its float scheme where the target takes it so, else on the host.
+
+    Args:
+        model: types and shapes known.
+        target: decides what is legal; nothing else does.
+        lowerings: tried in this order, after those that the descriptor names for the op.
+        scheme: None for the target's float scheme.
+    """
+    return _Driver(model, target, lowerings, scheme).run()
+
+
+class _Driver:
+    def __init__(self, model: Model, target: Target, lowerings: Sequence[Lowering], scheme: str | None) -> None:
+        self.model = model
+        self.target = target
+        self.lowerings = lowerings
+        self.scheme = scheme
+        self.edit = _RecordingEditor(model)
+        self.report = LegalizationReport()
+        self.known: dict[tuple[object, ...], _Choice] = {}
+
+    def run(self) -> LegalizationReport:
+        nodes = list(self.model.graph.all_nodes())
+        self.report.refused_before = sum(not self._runs_on_device(node) for node in nodes)
+        for node in nodes:
+            if node.graph is not None:
+                self._legalize(node)
+        after = sum(not self._runs_on_device(node) for node in self.model.graph.all_nodes())
+        self.report.refused_after = after
+        lowered = [entry for entry in self.report.entries if entry.lowered_by]
+        if after > self.report.refused_before and lowered:
+            raise InternalError(f"legalization raised the refused nodes from {self.report.refused_before} to {after}")
+        return self.report
+
+    def _legalize(self, node: Node) -> None:
+        verdict = self.target.accepts(node, self.scheme)
+        if verdict:
+            return
+        entry_label, op_type = label(node), node.op_type
+        choice = self._best(node, self.scheme, MAX_DEPTH)
+        scheme = self.scheme
+        in_float = self.target.float_scheme
+        if choice.lowering is None and in_float is not None and in_float != self.scheme:
+            if self.target.accepts(node, in_float):
+                self._record(entry_label, op_type, verdict.reasons, (), choice.tried, "float")
+                return
+            choice, scheme = self._best(node, in_float, MAX_DEPTH), in_float
+        if choice.lowering is None:
+            self._record(entry_label, op_type, verdict.reasons, (), choice.tried, "host")
+            return
+        applied = self._apply(node, choice, scheme)
+        self._record(entry_label, op_type, verdict.reasons, tuple(dict.fromkeys(applied)), choice.tried, "")
+
+    def _record(
+        self,
+        node: str,
+        op_type: str,
+        reasons: tuple[str, ...],
+        lowered_by: tuple[str, ...],
+        tried: tuple[str, ...],
+        stays: str,
+    ) -> None:
+        self.report.entries.append(Legalized(node, op_type, reasons, lowered_by, tried, stays))
+
+    def _apply(self, node: Node, choice: _Choice, scheme: str | None, so_far: tuple[str, ...] = ()) -> list[str]:
+        """Apply the chosen lowering to the real node, and then to what it made, as far as that is refused."""
+        if choice.lowering is None:
+            return []
+        chain = (*so_far, choice.lowering.name)
+        start = len(self.edit.emitted)
+        outcome = choice.lowering.lower(node, self.edit)
+        if not isinstance(outcome, Changed):
+            raise InternalError(f"{choice.lowering.name} lowered a copy of {label(node)} but not the node itself")
+        made = self.edit.emitted[start:]
+        names = [choice.lowering.name]
+        for new in made:
+            if new.graph is None:
+                continue
+            self.report.origins[new.name or ""] = chain
+            if not self.target.accepts(new, scheme):
+                names += self._apply(new, self._best(new, scheme, MAX_DEPTH - len(chain)), scheme, chain)
+        return names
+
+    def _best(self, node: Node, scheme: str | None, depth: int) -> _Choice:
+        """Find the lowering that leads to the fewest nodes, all legal."""
+        key = (scheme, depth, *signature(node))
+        if key not in self.known:
+            self.known[key] = _Choice(None, 0, ())  # a chain that comes back to the same node leads nowhere
+            self.known[key] = self._search(node, scheme, depth)
+        return self.known[key]
+
+    def _search(self, node: Node, scheme: str | None, depth: int) -> _Choice:
+        best = _Choice(None, 0, ())
+        tried: list[str] = []
+        for lowering in self._candidates(node) if depth else ():
+            cost, why = self._try(lowering, node, scheme, depth)
+            if cost is None:
+                tried.append(f"{lowering.name}: {why}")
+            elif best.lowering is None or cost < best.cost:
+                best = _Choice(lowering, cost, ())
+        return _Choice(best.lowering, best.cost, tuple(tried))
+
+    def _candidates(self, node: Node) -> list[Lowering]:
+        if node.domain not in ("", "ai.onnx"):
+            return []
+        rule = self.target.rule(node.op_type)
+        preferred = rule.lower if rule is not None else ()
+        fitting = [lowering for lowering in self.lowerings if node.op_type in lowering.op_types]
+        return sorted(
+            fitting, key=lambda item: preferred.index(item.name) if item.name in preferred else len(preferred)
+        )
+
+    def _try(self, lowering: Lowering, node: Node, scheme: str | None, depth: int) -> tuple[int | None, str]:
+        """Lower a copy of `node`; return the number of legal nodes it ends in, or None and why not."""
+        scratch = one_node_model(node, self.model)
+        outcome = lowering.lower(scratch.graph[0], Editor(scratch))
+        if not isinstance(outcome, Changed):
+            return None, outcome.why if isinstance(outcome, Declined) else "does not cover this form"
+        cost = 0
+        for new in scratch.graph:
+            verdict = self.target.accepts(new, scheme)
+            if verdict:
+                cost += 1
+                continue
+            further = self._best(new, scheme, depth - 1)
+            if further.lowering is None:
+                return None, f"ends in {new.op_type}, refused: {verdict.reasons[0]}"
+            cost += further.cost
+        return cost, ""
+
+    def _runs_on_device(self, node: Node) -> bool:
+        if self.target.accepts(node, self.scheme):
+            return True
+        in_float = self.target.float_scheme
+        return in_float is not None and bool(self.target.accepts(node, in_float))

@@ -1,0 +1,60 @@
+"""One node as a model of its own, and what makes two nodes equal to a lowering."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from npuopt.graph import input_at, is_constant
+
+if TYPE_CHECKING:
+    from npuopt.graph import Model, Node, Value
+
+SMALL = 64
+"""Elements up to which a constant's values are part of a node's signature: axes, bounds, exponents, split sizes."""
+
+
+def one_node_model(node: Node, model: Model) -> Model:
+    """Return a model that holds a copy of `node` alone, with its constants (shared) and typed inputs."""
+    copies: dict[int, Value] = {}
+    for value in node.inputs:
+        if value is not None and id(value) not in copies:
+            tensor = value.const_value if is_constant(value) else None
+            copies[id(value)] = ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=tensor)
+    outputs = [ir.Value(name=value.name, shape=value.shape, type=value.type) for value in node.outputs]
+    copy = ir.Node(
+        node.domain,
+        node.op_type,
+        [None if value is None else copies[id(value)] for value in node.inputs],
+        list(node.attributes.values()),
+        overload=node.overload,
+        outputs=outputs,
+        name=node.name,
+    )
+    constants = [value for value in copies.values() if value.const_value is not None]
+    graph = ir.Graph(
+        [value for value in copies.values() if value.const_value is None],
+        [value for value in outputs if value.name],
+        nodes=[copy],
+        initializers=constants,
+        opset_imports=dict(model.opset_imports),
+        name="scratch",
+    )
+    return ir.Model(graph, ir_version=model.ir_version)
+
+
+def signature(node: Node) -> tuple[object, ...]:
+    """Return what a lowering and a target can see of a node, as a hashable key."""
+    attributes = tuple(sorted((name, str(attr.value)) for name, attr in node.attributes.items()))
+    inputs = tuple(_input(input_at(node, index)) for index in range(len(node.inputs)))
+    outputs = tuple((str(value.type), str(value.shape), bool(value.name)) for value in node.outputs)
+    return node.domain, node.op_type, attributes, inputs, outputs
+
+
+def _input(value: Value | None) -> tuple[object, ...]:
+    if value is None:
+        return ()
+    tensor = value.const_value if is_constant(value) else None
+    content = tensor.tobytes() if tensor is not None and tensor.size <= SMALL else None
+    return str(value.type), str(value.shape), tensor is not None, content

@@ -1,0 +1,163 @@
+"""Turns what happened on the road into what is written down: the manifest and `check`'s result."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npuopt import __version__
+from npuopt.bundle import Manifest, NodeRecord, PassRecord, PlacementSummary, describe_files, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from npuopt.bundle import Stage
+    from npuopt.compilation import CompiledPlan
+    from npuopt.options import CompileOptions
+    from npuopt.partition import Plan
+    from npuopt.pipeline import Report
+    from npuopt.preparation import Prepared
+    from npuopt.quantizing import Quantized
+    from npuopt.target import Target
+
+PACKAGES = ("onnx", "onnx-ir", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Where each node would go, and why."""
+
+    model: str
+    target: str
+    scheme: str
+    summary: PlacementSummary
+    nodes: tuple[NodeRecord, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `check --json` prints."""
+        return {
+            "model": self.model,
+            "target": self.target,
+            "scheme": self.scheme,
+            "summary": self.summary.model_dump(),
+            "nodes": [node.model_dump(mode="json") for node in self.nodes],
+        }
+
+
+def check_result(model: Path, target: Target, scheme: str, prepared: Prepared, plan: Plan) -> CheckResult:
+    """Put a placement on record."""
+    return CheckResult(str(model), target.name, scheme, _summary(plan), _nodes(plan, prepared))
+
+
+def manifest(
+    model: Path,
+    target: Target,
+    scheme: str,
+    options: CompileOptions,
+    prepared: Prepared,
+    quantized: Quantized,
+    plan: Plan,
+    compiled: CompiledPlan,
+    stages: Sequence[Stage],
+    folder: Path,
+) -> Manifest:
+    """Put a whole compile on record; `folder` holds every file of the artifact by now."""
+    encodings = quantized.encodings
+    return Manifest(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        npuopt=__version__,
+        source={"file": model.name, "sha256": sha256(model), "bytes": model.stat().st_size},
+        target={"name": target.name, "title": target.title, "facts_sha256": target.fingerprint},
+        recipe={
+            "dims": dict(options.dims),
+            "precision": scheme,
+            "verify": options.verify,
+            "host": options.host,
+            "calibration": str(options.calibration) if options.calibration is not None else None,
+            "calibration_samples": quantized.calibration_samples,
+            "pass_files": [path.name for path in options.pass_files],
+        },
+        tools={
+            **{name: version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+            **compiled.tools,
+        },
+        passes=tuple(_pass_record(report) for report in prepared.runner.reports),
+        legalization=_legalization(prepared),
+        dropped_inputs=tuple(prepared.dropped_inputs),
+        placement=_summary(plan),
+        nodes=_nodes(plan, prepared),
+        encodings={}
+        if encodings is None
+        else {
+            "file": "encodings.json",
+            "tensors": len(encodings.tensors),
+            "sha256": hashlib.sha256(encodings.to_json().encode()).hexdigest(),
+        },
+        steps=tuple(compiled.steps),
+        verification=tuple(stages),
+        files=describe_files(folder),
+    )
+
+
+def describe_array(name: str, array: np.ndarray) -> dict[str, Any]:
+    """Describe an output (leading axis: samples) in a few numbers; None where there is no finite one."""
+
+    def number(value: float) -> float | None:
+        return float(value) if isfinite(value) else None
+
+    numeric = array.size > 0 and array.dtype.kind in "fiub"
+    return {
+        "name": name,
+        "shape": list(array.shape[1:]),
+        "dtype": str(array.dtype),
+        "min": number(array.min()) if numeric else None,
+        "max": number(array.max()) if numeric else None,
+        "mean": number(array.astype(np.float64).mean()) if numeric else None,
+    }
+
+
+def _pass_record(report: Report) -> PassRecord:
+    return PassRecord(
+        name=report.name,
+        changed=len(report.changed),
+        declined=len(report.declined),
+        seconds=round(report.seconds, 4),
+        nodes_before=report.nodes_before,
+        nodes_after=report.nodes_after,
+        notes=tuple(report.notes),
+    )
+
+
+def _summary(plan: Plan) -> PlacementSummary:
+    return PlacementSummary(**vars(plan.summary))
+
+
+def _nodes(plan: Plan, prepared: Prepared) -> tuple[NodeRecord, ...]:
+    origins = prepared.legalization.origins if prepared.legalization else {}
+    return tuple(
+        NodeRecord(
+            name=item.node.name or (item.node.outputs[0].name or ""),
+            op_type=item.node.op_type,
+            domain=item.node.domain,
+            placement="host" if item.where == "host" else "npu",
+            region=item.part,
+            reasons=item.reasons,
+            lowered_by=origins.get(item.node.name or "", ()),
+        )
+        for item in plan.placements
+        if item.where != "edge"
+    )
+
+
+def _legalization(prepared: Prepared) -> tuple[dict[str, Any], ...]:
+    report = prepared.legalization
+    return tuple(asdict(entry) for entry in report.entries) if report else ()

@@ -1,0 +1,91 @@
+"""Symbolic dims get the sizes that the model is to be compiled for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, ClassVar
+
+from npuopt.graph import Shape, dims, graphs_of, infer_shapes
+from npuopt.pipeline import Entry, Pass, Report
+
+if TYPE_CHECKING:
+    from npuopt.graph import Model, Value
+    from npuopt.target import Target
+
+
+@dataclass(frozen=True)
+class FreezeDims(Pass):
+    """Named dims of the graph's inputs become fixed sizes, and every shape that follows from them.
+
+    x: float[batch, 3, N] with batch=1 -> x: float[1, 3, N]
+
+    A dim that its exporter gave no name is reached by position: `x:0`.
+
+    Left alone: dims that are not named here. Declined: names that the model does not have.
+    """
+
+    name: ClassVar[str] = "freeze-dims"
+    gives: ClassVar[frozenset[str]] = frozenset({"shapes-known"})
+    breaks: ClassVar[frozenset[str]] = frozenset({"constants-folded"})
+    keeps_interface: ClassVar[bool] = False
+
+    dims: tuple[tuple[str, int], ...] = ()
+
+    def __call__(self, model: Model, target: Target | None = None) -> Report:
+        """Set the dims of inputs and outputs and infer all shapes anew."""
+        del target
+        report = Report(self.name)
+        sizes = dict(self.dims)
+        known = _names(model)
+        for name in sizes:
+            if name not in known:
+                report.declined.append(Entry(name, "dim", _unknown(name, known)))
+        for value in model.graph.inputs:
+            before = dims(value)
+            if before is None:
+                continue
+            after = tuple(sizes.get(f"{value.name}:{axis}", _size(dim, sizes)) for axis, dim in enumerate(before))
+            if after != before:
+                value.shape = Shape(after)
+                report.changed.append(Entry(value.name or "", "input", f"{_text(before)} -> {_text(after)}"))
+        if report.changed:
+            _freeze_elsewhere(model, sizes)
+            infer_shapes(model)
+        return report
+
+
+def _freeze_elsewhere(model: Model, sizes: dict[str, int]) -> None:
+    """Set named dims wherever they stand; what depends on them otherwise is inferred."""
+    for graph in graphs_of(model):
+        made: list[Value] = [value for node in graph for value in node.outputs]
+        for value in (*made, *graph.outputs):
+            before = dims(value)
+            if before is not None:
+                value.shape = Shape(tuple(_size(dim, sizes) for dim in before))
+
+
+def _size(dim: int | str | None, sizes: dict[str, int]) -> int | str | None:
+    return sizes.get(dim, dim) if isinstance(dim, str) else dim
+
+
+def _names(model: Model) -> list[str]:
+    """List the dims that can be frozen: names, then positions of dims without one."""
+    names: dict[str, None] = {}
+    for value in model.graph.inputs:
+        for axis, dim in enumerate(dims(value) or ()):
+            if isinstance(dim, str):
+                names[dim] = None
+            elif dim is None:
+                names[f"{value.name}:{axis}"] = None
+    return list(names)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    listed = f"its dynamic dims: {', '.join(known)}" if known else "all its inputs are static"
+    return f"the model has no dim called {name!r}; {f'did you mean {close[0]}? ' if close else ''}{listed}"
+
+
+def _text(shape: tuple[int | str | None, ...]) -> str:
+    return "[" + ", ".join("?" if dim is None else str(dim) for dim in shape) + "]"

@@ -1,0 +1,39 @@
+from npuopt.graph import dims
+from npuopt.passes.freeze.freeze_dims import FreezeDims
+from support.rewrites import assert_leaves, assert_rewrites, model_from
+
+RELU = "(float[batch, 4, seq] x) => (float[batch, 4, seq] y) { y = Relu(x) }"
+
+
+def test_named_dims_become_sizes_everywhere() -> None:
+    assert_rewrites(
+        FreezeDims((("batch", 1), ("seq", 8))),
+        "(float[batch, seq] x) => (float[seq, batch] y) { a = Relu(x) y = Transpose(a) }",
+        "(float[1, 8] x) => (float[8, 1] y) { a = Relu(x) y = Transpose(a) }",
+        dims={"batch": 1, "seq": 8},
+    )
+
+
+def test_dims_that_follow_are_inferred() -> None:
+    model = model_from(
+        "(float[batch, past, 2] p, float[batch, seq, 2] x) => (float[batch, total, 2] y) { y = Concat<axis = 1>(p, x) }"
+    )
+    FreezeDims((("batch", 1), ("past", 7), ("seq", 1)))(model)
+    assert dims(model.graph.outputs[0])[0] == 1
+    assert dims(model.graph.outputs[0])[2] == 2
+
+
+def test_a_dim_without_a_name_is_reached_by_position() -> None:
+    model = model_from("(float[?, 4] x) => (float[?, 4] y) { y = Relu(x) }")
+    FreezeDims((("x:0", 3),))(model)
+    assert dims(model.graph.outputs[0]) == (3, 4)
+
+
+def test_static_models_are_left_alone() -> None:
+    assert_leaves(FreezeDims(), "(float[2] x) => (float[2] y) { y = Relu(x) }", because=None)
+
+
+def test_an_unknown_dim_is_named_with_those_that_exist() -> None:
+    assert_leaves(
+        FreezeDims((("sek", 1),)), RELU, because="no dim called 'sek'; did you mean seq? its dynamic dims: batch, seq"
+    )
