@@ -37,7 +37,8 @@ def show_pass(name: Annotated[str, typer.Argument(help="The pass's name.")], *, 
         print_json(described)
         return
     out = console()
-    out.print(f"[bold]{described['name']}[/bold]  ({described['group']})\n\n{described['documentation']}", markup=True)
+    out.print(f"{described['name']}  ({described['group']})\n", style="bold", markup=False)
+    out.print(described["documentation"] + "\n", markup=False)
     for key in ("needs", "gives", "breaks", "produces"):
         if described[key]:
             out.print(f"{key}: {', '.join(described[key])}")
