@@ -2,6 +2,7 @@
 
 from onnx_ir import DataType, Graph, Model, Node, Shape, TensorType, Value
 
+from npuopt.graph.builder import Builder
 from npuopt.graph.editor import Editor
 from npuopt.graph.execution import Session
 from npuopt.graph.files import load, save, to_proto
@@ -32,6 +33,7 @@ from npuopt.graph.queries import (
 from npuopt.graph.text import diff, parse, to_text
 
 __all__ = [
+    "Builder",
     "DataType",
     "Editor",
     "Graph",
