@@ -54,6 +54,23 @@ class Editor:
         """
         return self.emit_many(op_type, inputs, attributes, before=before, outputs=1, name=name, domain=domain)[0]
 
+    def emit_after(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, AttributeLike] | None = None,
+        *,
+        after: ir.Node,
+        name: str = "",
+    ) -> ir.Value:
+        """Insert a standard one-output node just behind `after`; else as `emit`."""
+        if after.graph is None:
+            raise ValueError(f"{after.name} is in no graph")
+        node = self._new_node(op_type, inputs, attributes or {}, 1, name or after.name or op_type, "")
+        after.append(node)
+        infer_node(node, self._opset)
+        return node.outputs[0]
+
     def emit_many(
         self,
         op_type: str,

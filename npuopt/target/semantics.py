@@ -51,7 +51,7 @@ def _schemes_named(rule: OpRule) -> Iterator[tuple[Path_, str, bool]]:
         yield ("quantization", "activation", scheme), scheme, True
     for position, by_scheme in rule.quantization.inputs.items():
         for scheme in by_scheme:
-            yield ("quantization", "inputs", str(position), scheme), scheme, True
+            yield ("quantization", "inputs", position, scheme), scheme, True
     for scheme in rule.quantization.output:
         yield ("quantization", "output", scheme), scheme, True
 
