@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from npuopt.graph import Model, Value
     from npuopt.target import Target
 
+UNNAMED = "?"
+"""What some exporters write for a dim without a name; two of them need not be equal."""
+
 
 @dataclass(frozen=True)
 class FreezeDims(Pass):
@@ -20,7 +23,7 @@ class FreezeDims(Pass):
 
     x: float[batch, 3, N] with batch=1 -> x: float[1, 3, N]
 
-    A dim that its exporter gave no name is reached by position: `x:0`.
+    A dim that has no name is reached by position: `x:0`.
 
     Left alone: dims that are not named here. Declined: names that the model does not have.
     """
@@ -36,9 +39,10 @@ class FreezeDims(Pass):
         """Set the dims of inputs and outputs and infer all shapes anew."""
         del target
         report = Report(self.name)
-        sizes = dict(self.dims)
         known = _names(model)
-        for name in sizes:
+        sizes = dict(self.dims)
+        sizes |= {known[name]: size for name, size in self.dims if name in known and known[name] != UNNAMED}
+        for name in dict(self.dims):
             if name not in known:
                 report.declined.append(Entry(name, "dim", _unknown(name, known)))
         for value in model.graph.inputs:
@@ -66,24 +70,25 @@ def _freeze_elsewhere(model: Model, sizes: dict[str, int]) -> None:
 
 
 def _size(dim: int | str | None, sizes: dict[str, int]) -> int | str | None:
-    return sizes.get(dim, dim) if isinstance(dim, str) else dim
+    return sizes.get(dim, dim) if isinstance(dim, str) and dim != UNNAMED else dim
 
 
-def _names(model: Model) -> list[str]:
-    """List the dims that can be frozen: names, then positions of dims without one."""
-    names: dict[str, None] = {}
+def _names(model: Model) -> dict[str, str]:
+    """Map what a dynamic dim can be called (its name, or `input:axis`) to its name."""
+    names: dict[str, str] = {}
     for value in model.graph.inputs:
         for axis, dim in enumerate(dims(value) or ()):
-            if isinstance(dim, str):
-                names[dim] = None
-            elif dim is None:
-                names[f"{value.name}:{axis}"] = None
-    return list(names)
+            if not isinstance(dim, int):
+                names[f"{value.name}:{axis}"] = dim or UNNAMED
+                if dim is not None and dim != UNNAMED:
+                    names[dim] = dim
+    return names
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _unknown(name: str, known: dict[str, str]) -> str:
     close = get_close_matches(name, known, n=1)
-    listed = f"its dynamic dims: {', '.join(known)}" if known else "all its inputs are static"
+    shown = dict.fromkeys(position if dim == UNNAMED else dim for position, dim in known.items())
+    listed = f"its dynamic dims: {', '.join(shown)}" if known else "all its inputs are static"
     return f"the model has no dim called {name!r}; {f'did you mean {close[0]}? ' if close else ''}{listed}"
 
 

@@ -37,3 +37,9 @@ def test_an_unknown_dim_is_named_with_those_that_exist() -> None:
     assert_leaves(
         FreezeDims((("sek", 1),)), RELU, because="no dim called 'sek'; did you mean seq? its dynamic dims: batch, seq"
     )
+
+
+def test_a_position_stands_for_the_name_too() -> None:
+    model = model_from("(float[batch, 4] x) => (float[4, batch] y) { y = Transpose(x) }")
+    FreezeDims((("x:0", 3),))(model)
+    assert dims(model.graph.outputs[0]) == (4, 3)
