@@ -5,9 +5,9 @@ from onnx_ir import DataType, Graph, Model, Node, Shape, TensorType, Value
 from npuopt.graph.builder import Builder
 from npuopt.graph.editor import Editor
 from npuopt.graph.execution import Session
-from npuopt.graph.files import load, save, to_proto
-from npuopt.graph.headers import header_proto
+from npuopt.graph.headers import header_proto, to_proto
 from npuopt.graph.inference import infer_node, infer_shapes
+from npuopt.graph.loading import check, load
 from npuopt.graph.queries import (
     attribute,
     attribute_list,
@@ -28,8 +28,10 @@ from npuopt.graph.queries import (
     rank,
     scalar,
     static_shape,
+    subgraphs_of,
     users,
 )
+from npuopt.graph.saving import save
 from npuopt.graph.text import diff, parse, to_text
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Value",
     "attribute",
     "attribute_list",
+    "check",
     "constant",
     "diff",
     "dims",
@@ -69,6 +72,7 @@ __all__ = [
     "save",
     "scalar",
     "static_shape",
+    "subgraphs_of",
     "to_proto",
     "to_text",
     "users",

@@ -1,4 +1,4 @@
-"""The model as a proto that carries no weights: for the checker, for shape inference, for text."""
+"""The model as a proto: whole, or without its weights for the checker, for shape inference and for text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import onnx
 
 SMALL_CONSTANT = 1024
 """Elements up to which a header keeps a constant's value: enough for any shape, axes or sizes input."""
 
-_HIDDEN = "hidden by npuopt"
-"""The external-data location that marks an initializer whose value a header leaves out."""
+_HIDDEN = "\0hidden"
+"""The external-data location of an initializer whose value a header leaves out; no path can contain a NUL."""
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """Return the whole model, weights included, as a new proto (so below 2 GiB only)."""
+    return ir.to_proto(model)
 
 
 def header_proto(model: ir.Model, keep: int = SMALL_CONSTANT) -> onnx.ModelProto:
@@ -39,8 +44,14 @@ def header_proto(model: ir.Model, keep: int = SMALL_CONSTANT) -> onnx.ModelProto
 
 
 def declared_proto(model: ir.Model, keep: int) -> onnx.ModelProto:
-    """Return the model as a proto whose initializers of more than `keep` elements are mere value infos."""
-    return _without_weights(model, keep)[0]
+    """Return the model as a proto where an initializer is either there, or a mere value info above `keep` elements."""
+    proto, _ = _without_weights(model, keep)
+    for graph in graph_protos(proto.graph):
+        there = {tensor.name for tensor in graph.initializer}
+        infos = [info for info in graph.value_info if info.name not in there]
+        del graph.value_info[:]
+        graph.value_info.extend(infos)
+    return proto
 
 
 def graph_protos(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -54,39 +65,53 @@ def graph_protos(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                 yield from graph_protos(subgraph)
 
 
+@contextmanager
+def weights_hidden(
+    model: ir.Model, is_hidden: Callable[[ir.TensorProtocol], bool]
+) -> Generator[list[ir.TensorProtocol]]:
+    """Put a placeholder without bytes in the place of some initializers, for as long as the context lasts.
+
+    Yields:
+        The hidden tensors; `hidden_index` tells which of them a serialized placeholder stands for.
+    """
+    hidden: list[tuple[ir.Value, ir.TensorProtocol]] = []
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if tensor is not None and is_hidden(tensor):
+                value.const_value = ir.ExternalTensor(
+                    _HIDDEN,
+                    len(hidden),
+                    None,
+                    tensor.dtype,
+                    shape=ir.Shape(tensor.shape.numpy()),
+                    name=value.name or "",
+                    doc_string=tensor.doc_string,
+                    metadata_props=dict(tensor.metadata_props),
+                )
+                hidden.append((value, tensor))
+    try:
+        yield [tensor for _, tensor in hidden]
+    finally:
+        for value, tensor in hidden:
+            value.const_value = tensor
+
+
+def hidden_index(tensor: onnx.TensorProto) -> int | None:
+    """Return the position of the tensor that a placeholder stands for, or None where it is no placeholder."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    return int(entries["offset"]) if entries.get("location") == _HIDDEN else None
+
+
 def _without_weights(model: ir.Model, keep: int) -> tuple[onnx.ModelProto, list[onnx.ValueInfoProto]]:
-    with _weights_hidden(model, keep):
+    with weights_hidden(model, lambda tensor: tensor.size > keep):
         proto = ir.to_proto(model)
     infos: list[onnx.ValueInfoProto] = []
     for graph in graph_protos(proto.graph):
-        hidden = {tensor.name for tensor in graph.initializer if _is_hidden(tensor)}
+        hidden = {tensor.name for tensor in graph.initializer if hidden_index(tensor) is not None}
         if hidden:
             kept = [tensor for tensor in graph.initializer if tensor.name not in hidden]
             del graph.initializer[:]
             graph.initializer.extend(kept)
             infos += [info for info in graph.value_info if info.name in hidden]
     return proto, infos
-
-
-@contextmanager
-def _weights_hidden(model: ir.Model, keep: int) -> Generator[None]:
-    """Put a tensor that has no bytes in the place of every large one, for as long as the context lasts."""
-    hidden: list[tuple[ir.Value, ir.TensorProtocol]] = []
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            tensor = value.const_value
-            if tensor is not None and tensor.size > keep:
-                hidden.append((value, tensor))
-                shape = ir.Shape(tensor.shape.numpy())
-                value.const_value = ir.ExternalTensor(
-                    _HIDDEN, None, None, tensor.dtype, shape=shape, name=value.name or ""
-                )
-    try:
-        yield
-    finally:
-        for value, tensor in hidden:
-            value.const_value = tensor
-
-
-def _is_hidden(tensor: onnx.TensorProto) -> bool:
-    return any(entry.key == "location" and entry.value == _HIDDEN for entry in tensor.external_data)

@@ -1,0 +1,143 @@
+"""Reads ONNX files: header first, weights mapped, every check made before the first pass runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+import onnx.checker
+import onnx.version_converter
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from npuopt.errors import InputError
+from npuopt.graph.constant_nodes import lift_constants
+from npuopt.graph.headers import graph_protos, header_proto
+from npuopt.graph.opset_conversion import CANONICAL_IR_VERSION, convert_opset
+from npuopt.graph.queries import graphs_of
+from npuopt.graph.weight_files import WeightFiles
+from npuopt.graph.wire import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+
+def load(path: str | PathLike[str]) -> ir.Model:
+    """Read an ONNX file into the canonical opset.
+
+    Weights are not read: they stay mapped where they are, in the .onnx file or next to it. Subgraphs and functions
+    are kept; Constant nodes become initializers; initializers that IR versions before 4 had to list as inputs are
+    inputs no longer.
+
+    Raises:
+        InputError: when it is not a valid ONNX model, when weights are missing, lie outside the model's folder or
+            have the wrong size, or when the opset cannot be converted.
+    """
+    path = Path(path)
+    proto, files = _read(path)
+    for tensor in _tensor_protos(proto):
+        files.check(tensor)
+    if max((entry.version for entry in proto.opset_import if not entry.domain), default=24) < 24:
+        proto = onnx.version_converter.convert_version(proto, 24)
+    try:
+        model = ir.from_proto(proto)
+    except (ir.serde.SerdeError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+        raise InputError(f"not a valid ONNX model: {_root_cause(error)}", where=str(path)) from None
+    _map_weights(model, files)
+    _own_initializers(model)
+    lift_constants(model)
+    check(model, where=str(path))
+    convert_opset(model, where=str(path))
+    return model
+
+
+def check(model: ir.Model, where: str = "") -> None:
+    """Run the ONNX checker on the model without its weights.
+
+    Raises:
+        InputError: naming the node at fault, where the checker does.
+    """
+    proto = header_proto(model)
+    for info in (*proto.graph.input, *proto.graph.output):
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.shape.SetInParent()  # an unknown rank is valid ONNX, but not to the checker
+    try:
+        onnx.checker.check_model(proto)  # pyright: ignore[reportUnknownMemberType] -- os.PathLike without argument
+    except onnx.checker.ValidationError as error:
+        raise InputError(f"not a valid ONNX model: {_checker_sentence(str(error))}", where=where) from None
+
+
+def _read(path: Path) -> tuple[onnx.ModelProto, WeightFiles]:
+    if not path.is_file():
+        raise InputError("there is no such file", where=str(path))
+    try:
+        files = WeightFiles(path)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error})", where=str(path)) from None
+    if files.model_file.size == 0:
+        raise InputError("the file is empty", where=str(path))
+    try:
+        proto = onnx.ModelProto.FromString(files.header())
+    except WireError as error:
+        raise InputError(
+            f"not an ONNX file, or a truncated one: {error}", where=str(path), hint="download or export it again"
+        ) from None
+    except DecodeError:
+        raise InputError("not an ONNX file", where=str(path), hint="export it again") from None
+    if not proto.HasField("graph"):
+        raise InputError("not an ONNX file: it holds no graph", where=str(path), hint="export it again")
+    return proto, files
+
+
+def _tensor_protos(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor in graphs, subgraphs and functions; refuse sparse ones."""
+    graphs = list(graph_protos(proto.graph))
+    for graph in graphs:
+        if graph.sparse_initializer:
+            name = graph.sparse_initializer[0].values.name
+            raise InputError(f"initializer {name!r} is sparse, which is not supported", hint="store it densely")
+        yield from graph.initializer
+    for holder in (*graphs, *proto.functions):
+        for node in holder.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+
+
+def _map_weights(model: ir.Model, files: WeightFiles) -> None:
+    for graph in graphs_of(model):
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = files.tensor(value.const_value)
+    for holder in (model.graph, *model.functions.values()):
+        for node in holder.all_nodes():
+            for name, attribute in list(node.attributes.items()):
+                if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+                    node.attributes[name] = ir.AttrTensor(
+                        name, files.tensor(attribute.value), doc_string=attribute.doc_string
+                    )
+
+
+def _own_initializers(model: ir.Model) -> None:
+    """Raise the IR version, and before 4 take the initializers out of the inputs, where they had to stand."""
+    if model.ir_version < 4:
+        for value in [value for value in model.graph.inputs if value.is_initializer()]:
+            model.graph.inputs.remove(value)
+    model.ir_version = max(model.ir_version, CANONICAL_IR_VERSION)
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:400]
+
+
+def _checker_sentence(text: str) -> str:
+    """Shorten the checker's report to what went wrong and the node it names."""
+    node = re.search(r"Name: (\S*) OpType: (\S+)", text)
+    sentence = " ".join(text.split("==>", maxsplit=1)[0].split())[:400].rstrip(". ")
+    return f"{sentence} (at {node.group(1) or 'a nameless node'}, {node.group(2)})" if node else sentence

@@ -1,0 +1,106 @@
+"""Tensors whose bytes stay in their file until somebody asks for them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+CHUNK_BYTES = 4 << 20
+
+
+class MappedFile:
+    """A file mapped into memory, read-only. It stays readable when the path is replaced by another file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+        self.size = os.fstat(self._descriptor).st_size
+        self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) if self.size else None
+
+    def view(self, offset: int = 0, length: int | None = None) -> memoryview:
+        """Return bytes of the file without reading them."""
+        if self._map is None:
+            return memoryview(b"")
+        return memoryview(self._map)[offset : None if length is None else offset + length]
+
+    def chunks(self, offset: int, length: int) -> Iterator[bytes]:
+        """Read bytes in bounded chunks, past the mapping: they never count as this process's memory."""
+        end = offset + length
+        while offset < end:
+            chunk = os.pread(self._descriptor, min(CHUNK_BYTES, end - offset), offset)
+            if not chunk:
+                raise OSError(f"{self.path} has become shorter than it was")
+            yield chunk
+            offset += len(chunk)
+
+    def release(self) -> None:
+        """Give the pages that were read back to the system; they are read again when needed."""
+        if self._map is not None:
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+class InFile:
+    """The part of a mapped tensor that knows where its bytes lie."""
+
+    source: MappedFile
+    offset: int
+    length: int
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read the tensor's bytes (little endian, packed) in bounded chunks."""
+        return self.source.chunks(self.offset, self.length)
+
+    def tofile(self, file: BinaryIO) -> None:
+        """Write the tensor's bytes to a file without ever holding them all."""
+        file.writelines(self.chunks())
+
+
+class MappedTensor(InFile, ir.Tensor[np.ndarray]):
+    """A tensor whose array is a read-only view of the mapped file."""
+
+
+class MappedPackedTensor(InFile, ir.PackedTensor[np.ndarray]):
+    """A tensor of 2- or 4-bit elements, packed in the mapped file; `numpy()` unpacks them."""
+
+
+def mapped_tensor(
+    source: MappedFile, offset: int, dtype: ir.DataType, shape: tuple[int, ...], name: str
+) -> MappedTensor | MappedPackedTensor:
+    """Return the tensor that lies at `offset` of a mapped file. The caller has checked that it does.
+
+    Args:
+        source: the file.
+        offset: in bytes.
+        dtype: any but STRING.
+        shape: dims, none negative.
+        name: the tensor's name.
+    """
+    tensor: MappedTensor | MappedPackedTensor
+    length = byte_length(dtype, shape)
+    data = np.frombuffer(source.view(offset, length), dtype=np.uint8)
+    if dtype.bitwidth < 8:
+        tensor = MappedPackedTensor(data, dtype, shape=ir.Shape(shape), name=name)
+    else:
+        little_endian = np.dtype(dtype.numpy()).newbyteorder("<")
+        tensor = MappedTensor(data.view(little_endian).reshape(shape), dtype, shape=ir.Shape(shape), name=name)
+    tensor.source, tensor.offset, tensor.length = source, offset, length
+    return tensor
+
+
+def byte_length(dtype: ir.DataType, shape: tuple[int, ...]) -> int:
+    """Return the number of bytes that a tensor takes in a file, elements below a byte packed."""
+    elements = 1
+    for dim in shape:
+        elements *= dim
+    return (elements * dtype.bitwidth + 7) // 8
