@@ -36,7 +36,7 @@ ORIGIN = ("initializer", "initializer", "initializer", "run-time input", "initia
 class Surroundings:
     """A graph under construction in which values get company by the draw. Values are names.
 
-    What nobody reads in the end becomes a graph output.
+    What nobody reads in the end becomes a graph output, unless it is added to `unread`.
     """
 
     draw: Callable[[SearchStrategy[Drawn]], Drawn]
@@ -44,6 +44,7 @@ class Surroundings:
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     initializers: list[onnx.TensorProto] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     feeds: dict[str, np.ndarray] = field(default_factory=dict)
 
     def choose(self, *options: Drawn) -> Drawn:
@@ -94,7 +95,7 @@ class Surroundings:
         """Return the graph, checked, with its shapes inferred."""
         read = {name for node in self.nodes for name in _reads(node)}
         made = [name for node in self.nodes for name in node.output]
-        outputs = list(dict.fromkeys([*self.outputs, *(name for name in made if name not in read)]))
+        outputs = list(dict.fromkeys([*self.outputs, *(name for name in made if name not in {*read, *self.unread})]))
         graph = helper.make_graph(
             self.nodes, "drawn", self.inputs, [onnx.ValueInfoProto(name=name) for name in outputs], self.initializers
         )
