@@ -121,7 +121,7 @@ class OpQuantization(Facts):
     weight_symmetric: bool | None = Field(default=None, description="Weights have zero point 0.")
     activation: dict[str, DataTypeName] = Field(default={}, description="Scheme -> element type of the activations.")
     inputs: dict[int, dict[str, DataTypeName]] = Field(
-        {}, description="Input -> scheme -> element type of that activation alone (a narrower second operand)."
+        default={}, description="Input -> scheme -> element type of that activation alone (a narrower second operand)."
     )
     share: bool = Field(default=False, description="All float inputs and outputs have one encoding (data movement).")
     output: dict[str, FixedEncoding] = Field(default={}, description="Scheme -> the encoding of the outputs.")

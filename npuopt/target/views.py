@@ -39,6 +39,11 @@ def is_float(value: Value) -> bool:
     return value.dtype in _FLOATS
 
 
+def converts(node: Node) -> bool:
+    """Say whether the node is a QuantizeLinear or a DequantizeLinear."""
+    return node.op_type in (QUANTIZE, DEQUANTIZE) and node.domain in QDQ_DOMAINS
+
+
 def dequantizer(value: Value) -> Node | None:
     """Return the DequantizeLinear that makes `value`, or None."""
     node = value.producer()
@@ -76,7 +81,7 @@ def form_of(node: Node) -> Form:
     plain: no quantization around it; quantized: every run-time float input comes from a DequantizeLinear and every
     float output that is read goes to QuantizeLinear only; float: some of them do.
     """
-    if node.op_type in (QUANTIZE, DEQUANTIZE) and node.domain in QDQ_DOMAINS:
+    if converts(node):
         return "plain"
     inputs = [value for value in node.inputs if value is not None and is_float(value) and not is_constant(value)]
     outputs = [value for value in node.outputs if is_float(value) and (value.uses() or value.is_graph_output())]
