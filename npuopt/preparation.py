@@ -63,7 +63,7 @@ def prepare(
         freeze = [with_options(catalogue()[name], _freeze_options(name, frozen)) for name in FREEZE]
         declined = [entry for report in runner.run(model, freeze) for entry in report.declined if entry.op_type == "dim"]
         if declined:
-            raise InputError(declined[0].text)
+            raise UsageError(declined[0].text)
         runner.run_until_stable(model, named(CLEAN))
         prepared.dropped_inputs = _dropped(shapes, model, frozen)
     if runner.target is not None and runner.target.shapes.static == "required":
