@@ -8,6 +8,7 @@ from npuopt.graph.execution import Session
 from npuopt.graph.headers import header_proto, to_proto
 from npuopt.graph.inference import infer_node, infer_shapes
 from npuopt.graph.loading import check, load
+from npuopt.graph.matcher import Anything, Constant, Either, Match, Number, Op, match
 from npuopt.graph.queries import (
     attribute,
     attribute_list,
@@ -35,12 +36,18 @@ from npuopt.graph.saving import save
 from npuopt.graph.text import diff, parse, to_text
 
 __all__ = [
+    "Anything",
     "Builder",
+    "Constant",
     "DataType",
     "Editor",
+    "Either",
     "Graph",
+    "Match",
     "Model",
     "Node",
+    "Number",
+    "Op",
     "Session",
     "Shape",
     "TensorType",
@@ -63,6 +70,7 @@ __all__ = [
     "is_op",
     "label",
     "load",
+    "match",
     "nodes",
     "only_user",
     "opset",

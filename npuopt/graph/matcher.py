@@ -1,0 +1,214 @@
+"""Finds a pattern of standard ops that ends at a node, whichever way round its commutative ops are written.
+
+A pattern is built from nested records, from the last op back to its inputs:
+
+    x = Anything("x")
+    SWISH = Op("Mul", x, Op("Sigmoid", x))
+
+The same name at two places must be the same value. `match` says where the pattern is; whether what lies inside it
+may disappear is another question, `Match.exposed`, so that a pass can say why it left a pattern alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+from npuopt.graph.queries import element_type, is_constant, is_op, producer, scalar, users
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import onnx_ir as ir
+
+COMMUTATIVE = frozenset({"Add", "And", "Equal", "Max", "Min", "Mul", "Or", "Xor"})
+CLOSE = {"FLOAT16": 1e-3, "BFLOAT16": 1e-2}
+"""Relative error of a rounded constant, by element type; 1e-5 for all others, as exporters print few digits."""
+
+
+@dataclass(frozen=True)
+class Anything:
+    """Any value."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A value known at compile time."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Number:
+    """A constant of a single element that is `value`, up to rounding; whatever its shape."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Op:
+    """The output of a standard op that has exactly these operands; None is an operand left out.
+
+    Attributes:
+        op_type: the op's name.
+        operands: patterns of its inputs; those of a commutative op in any order.
+        name: under which the node is found in the match.
+        attributes: values that the node must have, written out (None: absent); floats up to rounding.
+    """
+
+    op_type: str
+    operands: tuple[Pattern | None, ...]
+    name: str = ""
+    attributes: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+
+    def __init__(self, op_type: str, *operands: Pattern | None, name: str = "", **attributes: object) -> None:
+        object.__setattr__(self, "op_type", op_type)
+        object.__setattr__(self, "operands", operands)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "attributes", attributes)
+
+
+@dataclass(frozen=True)
+class Either:
+    """One of several patterns, the first that fits."""
+
+    options: tuple[Pattern, ...]
+
+    def __init__(self, *options: Pattern) -> None:
+        object.__setattr__(self, "options", options)
+
+
+Pattern = Anything | Constant | Number | Op | Either
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a pattern was found.
+
+    Attributes:
+        root: the node that the pattern ends at.
+        values: what the named values are.
+        nodes: what the named ops are.
+        interior: the matched nodes but the root.
+    """
+
+    root: ir.Node
+    values: Mapping[str, ir.Value]
+    nodes: Mapping[str, ir.Node]
+    interior: tuple[ir.Node, ...]
+
+    def exposed(self) -> str:
+        """Say which interior value is seen from outside the pattern, or return an empty string."""
+        inside = {self.root, *self.interior}
+        for node in self.interior:
+            for output in node.outputs:
+                if output.is_graph_output():
+                    return f"the inner value {output.name!r} is a graph output"
+                if any(reader not in inside for reader in users(output)):
+                    return f"the inner value {output.name!r} is read elsewhere"
+        return ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A partial match; never changed, so that a failed branch leaves no trace."""
+
+    values: Mapping[str, ir.Value] = field(default_factory=dict[str, "ir.Value"])
+    nodes: Mapping[str, ir.Node] = field(default_factory=dict[str, "ir.Node"])
+    visited: tuple[ir.Node, ...] = ()
+
+    def bind(self, name: str, value: ir.Value) -> _Found | None:
+        known = self.values.get(name)
+        if known is not None:
+            return self if known is value else None
+        return _Found({**self.values, name: value}, self.nodes, self.visited)
+
+    def visit(self, name: str, node: ir.Node) -> _Found:
+        nodes = {**self.nodes, name: node} if name else self.nodes
+        return _Found(self.values, nodes, self.visited if node in self.visited else (*self.visited, node))
+
+
+def match(pattern: Op | Either, node: ir.Node) -> Match | None:
+    """Find `pattern` ending at `node`.
+
+    Of several ways to read the graph as the pattern, one with nothing exposed is preferred.
+    """
+    first: Match | None = None
+    for found in _at_node(pattern, node, _Found()):
+        whole = Match(node, found.values, found.nodes, tuple(item for item in found.visited if item is not node))
+        if not whole.exposed():
+            return whole
+        first = first or whole
+    return first
+
+
+def _at_node(pattern: Pattern, node: ir.Node, found: _Found) -> Iterator[_Found]:
+    if isinstance(pattern, Either):
+        for option in pattern.options:
+            yield from _at_node(option, node, found)
+    elif isinstance(pattern, Op) and is_op(node, pattern.op_type) and _has(node, pattern.attributes):
+        inputs = list(node.inputs)
+        while inputs and inputs[-1] is None:
+            inputs.pop()
+        if len(inputs) != len(pattern.operands):
+            return
+        orders = permutations(inputs) if pattern.op_type in COMMUTATIVE else [tuple(inputs)]
+        for order in dict.fromkeys(orders):
+            yield from _operands(pattern.operands, order, found.visit(pattern.name, node))
+
+
+def _operands(patterns: Sequence[Pattern | None], values: Sequence[ir.Value | None], found: _Found) -> Iterator[_Found]:
+    if not patterns:
+        yield found
+        return
+    for partial in _at_value(patterns[0], values[0], found):
+        yield from _operands(patterns[1:], values[1:], partial)
+
+
+def _at_value(pattern: Pattern | None, value: ir.Value | None, found: _Found) -> Iterator[_Found]:
+    if pattern is None or value is None:
+        if pattern is None and value is None:
+            yield found
+    elif isinstance(pattern, Either):
+        for option in pattern.options:
+            yield from _at_value(option, value, found)
+    elif isinstance(pattern, Op):
+        node = producer(value)
+        if node is not None and value is node.outputs[0]:
+            yield from _at_node(pattern, node, found)
+    else:
+        bound = _bind(pattern, value, found)
+        if bound is not None:
+            yield bound
+
+
+def _bind(pattern: Anything | Constant | Number, value: ir.Value, found: _Found) -> _Found | None:
+    if isinstance(pattern, Number):
+        return found if _is_number(value, pattern.value) else None
+    if isinstance(pattern, Constant) and not is_constant(value):
+        return None
+    return found.bind(pattern.name, value)
+
+
+def _is_number(value: ir.Value, number: float) -> bool:
+    known = scalar(value)
+    if known is None:
+        return False
+    close = CLOSE.get(getattr(element_type(value), "name", ""), 1e-5)
+    return abs(known - number) <= close * abs(number)
+
+
+def _has(node: ir.Node, wanted: Mapping[str, object]) -> bool:
+    for name, value in wanted.items():
+        attr = node.attributes.get(name)
+        found = None if attr is None else attr.value
+        if isinstance(value, float) and isinstance(found, float):
+            if not math.isclose(value, found, rel_tol=1e-5):
+                return False
+        elif value != found:
+            return False
+    return True
