@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+
 from support.paths import EXAMPLES
 
 LLAMA = EXAMPLES / "tiny_llama"

@@ -1,10 +1,10 @@
 import numpy as np
 import onnxruntime as ort
 import pytest
-from support.paths import EXAMPLES
 
 from npuopt.errors import InputError
 from npuopt.evaluate import perplexity, token_losses, token_windows
+from support.paths import EXAMPLES
 
 LLAMA = EXAMPLES / "tiny_llama"
 

@@ -6,6 +6,7 @@ import runpy
 from typing import TYPE_CHECKING
 
 import pytest
+
 from support.paths import ROOT
 
 if TYPE_CHECKING:
