@@ -26,7 +26,7 @@ from npuopt.pipeline.dumps import Dumps
 from npuopt.pipeline.runner import Runner, Verify
 from npuopt.preparation import Prepared, choose_scheme, prepare
 from npuopt.quantizing import Quantized, quantize_model
-from npuopt.records import CheckResult
+from npuopt.records import CheckResult, Journey
 from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE, run_steps
 from npuopt.target import load_target
@@ -66,7 +66,9 @@ def compile(  # noqa: A001 -- the command's name
         write_target(chip, folder)
         quantized.write(folder)
         stages = _verify(model, folder, prepared, quantized, compiled, chip, options, say=say)
-        manifest = records.manifest(model, chip, scheme, options, prepared, quantized, plan, compiled, stages, folder)
+        manifest = records.manifest(
+            Journey(model, chip, scheme, options, prepared, quantized, plan, compiled, stages), folder
+        )
         manifest.write(folder)
     return manifest
 
@@ -82,7 +84,11 @@ def check(
     """Say where each node of an ONNX file would go on a target, with reasons; nothing is compiled.
 
     Args:
+        model: the ONNX file.
+        target: a target's id, or a descriptor file.
+        options: dims and precision matter here.
         save_nodes: a folder that gets each refused node as a one-op model.
+        say: told what is being done.
     """
     chip = load_target(target)
     scheme = choose_scheme(chip, options.precision, calibrated=True)
@@ -108,7 +114,15 @@ def optimize(
     """Run graph passes on an ONNX file and write the result; returns what `optimize --json` prints.
 
     Args:
+        model: the ONNX file.
+        output: the file to write.
+        target: lower what this target refuses.
         passes: `name` or `name{option=value}`, to run just these; the standard order when None.
+        dims: named dims to freeze.
+        verify: `each`, `final` or `off`.
+        dump: a folder for the graph after each pass.
+        pass_files: Python files with passes of the user's own.
+        say: told what is being done.
     """
     loaded = load(model)
     before = count_nodes(loaded)

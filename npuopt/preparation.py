@@ -61,7 +61,9 @@ def prepare(
         say("freezing dims")
         shapes = {value.name or "": dims(value) for value in model.graph.inputs}
         freeze = [with_options(catalogue()[name], _freeze_options(name, frozen)) for name in FREEZE]
-        declined = [entry for report in runner.run(model, freeze) for entry in report.declined if entry.op_type == "dim"]
+        declined = [
+            entry for report in runner.run(model, freeze) for entry in report.declined if entry.op_type == "dim"
+        ]
         if declined:
             raise UsageError(declined[0].text)
         runner.run_until_stable(model, named(CLEAN))

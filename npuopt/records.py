@@ -57,19 +57,25 @@ def check_result(model: Path, target: Target, scheme: str, prepared: Prepared, p
     return CheckResult(str(model), target.name, scheme, _summary(plan), _nodes(plan, prepared))
 
 
-def manifest(
-    model: Path,
-    target: Target,
-    scheme: str,
-    options: CompileOptions,
-    prepared: Prepared,
-    quantized: Quantized,
-    plan: Plan,
-    compiled: CompiledPlan,
-    stages: Sequence[Stage],
-    folder: Path,
-) -> Manifest:
+@dataclass(frozen=True)
+class Journey:
+    """Everything that happened to one model on its way to an artifact."""
+
+    source: Path
+    target: Target
+    scheme: str
+    options: CompileOptions
+    prepared: Prepared
+    quantized: Quantized
+    plan: Plan
+    compiled: CompiledPlan
+    stages: Sequence[Stage]
+
+
+def manifest(journey: Journey, folder: Path) -> Manifest:
     """Put a whole compile on record; `folder` holds every file of the artifact by now."""
+    model, target, options, prepared = journey.source, journey.target, journey.options, journey.prepared
+    quantized, compiled, plan = journey.quantized, journey.compiled, journey.plan
     encodings = quantized.encodings
     return Manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,7 +84,7 @@ def manifest(
         target={"name": target.name, "title": target.title, "facts_sha256": target.fingerprint},
         recipe={
             "dims": dict(options.dims),
-            "precision": scheme,
+            "precision": journey.scheme,
             "verify": options.verify,
             "host": options.host,
             "calibration": str(options.calibration) if options.calibration is not None else None,
@@ -103,7 +109,7 @@ def manifest(
             "sha256": hashlib.sha256(encodings.to_json().encode()).hexdigest(),
         },
         steps=tuple(compiled.steps),
-        verification=tuple(stages),
+        verification=tuple(journey.stages),
         files=describe_files(folder),
     )
 

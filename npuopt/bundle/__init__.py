@@ -1,7 +1,7 @@
 """The artifact on disk: its folder, its manifest and their integrity."""
 
-from npuopt.bundle.folder import MANIFEST, atomic_folder
 from npuopt.bundle.files import describe_files, sha256
+from npuopt.bundle.folder import MANIFEST, atomic_folder
 from npuopt.bundle.manifest import (
     FileRecord,
     Manifest,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from npuopt.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 MANIFEST = "manifest.json"
 
 
 @contextmanager
-def atomic_folder(final: Path) -> Iterator[Path]:
+def atomic_folder(final: Path) -> Generator[Path]:
     """Yield a temporary folder beside `final` that takes its name when the block ends well.
 
     An earlier artifact of that name is replaced only then; on any error or Ctrl-C the temporary folder goes and

@@ -43,7 +43,9 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (anywhere on the line).")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (anywhere on the line).")
+    ] = False,
 ) -> None:
     """Optimize, quantize and compile ONNX models for NPU targets."""
     del version, debug
@@ -63,8 +65,9 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         _fail(error, f"{place}{error.strerror or error}", NpuoptError.exit_code, debug=debug)
     except Exception as error:  # noqa: BLE001 -- the last line of defence: no user ever sees a bare traceback
-        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the option parser's own errors
-            message = str(error.format_message()).rstrip(".")
+        describe = getattr(error, "format_message", None)
+        if callable(describe):  # the option parser's own errors
+            message = str(describe()).rstrip(".")
             if not message:  # the help that was printed says it all
                 sys.exit(UsageError.exit_code)
             _fail(error, f"{message}; see npuopt --help", UsageError.exit_code, debug=debug)
@@ -77,4 +80,3 @@ def _fail(error: BaseException, sentence: str, code: int, *, debug: bool) -> NoR
         traceback.print_exception(error)
     sys.stderr.write(f"npuopt: {sentence}\n")
     sys.exit(code)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,13 @@ import typer
 
 from npuopt.cli.options import JsonOption
 from npuopt.cli.output import console, print_json, progress, table
+
+
+class Engine(StrEnum):
+    """What runs the artifact."""
+
+    device = "device"
+    cpu = "cpu"
 
 
 def run_command(
@@ -19,8 +27,9 @@ def run_command(
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Save the outputs here.", metavar="NPZ")] = None,
     engine: Annotated[
-        str, typer.Option("--engine", help="device: the compiled parts (a vendor's simulator here); cpu: model.onnx.")
-    ] = "device",
+        Engine,
+        typer.Option("--engine", help="device: the compiled parts (a vendor's simulator here); cpu: model.onnx."),
+    ] = Engine.device,
     time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds for each vendor tool run.")] = 900.0,
     json: JsonOption = False,
 ) -> None:
@@ -28,7 +37,7 @@ def run_command(
     from npuopt import api
 
     with progress() as say:
-        result = api.run(artifact, inputs, output=output, engine=engine, time_limit=time_limit, say=say)
+        result = api.run(artifact, inputs, output=output, engine=engine.value, time_limit=time_limit, say=say)
     if json:
         print_json(result)
         return

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import onnx
 import onnx_ir as ir
 
-from npuopt.graph import graphs_of, label
+from npuopt.graph import dims, graphs_of, label
 from npuopt.graph.headers import SMALL_CONSTANT, header_proto
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from npuopt.graph import Graph, Model, Value
 
-Interface = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
+Described = tuple[str, str, tuple[int | str | None, ...] | None]
+Interface = tuple[tuple[Described, ...], tuple[Described, ...]]
 
 
 def interface(model: Model) -> Interface:
     """Return the names, types and shapes of the graph's inputs and outputs, in order."""
     graph = model.graph
     return tuple(map(_describe, graph.inputs)), tuple(map(_describe, graph.outputs))
+
+
+def keeps_interface(before: Interface, after: Interface) -> bool:
+    """Say whether a caller sees no difference; more may be known of an output's dims than before."""
+    (inputs, outputs), (inputs_after, outputs_after) = before, after
+    return inputs == inputs_after and len(outputs) == len(outputs_after) and all(map(_refines, outputs, outputs_after))
 
 
 def structural_faults(model: Model) -> list[str]:
@@ -40,15 +49,29 @@ def checker_fault(model: Model) -> str:
                 shape = [int(dim) for dim in tensor.shape.numpy()]
                 proto.graph.input.append(onnx.helper.make_tensor_value_info(name, int(tensor.dtype), shape))
                 declared.add(name)
+    check = cast("Callable[[onnx.ModelProto], None]", onnx.checker.check_model)  # pyright: ignore[reportUnknownMemberType] -- typed in part only
     try:
-        onnx.checker.check_model(proto)
+        check(proto)
     except onnx.checker.ValidationError as error:
         return " ".join(str(error).split())
     return ""
 
 
-def _describe(value: Value) -> tuple[str, str]:
-    return value.name or "", f"{value.type}{value.shape}"
+def _describe(value: Value) -> Described:
+    return value.name or "", str(value.type), dims(value)
+
+
+def _refines(before: Described, after: Described) -> bool:
+    if before[:2] != after[:2]:
+        return False
+    old, new = before[2], after[2]
+    if old is None or new is None:
+        return old is None
+    settled = (
+        left == right or (not isinstance(left, int) and isinstance(right, int))
+        for left, right in zip(old, new, strict=False)
+    )
+    return len(old) == len(new) and all(settled)
 
 
 def _check_graph(graph: Graph, outer: set[int], names: set[str], faults: list[str]) -> None:

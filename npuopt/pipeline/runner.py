@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from npuopt.errors import InternalError, UsageError
 from npuopt.graph import graphs_of, infer_shapes
-from npuopt.pipeline.checks import checker_fault, count_nodes, interface, structural_faults
+from npuopt.pipeline.checks import checker_fault, count_nodes, interface, keeps_interface, structural_faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ class Runner:
             self.facts -= step.breaks
             if not _all_typed(model):
                 self.facts.discard(SHAPES_KNOWN)
-        if step.keeps_interface and interface(model) != before:
+        if step.keeps_interface and not keeps_interface(before, interface(model)):
             raise InternalError(_interface_fault(step, before, interface(model)), hint=self._history())
         self.facts |= step.gives
         self.reports.append(report)

@@ -53,6 +53,14 @@ class Artifact:
                 raise InputError("is not the file that the manifest describes", where=str(path), hint="compile again")
         return Artifact(folder, manifest)
 
+    def samples(self, path: Path) -> list[dict[str, np.ndarray]]:
+        """Read inputs from a `.npz` whose arrays' leading axis counts samples.
+
+        Raises:
+            InputError: when an input is missing or does not fit.
+        """
+        return [dict(sample) for sample in open_samples(path, load(self.folder / MODEL_FILE))]
+
     def run(
         self, samples: Sequence[Arrays], *, engine: Engine = "device", limits: Limits
     ) -> list[dict[str, np.ndarray]]:
