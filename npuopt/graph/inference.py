@@ -100,5 +100,9 @@ def _set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
     shape = ir.serde.deserialize_type_proto_for_shape(proto)
     if inferred_type is not None:
         value.type = inferred_type
-    if shape is not None and (value.shape is None or not value.shape.is_static()):
-        value.shape = shape
+    if shape is None or (value.shape is not None and value.shape.is_static()):
+        return
+    if value.shape is not None and len(value.shape) == len(shape):
+        # One node alone knows less of the names of dims than the whole model did.
+        shape = ir.Shape([_better(known, found) for known, found in zip(value.shape, shape, strict=True)])
+    value.shape = shape

@@ -11,7 +11,7 @@ import onnx.checker
 import onnx.numpy_helper
 import onnx.shape_inference
 import onnx_ir as ir
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
@@ -102,6 +102,7 @@ class Surroundings:
         imports = [helper.make_opsetid("", OPSET)]
         proto = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
         proto = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+        assume(all(value.type.tensor_type.HasField("shape") for value in proto.graph.output))  # else it is not valid
         onnx.checker.check_model(proto, full_check=True)
         model = ir.from_proto(proto)
         infer_shapes(model)

@@ -85,6 +85,11 @@ def test_a_graph_output_and_a_branch_may_be_constants():
     )
 
 
+BRANCHES = (
+    "c = If(on) <then_branch = t () => (float[2] p) {p = Neg(x)}, else_branch = e () => (float[2] q) {q = Abs(x)}>"
+)
+
+
 @pytest.mark.parametrize(
     ("node", "because"),
     [
@@ -94,11 +99,9 @@ def test_a_graph_output_and_a_branch_may_be_constants():
         ("c = Dropout(a, half, on)", "it is random"),
         ("c = DequantizeLinear(q, half)", "undo the quantization"),
         ("c = Neg(default)", None),
-        ("c = If(on) <then_branch = t () => (float[2] p) {p = Neg(x)}, "
-         "else_branch = e () => (float[2] q) {q = Abs(x)}>",
-         "it is control flow"),
+        (BRANCHES, "it is control flow"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_a_constant_stays(node, because):
     text = f"""(float[2] x, float[2] default) => (float[2] y) <float[2] a = {{0.25, 0.5}}, float half = {{0.5}},
         bool on = {{1}}, uint8[2] q = {{1, 2}}, float[2] default = {{1, 2}}> {{{node} y = Add(x, c)}}"""

@@ -1,0 +1,127 @@
+"""Shape arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import numpy as np
+
+from npuopt.graph import Editor, attribute, dims, infer_node, input_at, is_constant, is_op, label, nodes, opset
+from npuopt.graph.shape_values import Known, known_result
+from npuopt.pipeline import Entry, Pass, Report
+
+if TYPE_CHECKING:
+    from npuopt.graph import DataType, Model, Node, Value
+    from npuopt.graph.shape_elements import Element
+    from npuopt.target import Target
+
+
+@dataclass(frozen=True)
+class FoldShapes(Pass):
+    """Computed shapes become constants as far as dims are known.
+
+    Reshape(x, Concat(Shape(x)[0:1], [12, 64])) -> Reshape(x, [0, 12, 64])      where x is (batch, 768)
+
+    One sweep in graph order: what a folded shape says of the values behind it is inferred at once, so that a chain
+    of any length falls in one run. Followed are Shape, Size, Gather, Slice, Concat, Squeeze, Unsqueeze, Reshape,
+    Cast, ConstantOfShape, Range, Expand, Where, comparisons and integer arithmetic on vectors of up to 64 elements.
+
+    Left alone: elements that depend on dims without a number (a Reshape's target may hold dims of the same name as
+    its input's at the same place, or else one that all the others settle); a 0 beside a -1 in a target, which fails
+    on empty tensors; the Identity that makes a graph output of a constant.
+    """
+
+    name: ClassVar[str] = "fold-shapes"
+    needs: ClassVar[frozenset[str]] = frozenset({"shapes-known"})
+    breaks: ClassVar[frozenset[str]] = frozenset({"shapes-known"})  # inference may know more now inside subgraphs
+
+    def __call__(self, model: Model, target: Target | None = None) -> Report:
+        """Sweep once."""
+        del target
+        report = Report(self.name)
+        sweep = _Sweep(model, report)
+        for node in nodes(model):
+            sweep.visit(node)
+        sweep.finish()
+        return report
+
+
+class _Sweep:
+    def __init__(self, model: Model, report: Report) -> None:
+        self._edit = Editor(model)
+        self._opset = opset(model)
+        self._report = report
+        self._known: dict[Value, Known] = {}
+        self._fresh: set[Value] = set()  # values of which more is known than whole-model inference did
+        self._folded: list[tuple[Node, Value, Entry]] = []
+
+    def visit(self, node: Node) -> None:
+        if not self._fresh.isdisjoint(node.inputs):
+            shapes = [dims(output) for output in node.outputs]
+            infer_node(node, self._opset)
+            self._fresh.update(
+                output for output, shape in zip(node.outputs, shapes, strict=True) if dims(output) != shape
+            )
+        result = known_result(node, self._known)
+        if result is not None:
+            self._known[node.outputs[0]] = result
+            if result.numbers is not None:
+                self._fold(node, result.numbers, is_scalar=result.is_scalar)
+        elif is_op(node, "Reshape") and input_at(node, 1) in self._known:
+            self._settle(node, self._known[cast("Value", input_at(node, 1))].elements)
+
+    def finish(self) -> None:
+        """Erase what computed the folded values, and the constants that were only steps on the way."""
+        for node, _, _ in reversed(self._folded):
+            self._edit.erase_unread(node)
+        for _, value, entry in self._folded:
+            if value.uses():
+                self._report.changed.append(entry)
+            elif value.graph is not None:
+                del value.graph.initializers[value.name or ""]
+
+    def _fold(self, node: Node, numbers: list[int], *, is_scalar: bool) -> None:
+        output = node.outputs[0]
+        if is_op(node, "Identity") and output.is_graph_output() and is_constant(node.inputs[0]):
+            return
+        array = np.array(numbers[0] if is_scalar else numbers, dtype=cast("DataType", output.dtype).numpy())
+        value = self._edit.constant(array, near=node, name=output.name or "")
+        self._folded.append((node, value, Entry(label(node), node.op_type, f"is {array.tolist()}")))
+        self._edit.replace(output, value)
+        self._fresh.add(value)
+
+    def _settle(self, node: Node, elements: tuple[Element, ...]) -> None:
+        """Write a Reshape's target with 0 for dims that stay and -1 for one that the others settle."""
+        target = _target(elements, dims(node.inputs[0]) or (), zero_copies=not attribute(node, "allowzero", 0))
+        entry_label = label(node)
+        if isinstance(target, str):
+            self._report.declined.append(Entry(entry_label, node.op_type, target))
+            return
+        computed = input_at(node, 1)
+        shape = self._edit.constant(np.array(target, dtype=np.int64), near=node)
+        reshaped = self._edit.emit("Reshape", [node.inputs[0], shape], before=node)
+        if dims(reshaped) != dims(node.outputs[0]):
+            self._fresh.add(reshaped)
+        self._edit.replace_node(node, reshaped)
+        self._edit.erase_unread(computed.producer() if computed is not None else None)
+        self._report.changed.append(Entry(entry_label, node.op_type, f"its target is {target}"))
+
+
+def _target(elements: tuple[Element, ...], shape: tuple[Element, ...], *, zero_copies: bool) -> list[int] | str:
+    """Return a constant target for a Reshape without `allowzero`, or why there is none."""
+    if not zero_copies and 0 in elements:
+        return "its target has a 0 that means 0"
+    target: list[int] = []
+    for index, item in enumerate(elements):
+        if isinstance(item, int):
+            target.append(item)
+        elif item is not None and index < len(shape) and shape[index] == item:
+            target.append(0)
+        else:
+            target.append(-1)
+    if target.count(-1) > 1:
+        return f"{target.count(-1)} dims of its target are known at run time only"
+    if -1 in target and 0 in target and -1 not in elements:
+        return "its target would need a 0 and a -1, which fail together on empty tensors"
+    return target

@@ -1,0 +1,44 @@
+"""A made-up chip that computes in integers, with one op for each kind of wish a descriptor can express."""
+
+from npuopt.target import Target, parse_target
+
+HEAD = """
+name: test/integer-chip
+title: A chip for tests
+delegate: {road: qnn, soc_model: 1, arch: v0, vtcm_mib: 1}
+schemes:
+  a8w8: {activation: uint8, weight: int8, weight_axis: channel, bias: int32}
+  a16w8: {activation: uint16, weight: int8, weight_axis: channel, bias: int32}
+  fp16: {activation: float16}
+ops:
+"""
+
+SIMPLE = ("Add", "Clip", "Mul", "Neg", "Relu", "Sub", "Tanh", "Where")
+MOVING = ("Concat", "Expand", "Gather", "Reshape", "Transpose")
+
+
+def integer_chip() -> Target:
+    """Return the chip."""
+    ops = [_op(name) for name in SIMPLE]
+    ops += [_op(name, "share: true") for name in MOVING]
+    ops += [
+        _op("Conv", "weights: [1], bias: 2"),
+        _op("ConvTranspose", "weights: [1], bias: 2"),
+        _op("Gemm", "weights: [1], bias: 2"),
+        _op("MatMul", "weights: [1], inputs: {1: {a16w8: uint8}}"),
+        _op("LayerNormalization", "weights: [1], bias: 2, weight: uint8, weight_axis: tensor, weight_symmetric: false"),
+        _op("Softmax", _unit_outputs()),
+        _op("Sigmoid", _unit_outputs()),
+        _op("Exp", "float: true"),
+        "  Log: {schemes: [fp16]}",
+    ]
+    return parse_target(HEAD + "\n".join(ops))
+
+
+def _op(name: str, quantization: str = "") -> str:
+    dtypes = "dtypes: {inputs: {all: [int64, bool]}, outputs: {all: [int64, bool]}}"
+    return f"  {name}: {{schemes: [a8w8, a16w8, fp16], {dtypes}, quantization: {{{quantization}}}}}"
+
+
+def _unit_outputs() -> str:
+    return "output: {a8w8: {scale: 0.00390625, zero_point: 0}, a16w8: {scale: 0.0000152587890625, zero_point: 0}}"
