@@ -1,0 +1,123 @@
+"""Integer arithmetic of QuantizeLinear and DequantizeLinear: dtype limits, scales, rounding half to even."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import ml_dtypes
+import numpy as np
+
+if TYPE_CHECKING:
+    from npuopt.quantization.encodings import Encoding
+
+IntegerType = Literal["int4", "uint4", "int8", "uint8", "int16", "uint16", "int32"]
+
+STORAGE: dict[IntegerType, np.dtype] = {
+    "int4": np.dtype(ml_dtypes.int4),
+    "uint4": np.dtype(ml_dtypes.uint4),
+    "int8": np.dtype(np.int8),
+    "uint8": np.dtype(np.uint8),
+    "int16": np.dtype(np.int16),
+    "uint16": np.dtype(np.uint16),
+    "int32": np.dtype(np.int32),
+}
+"""How an array of each type is held in numpy."""
+
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+"""Scales are float32 in ONNX; a subnormal one loses its digits, and its reciprocal overflows."""
+
+
+def limits(dtype: IntegerType) -> tuple[int, int]:
+    """Return the smallest and the largest integer of `dtype`."""
+    bits = int(dtype.lstrip("uint"))
+    return (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def as_float32(number: float) -> float:
+    """Round to the nearest float32, which is what a scale is in the file."""
+    return float(np.float32(number))
+
+
+def affine(low: float, high: float, dtype: IntegerType, *, symmetric: bool = False) -> tuple[float, int]:
+    """Return the scale and zero point that let `dtype` cover [low, high].
+
+    Zero is always exactly representable, as padding and ReLU need it, so the range is widened to hold it.
+    Symmetric signed types use the limits -max..max, so that negation never saturates; a symmetric unsigned type
+    puts zero at its middle.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    smallest, largest = limits(dtype)
+    if symmetric:
+        zero_point = (smallest + largest + 1) // 2
+        scale = max(-low, high) / (largest - zero_point)
+        return _usable(scale), zero_point
+    scale = _usable((high - low) / (largest - smallest))
+    zero_point = int(np.clip(np.rint(smallest - low / scale), smallest, largest))
+    return scale, zero_point
+
+
+def symmetric_scales(largest: np.ndarray, dtype: IntegerType) -> np.ndarray:
+    """Return the float32-valued scales that let symmetric `dtype` cover -largest..largest, one per channel.
+
+    A channel of zeros takes the widest scale among the others: any scale represents it, and a tiny one would make
+    the products with activation scales underflow.
+    """
+    _, top = limits(dtype)
+    scales = (largest.astype(np.float64) / top).astype(np.float32).astype(np.float64)
+    widest = float(scales.max(initial=0.0)) or 1.0 / top
+    return np.where(scales < SMALLEST_SCALE, as_float32(widest), scales)
+
+
+def _usable(scale: float) -> float:
+    """Return `scale` as float32, or 1 where the range was empty."""
+    rounded = as_float32(scale)
+    return rounded if rounded >= SMALLEST_SCALE else 1.0
+
+
+def quantize(array: np.ndarray, encoding: Encoding) -> np.ndarray:
+    """Quantize as QuantizeLinear does: divide, round half to even, add the zero point, saturate.
+
+    Args:
+        array: float array; with a per-channel encoding its shape has one scale per index of `encoding.axis`.
+        encoding: scales, zero points and dtype.
+
+    Returns:
+        An array of the same shape in the dtype's storage.
+    """
+    scale, zero_point = _broadcast(encoding, array.ndim)
+    # 32-bit integers need more digits than float32 has; up to 16 bits the runtime's own float32 is repeated.
+    working = np.float64 if encoding.dtype == "int32" else np.float32
+    smallest, largest = limits(encoding.dtype)
+    rounded = np.rint(array.astype(working, copy=False) / scale.astype(working)) + zero_point.astype(working)
+    return np.asarray(np.clip(rounded, smallest, largest)).astype(STORAGE[encoding.dtype])
+
+
+def dequantize(array: np.ndarray, encoding: Encoding) -> np.ndarray:
+    """Return (array - zero point) * scale as float32."""
+    scale, zero_point = _broadcast(encoding, array.ndim)
+    return ((array.astype(np.int64) - zero_point) * scale).astype(np.float32)
+
+
+def saturation(array: np.ndarray, encoding: Encoding) -> float:
+    """Return the share of elements (0..1) that lie outside what the encoding can represent.
+
+    Half a step beyond the last representable number still rounds to it and does not count.
+    """
+    if not array.size:
+        return 0.0
+    scale, zero_point = _broadcast(encoding, array.ndim)
+    smallest, largest = limits(encoding.dtype)
+    low = (smallest - zero_point - 0.5) * scale
+    high = (largest - zero_point + 0.5) * scale
+    return float(np.count_nonzero((array < low) | (array > high)) / array.size)
+
+
+def _broadcast(encoding: Encoding, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Shape scales (float64) and zero points (int64) so that they line up with the encoding's axis."""
+    scale = np.asarray(encoding.scale, dtype=np.float64)
+    zero_point = np.asarray(encoding.zero_point, dtype=np.int64)
+    if encoding.axis is None:
+        return scale.reshape(()), zero_point.reshape(())
+    shape = [1] * rank
+    shape[encoding.axis] = scale.size
+    return scale.reshape(shape), zero_point.reshape(shape if zero_point.size > 1 else ())

@@ -1,0 +1,55 @@
+"""From ranges to encodings: which tensors are quantized, and how, so that a target takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from npuopt.errors import UsageError
+from npuopt.graph import is_constant
+from npuopt.quantization.activations import ActivationPlan
+from npuopt.quantization.constants import ConstantPlan
+from npuopt.quantization.encodings import Encodings
+from npuopt.quantization.wishes import wishes_of
+
+if TYPE_CHECKING:
+    from npuopt.graph import Model
+    from npuopt.quantization.encodings import Encoding
+    from npuopt.quantization.ranges import Ranges
+    from npuopt.target import Target
+
+
+def encodings_for(model: Model, target: Target, scheme: str, ranges: Ranges) -> Encodings:
+    """Choose the encoding of every tensor that the target computes in integers.
+
+    Activations get one scale each, biases the product of the scales that meet in the accumulator, weights the
+    scheme's format. Tensors that an op only moves share one encoding. Where a node wants its input otherwise than
+    its maker leaves it, the use gets an encoding of its own. Everything else stays float.
+
+    Args:
+        model: the float model, as the target is to see it (fused and lowered), shapes known.
+        target: says which nodes it computes in integers, and how.
+        scheme: one of the target's integer schemes.
+        ranges: what calibration saw in this very model.
+
+    Raises:
+        UsageError: when the target has no such scheme, or it computes in float.
+        InputError: when calibration saw nothing of a tensor that is to be quantized, or a weight holds NaN.
+    """
+    if target.scheme(scheme).is_float:
+        raise UsageError(f"scheme {scheme} of {target.name} computes in float and has no encodings")
+    wishes = wishes_of(model, target, scheme)
+    activations = ActivationPlan(model, wishes, ranges)
+    constants = ConstantPlan(activations)
+    tensors = dict(activations.tensors)
+    uses: dict[str, dict[int, Encoding]] = {}
+    for node, wish in wishes.items():
+        for index, value, role in wish.inputs():
+            if node not in activations.computed:
+                continue
+            wanted = (
+                activations.at(wish, index, value) if not is_constant(value) else constants.at(wish, index, value, role)
+            )
+            own = tensors.setdefault(cast("str", value.name), wanted)
+            if own != wanted:
+                uses.setdefault(cast("str", node.outputs[0].name), {})[index] = wanted
+    return Encodings(target=target.name, scheme=scheme, tensors=tensors, uses=uses)

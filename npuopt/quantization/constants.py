@@ -1,0 +1,55 @@
+"""The encoding of a constant at one use: what it is there decides, not what it is elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from npuopt.graph import input_at, is_constant
+from npuopt.quantization.weights import (
+    WeightFormat,
+    bias_encoding,
+    constant_encoding,
+    numbers,
+    weight_encoding,
+    widened_for_bias,
+)
+from npuopt.target.channels import channel_axis
+
+if TYPE_CHECKING:
+    from npuopt.graph import Value
+    from npuopt.quantization.activations import ActivationPlan
+    from npuopt.quantization.arithmetic import IntegerType
+    from npuopt.quantization.encodings import Encoding
+    from npuopt.quantization.roles import Role
+    from npuopt.quantization.wishes import Wishes
+
+
+class ConstantPlan:
+    """Encodings of constants, given those of the activations they meet."""
+
+    def __init__(self, activations: ActivationPlan) -> None:
+        self._activations = activations
+
+    def at(self, wish: Wishes, index: int, value: Value, role: Role) -> Encoding:
+        """Return the encoding in which a node reads the constant at `index`."""
+        if role == "weight":
+            return self._weight(wish, index, value)
+        if role == "bias" and wish.scheme.bias is not None:
+            weight = self._read(wish, wish.rule.weights[0])
+            return bias_encoding(weight, self._read(wish, 0), cast("IntegerType", wish.scheme.bias))
+        if wish.moves:
+            return self._activations.carried(wish.node)
+        return constant_encoding(numbers(value), wish.operand(index), symmetric=wish.scheme.activation_symmetric)
+
+    def _weight(self, wish: Wishes, index: int, value: Value) -> Encoding:
+        held = WeightFormat.of(wish.scheme, wish.rule)
+        encoding = weight_encoding(numbers(value), held, channel_axis(wish.node, index))
+        bias = None if wish.rule.bias is None else input_at(wish.node, wish.rule.bias)
+        if bias is None or not is_constant(bias) or wish.scheme.bias is None:
+            return encoding
+        return widened_for_bias(encoding, self._read(wish, 0), numbers(bias))
+
+    def _read(self, wish: Wishes, wanted: int) -> Encoding:
+        """Return the encoding in which a node reads its float input, constant or not."""
+        index, value, role = next(item for item in wish.inputs() if item[0] == wanted)
+        return self.at(wish, index, value, role) if is_constant(value) else self._activations.at(wish, index, value)

@@ -1,0 +1,182 @@
+"""Encodings: how each tensor's numbers are held as integers, and the file that carries them."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
+
+from npuopt.errors import InputError
+from npuopt.quantization.arithmetic import IntegerType, limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from npuopt.graph import Model, Value
+
+LARGEST_FILE = 256 * 2**20
+"""Bytes above which an encodings file is not read: a vocabulary of a million rows takes about 25 MB."""
+
+Scale = Annotated[float, Field(gt=0, allow_inf_nan=False, le=float(np.finfo(np.float32).max))]
+
+
+class Encoding(BaseModel):
+    """How one tensor is quantized: real = (integer - zero_point) * scale.
+
+    Attributes:
+        dtype: the integer type.
+        scale: one positive float32-valued number, or one per index along `axis`.
+        zero_point: the integer that stands for 0.0: one for all channels, or as many as there are scales.
+        axis: the channel axis counted from the front, or None for one scale for the whole tensor.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: IntegerType
+    scale: tuple[Scale, ...] = Field(min_length=1)
+    zero_point: tuple[int, ...] = Field(min_length=1)
+    axis: int | None = Field(default=None, ge=0)
+
+    @field_validator("scale", "zero_point", mode="before")
+    @classmethod
+    def _accept_one_number(cls, given: object) -> object:
+        return (given,) if isinstance(given, int | float) else given
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.zero_point) not in (1, len(self.scale)):
+            raise ValueError(f"{len(self.scale)} scales but {len(self.zero_point)} zero points")
+        if self.axis is None and len(self.scale) != 1:
+            raise ValueError(f"{len(self.scale)} scales but no axis")
+        smallest, largest = limits(self.dtype)
+        outside = [point for point in self.zero_point if not smallest <= point <= largest]
+        if outside:
+            raise ValueError(f"zero point {outside[0]} is outside {self.dtype} ({smallest}..{largest})")
+        return self
+
+    @field_serializer("scale")
+    def _write_scale(self, scale: tuple[float, ...]) -> float | tuple[float, ...]:
+        return scale[0] if self.axis is None else scale
+
+    @field_serializer("zero_point")
+    def _write_zero_point(self, zero_point: tuple[int, ...]) -> int | tuple[int, ...]:
+        return zero_point[0] if len(zero_point) == 1 else zero_point
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest real number that the encoding can represent, over all channels."""
+        smallest, largest = limits(self.dtype)
+        scale, zero_point = np.asarray(self.scale), np.asarray(self.zero_point)
+        return float(((smallest - zero_point) * scale).min()), float(((largest - zero_point) * scale).max())
+
+
+def per_tensor(dtype: IntegerType, scale: float, zero_point: int) -> Encoding:
+    """Return an encoding with one scale for the whole tensor."""
+    return Encoding(dtype=dtype, scale=(scale,), zero_point=(zero_point,))
+
+
+class Encodings(BaseModel):
+    """The encodings of a model's tensors.
+
+    Attributes:
+        scheme: the scheme's name in the target they were made for, for the record.
+        target: the target's name, for the record.
+        tensors: how each quantized tensor is held, by name. Tensors that are not here stay float.
+        uses: where a node reads a tensor in another encoding than the tensor's own, by the name of the node's
+            first output and then the input's index: a conversion for an activation, a second copy for a weight.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["npuopt-encodings"] = "npuopt-encodings"
+    version: Literal[1] = 1
+    target: str = ""
+    scheme: str = ""
+    tensors: dict[str, Encoding]
+    uses: dict[str, dict[int, Encoding]] = Field(default_factory=dict[str, dict[int, Encoding]])
+
+    def save(self, path: Path) -> None:
+        """Write the file: sorted by name, one tensor a line, numbers such that reading gives back the same floats."""
+        path.write_text(self.to_json(), encoding="utf-8")
+
+    def to_json(self) -> str:
+        """Return the file's text."""
+        document = self.model_dump(mode="json", exclude_none=True)
+        sections = ("tensors", "uses")
+        lines = [f"  {json.dumps(key)}: {json.dumps(document[key])}" for key in document if key not in sections]
+        for section in sections:
+            entries = [
+                f"    {json.dumps(name)}: {json.dumps(held)}" for name, held in sorted(document[section].items())
+            ]
+            body = "{\n" + ",\n".join(entries) + "\n  }" if entries else "{}"
+            lines.append(f"  {json.dumps(section)}: {body}")
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @classmethod
+    def load(cls, path: Path) -> Encodings:
+        """Read a file.
+
+        Raises:
+            InputError: when it cannot be read or does not say what encodings must say, with the first entry at fault.
+        """
+        try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise InputError("encodings file is larger than 256 MiB", where=str(path))
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"encodings file cannot be read: {error.strerror}", where=str(path)) from error
+        except UnicodeDecodeError as error:
+            raise InputError("encodings file is not UTF-8 text", where=str(path)) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"{place or 'document'}: {first['msg']}", where=str(path)) from error
+
+    def check(self, model: Model) -> None:
+        """Raise InputError when an encoding names a tensor or a use that `model` does not have, or does not fit it."""
+        values = {value.name: value for value in _values(model) if value.name}
+        for name, encoding in self.tensors.items():
+            if name not in values:
+                raise InputError(
+                    f"encodings name a tensor that the model does not have: {name}", hint=_suggestion(name, values)
+                )
+            _check_fits(values[name], encoding)
+        for output, by_index in self.uses.items():
+            node = values[output].producer() if output in values else None
+            if node is None:
+                raise InputError(
+                    f"encodings name a node that the model does not have: the one that makes {output}",
+                    hint=_suggestion(output, values),
+                )
+            for index, encoding in by_index.items():
+                value = node.inputs[index] if 0 <= index < len(node.inputs) else None
+                if value is None:
+                    raise InputError(f"encodings name input {index} of the node that makes {output}, which has none")
+                _check_fits(value, encoding)
+
+
+def _values(model: Model) -> Iterator[Value]:
+    yield from model.graph.inputs
+    yield from model.graph.initializers.values()
+    for node in model.graph:
+        yield from node.outputs
+
+
+def _suggestion(name: str, known: dict[str, Value]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def _check_fits(value: Value, encoding: Encoding) -> None:
+    """Raise InputError when a per-channel encoding does not fit the tensor's shape."""
+    if encoding.axis is None or value.shape is None:
+        return
+    if encoding.axis >= len(value.shape):
+        raise InputError(f"axis {encoding.axis} of a tensor of rank {len(value.shape)}", where=value.name or "")
+    size = value.shape[encoding.axis]
+    if isinstance(size, int) and size != len(encoding.scale):
+        raise InputError(f"{len(encoding.scale)} scales for {size} channels", where=value.name or "")

@@ -1,0 +1,195 @@
+"""Writes encodings into the graph as standard QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import numpy as np
+
+from npuopt.graph import Editor, constant, input_at, is_constant, is_op, producer, users
+from npuopt.pipeline import Entry, Pass, Report
+from npuopt.quantization.arithmetic import STORAGE, quantize
+from npuopt.quantization.encodings import Encoding, Encodings
+from npuopt.quantization.roles import is_parameter
+from npuopt.quantization.weights import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from npuopt.graph import Model, Node, Value
+    from npuopt.target import Target
+
+
+@dataclass(frozen=True)
+class InsertQuantizeDequantize(Pass):
+    """Hold tensors as integers: QuantizeLinear and DequantizeLinear around every tensor that has an encoding.
+
+    `maker -> reader` becomes `maker -> QuantizeLinear -> DequantizeLinear -> reader`, one pair for all readers. A
+    constant becomes an integer initializer and a DequantizeLinear, which takes the constant's name. A use with an
+    encoding of its own reads through a second pair (activations) or a second initializer (constants). Graph inputs
+    and outputs keep their float type; the pairs lie inside.
+
+    Left alone: tensors without an encoding; tensors that are quantized already; inputs that set up an op and are no
+    data, such as the bounds of Clip.
+
+    Attributes:
+        encodings: what to insert, or the JSON file that holds it.
+    """
+
+    name: ClassVar[str] = "insert-quantize-dequantize"
+    needs: ClassVar[frozenset[str]] = frozenset({"shapes-known"})
+
+    encodings: Encodings | Path | None = None
+
+    def __call__(self, model: Model, target: Target | None = None) -> Report:
+        """Insert the pairs."""
+        del target  # encodings say all there is to say
+        report = Report(self.name)
+        encodings = Encodings.load(self.encodings) if isinstance(self.encodings, Path) else self.encodings
+        if encodings is None:
+            report.notes.append("no encodings were given, so nothing is quantized")
+            return report
+        encodings.check(model)
+        insertion = _Insertion(model, encodings, report)
+        insertion.activations()
+        insertion.constants()
+        insertion.conversions()
+        return report
+
+
+class _Insertion:
+    """One run of the pass over one model."""
+
+    def __init__(self, model: Model, encodings: Encodings, report: Report) -> None:
+        self._model = model
+        self._encodings = encodings
+        self._report = report
+        self._edit = Editor(model)
+        self._parameters: dict[Encoding, list[Value]] = {}
+        self._held: dict[tuple[Value, Encoding], Value] = {}
+        self._uses = {  # looked up now: a graph output's maker loses the name to the DequantizeLinear behind it
+            (node, index): encoding
+            for node in model.graph
+            if not is_op(node, "QuantizeLinear", "DequantizeLinear")
+            for index, encoding in encodings.uses.get(node.outputs[0].name or "", {}).items()
+        }
+
+    def activations(self) -> None:
+        """Put a pair behind every activation that has an encoding."""
+        made = [output for node in self._model.graph for output in node.outputs]
+        for value in (*self._model.graph.inputs, *made):
+            encoding = self._encodings.tensors.get(value.name or "")
+            if encoding is None or self._is_quantized(value):
+                continue
+            self._note(value, encoding)
+            dequantized = self._pair(value, encoding)
+            quantizer = cast("Node", cast("Node", dequantized.producer()).inputs[0].producer())  # pyright: ignore[reportOptionalMemberAccess] -- made by _pair
+            self._edit.replace(value, dequantized)
+            quantizer.replace_input_with(0, value)
+
+    def constants(self) -> None:
+        """Hold every constant that has an encoding as integers, once for each encoding in which it is read."""
+        for name, value in list(self._model.graph.initializers.items()):
+            if not is_constant(value):
+                continue
+            for node, index, encoding in list(self._reads(value)):
+                node.replace_input_with(index, self._integers(value, encoding))
+            own = self._held.get((value, self._encodings.tensors[name])) if name in self._encodings.tensors else None
+            if own is not None and not value.uses() and not value.is_graph_output():
+                del self._model.graph.initializers[name]
+                own.name = name
+
+    def conversions(self) -> None:
+        """Let a use whose activation is wanted otherwise than it is held read through a pair of its own."""
+        for (node, index), encoding in self._uses.items():
+            value = input_at(node, index)
+            if value is None or is_constant(value) or self._is_held_in(value, encoding):
+                continue
+            self._note(value, encoding)
+            quantized = self._edit.emit("QuantizeLinear", [value, *self._scale(encoding, value, node)], before=node)
+            node.replace_input_with(index, self._dequantize(quantized, encoding, value, node))
+
+    def _reads(self, value: Value) -> Iterator[tuple[Node, int, Encoding]]:
+        """Yield the uses of a constant that read it as integers, with the encoding of each."""
+        own = self._encodings.tensors.get(value.name or "")
+        for use in value.uses():
+            encoding = self._uses.get((use.node, use.idx), own)
+            if encoding is not None and not is_parameter(use.node, use.idx):
+                yield use.node, use.idx, encoding
+
+    def _integers(self, value: Value, encoding: Encoding) -> Value:
+        """Return the constant as integers behind a DequantizeLinear."""
+        if (value, encoding) not in self._held:
+            self._note(value, encoding)
+            first = next(iter(self._model.graph))
+            held = self._edit.constant(quantize(numbers(value), encoding), near=first, name=f"{value.name}/quantized")
+            self._held[value, encoding] = self._dequantize(held, encoding, value, first)
+        return self._held[value, encoding]
+
+    def _pair(self, value: Value, encoding: Encoding) -> Value:
+        """Put QuantizeLinear and DequantizeLinear behind the maker of `value`, or at the start for a graph input."""
+        maker = value.producer()
+        if maker is None:
+            first = next(iter(self._model.graph))
+            quantized = self._edit.emit(
+                "QuantizeLinear", [value, *self._scale(encoding, value, first)], before=first, name=value.name or ""
+            )
+            return self._dequantize(quantized, encoding, value, first)
+        scale = self._scale(encoding, value, maker)
+        quantized = self._edit.emit_after("QuantizeLinear", [value, *scale], after=maker, name=value.name or "")
+        quantizer = cast("Node", quantized.producer())
+        return self._edit.emit_after("DequantizeLinear", [quantized, *scale], after=quantizer, name=value.name or "")
+
+    def _dequantize(self, quantized: Value, encoding: Encoding, value: Value, before: Node) -> Value:
+        axis = {} if encoding.axis is None else {"axis": encoding.axis}
+        inputs = [quantized, *self._scale(encoding, value, before)]
+        return self._edit.emit("DequantizeLinear", inputs, axis, before=before, name=value.name or "")
+
+    def _scale(self, encoding: Encoding, value: Value, near: Node) -> list[Value]:
+        """Return the scale and the zero point as initializers; equal encodings have them in common."""
+        if encoding not in self._parameters:
+            shape = () if encoding.axis is None else (len(encoding.scale),)
+            scale = np.asarray(encoding.scale, np.float32).reshape(shape)
+            zero_point = np.broadcast_to(
+                np.asarray(encoding.zero_point, np.int64).reshape(() if len(encoding.zero_point) == 1 else shape), shape
+            )
+            self._parameters[encoding] = [
+                self._edit.constant(scale, near=near, name=f"{value.name}/scale"),
+                self._edit.constant(
+                    zero_point.astype(STORAGE[encoding.dtype]), near=near, name=f"{value.name}/zero_point"
+                ),
+            ]
+        return self._parameters[encoding]
+
+    def _is_quantized(self, value: Value) -> bool:
+        """Say whether all that reads `value` reads integers already, or it comes from integers."""
+        if producer(value, "DequantizeLinear") is not None:
+            return True
+        readers = users(value)
+        return bool(readers) and all(reader.op_type == "QuantizeLinear" for reader in readers)
+
+    def _is_held_in(self, value: Value, encoding: Encoding) -> bool:
+        """Say whether `value` comes from integers of just this encoding."""
+        maker = producer(value, "DequantizeLinear")
+        if maker is None or maker.inputs[0] is None or maker.inputs[0].dtype is None:
+            return False
+        scale = constant(maker.inputs[1])
+        zero_point = constant(input_at(maker, 2))
+        same_type = maker.inputs[0].dtype.numpy() == STORAGE[encoding.dtype]
+        return (
+            same_type
+            and scale is not None
+            and zero_point is not None
+            and np.array_equal(scale.reshape(-1), np.asarray(encoding.scale, np.float32))
+            and bool((zero_point.reshape(-1).astype(np.int64) == np.asarray(encoding.zero_point)).all())
+        )
+
+    def _note(self, value: Value, encoding: Encoding) -> None:
+        kind = "constant" if is_constant(value) else "activation"
+        low, high = encoding.range
+        text = (
+            f"{encoding.dtype}{'' if encoding.axis is None else f' by axis {encoding.axis}'}, {low:.6g} to {high:.6g}"
+        )
+        self._report.changed.append(Entry(value.name or "", kind, text))
