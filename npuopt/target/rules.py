@@ -125,10 +125,11 @@ class CompiledRule:
         """Return the scheme that the node is, or would be, computed in, and what speaks against it."""
         form = form_of(node)
         asked = asked or self.first_scheme
-        if form == "quantized":
+        stays_float = self.rule.quantization.stays_float
+        if form == "quantized" and not stays_float:
             return self._quantized_scheme(node, asked)
         quantized_asked = not self.descriptor.schemes[asked].is_float
-        if form == "float" or (quantized_asked and self.rule.quantization.stays_float):
+        if form != "plain" or (quantized_asked and stays_float):
             if self.float_scheme is None:
                 return None, [f"{self.name} is left in float here; it is taken in {self._schemes()} only"]
             return self.float_scheme, []

@@ -123,7 +123,8 @@ class Target:
 
         Args:
             node: a node of a graph, or alone with typed inputs and outputs.
-            scheme: None for the target's float scheme. It does not matter for nodes without float data.
+            scheme: None for the target's float scheme (where it has none, its first). It does not matter for nodes
+                without float data.
 
         Raises:
             UsageError: the target has no such scheme.
@@ -156,9 +157,10 @@ def _without(rule: OpRule, removed: AbstractSet[str]) -> OpRule:
             "output": {name: fixed for name, fixed in rule.quantization.output.items() if name not in removed},
         }
     )
-    return rule.model_copy(
-        update={"schemes": _kept(rule.schemes, removed), "when": conditions, "quantization": quantization}
-    )
+    schemes = _kept(rule.schemes, removed)
+    if rule.schemes and not schemes and not rule.dtypes.inputs and not rule.dtypes.outputs:
+        return rule.model_copy(update={"schemes": (), "when": (), "refused": f"only in {', '.join(rule.schemes)}"})
+    return rule.model_copy(update={"schemes": schemes, "when": conditions, "quantization": quantization})
 
 
 def _kept(names: tuple[str, ...], removed: AbstractSet[str]) -> tuple[str, ...]:
