@@ -15,13 +15,14 @@ from npuopt.errors import VendorToolError
 from npuopt.graph import save
 from npuopt.graph.execution import Session
 from npuopt.partition import extract_region
+from npuopt.target.views import converts
 from npuopt.verify import compare_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from npuopt.graph import Model
+    from npuopt.graph import Model, Node
     from npuopt.partition import Part, Plan
     from npuopt.preparation import Prepared
     from npuopt.target import Target
@@ -65,22 +66,30 @@ def compile_plan(model: Model, plan: Plan, target: Target, host: str, folder: Pa
         made_in.mkdir(parents=True)
         region = find_delegate(road).compile(source, made_in, target, limits=limits)
         if on_device:
-            _prove(region, part.name)
+            _prove(region, part)
         compiled.regions[part.name] = region
         compiled.steps.append(_step(part, road, region, source, folder))
     return compiled
 
 
-def _prove(region: CompiledRegion, name: str) -> None:
-    strays = [node for node in region.nodes if not node.on_npu]
+def _prove(region: CompiledRegion, part: Part) -> None:
+    """Check that the vendor's tool took every node of a region, conversions at its edge aside."""
+    edge = {node.name for node in part.nodes if converts(node) and _touches_edge(node, part)}
+    strays = [node for node in region.nodes if not node.on_npu and node.name not in edge]
     if strays:
         first = strays[0]
         raise VendorToolError(
-            f"the compiler left {len(strays)} node(s) of {name} off the device, first {first.op_type} {first.name}:"
-            f" {first.reason or 'no reason given'}",
+            f"the compiler left {len(strays)} node(s) of {part.name} off the device,"
+            f" first {first.op_type} {first.name}: {first.reason or 'no reason given'}",
             where=str(region.folder / region.log) if region.log else "",
             hint="the descriptor promises more than the compiler takes: run `npuopt targets probe`",
         )
+
+
+def _touches_edge(node: Node, part: Part) -> bool:
+    given, made = set(part.inputs), set(part.outputs)
+    reads = any(value is not None and value.name in given for value in node.inputs)
+    return reads or any(value.name in made for value in node.outputs)
 
 
 def _step(part: Part, road: str, region: CompiledRegion, source: Path, folder: Path) -> Step:
