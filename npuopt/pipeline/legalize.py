@@ -94,11 +94,16 @@ def legalize(
     attributes, ranks, dtypes and constants. Equal nodes share one search. A node that no chain makes legal in
     `scheme` stays: on the device in its float scheme where the target takes it so, else on the host.
 
+    Nodes inside branches and loop bodies are left alone: they go with the node that holds them.
+
     Args:
         model: types and shapes known.
         target: decides what is legal; nothing else does.
         lowerings: tried in this order, after those that the descriptor names for the op.
         scheme: None for the target's float scheme.
+
+    Raises:
+        InternalError: when a lowering does to the graph what it did not do to the node alone.
     """
     return _Driver(model, target, lowerings, scheme).run()
 
@@ -114,22 +119,24 @@ class _Driver:
         self.known: dict[tuple[object, ...], _Choice] = {}
 
     def run(self) -> LegalizationReport:
-        nodes = list(self.model.graph.all_nodes())
-        self.report.refused_before = sum(not self._runs_on_device(node) for node in nodes)
-        for node in nodes:
-            if node.graph is not None:
-                self._legalize(node)
-        after = sum(not self._runs_on_device(node) for node in self.model.graph.all_nodes())
-        self.report.refused_after = after
-        lowered = [entry for entry in self.report.entries if entry.lowered_by]
-        if after > self.report.refused_before and lowered:
-            raise InternalError(f"legalization raised the refused nodes from {self.report.refused_before} to {after}")
+        nodes = list(self.model.graph)
+        refused = {node for node in nodes if not self._runs_on_device(node)}
+        lowered = [node for node in nodes if self._legalize(node)]
+        mended = sum(node in refused for node in lowered)
+        before, after = len(refused), sum(not self._runs_on_device(node) for node in self.model.graph)
+        self.report.refused_before, self.report.refused_after = before, after
+        if after != before - mended:
+            raise InternalError(
+                f"{mended} of {before} refused nodes were lowered, and {after} are refused now",
+                hint="a lowering behaves differently on a node alone and in its graph",
+            )
         return self.report
 
-    def _legalize(self, node: Node) -> None:
+    def _legalize(self, node: Node) -> bool:
+        """Lower the node if it is refused; return whether that was done."""
         verdict = self.target.accepts(node, self.scheme)
         if verdict:
-            return
+            return False
         entry_label, op_type = label(node), node.op_type
         choice = self._best(node, self.scheme, MAX_DEPTH)
         scheme = self.scheme
@@ -137,13 +144,14 @@ class _Driver:
         if choice.lowering is None and in_float is not None and in_float != self.scheme:
             if self.target.accepts(node, in_float):
                 self._record(entry_label, op_type, verdict.reasons, (), choice.tried, "float")
-                return
+                return False
             choice, scheme = self._best(node, in_float, MAX_DEPTH), in_float
         if choice.lowering is None:
             self._record(entry_label, op_type, verdict.reasons, (), choice.tried, "host")
-            return
+            return False
         applied = self._apply(node, choice, scheme)
         self._record(entry_label, op_type, verdict.reasons, tuple(dict.fromkeys(applied)), choice.tried, "")
+        return True
 
     def _record(
         self,

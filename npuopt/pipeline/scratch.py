@@ -16,7 +16,10 @@ SMALL = 64
 
 
 def one_node_model(node: Node, model: Model) -> Model:
-    """Return a model that holds a copy of `node` alone, with its constants (shared) and typed inputs."""
+    """Return a model that holds a copy of `node` alone, with its constants (shared) and typed inputs.
+
+    Its outputs are those of the node's that anybody reads.
+    """
     copies: dict[int, Value] = {}
     for value in node.inputs:
         if value is not None and id(value) not in copies:
@@ -35,7 +38,7 @@ def one_node_model(node: Node, model: Model) -> Model:
     constants = [value for value in copies.values() if value.const_value is not None]
     graph = ir.Graph(
         [value for value in copies.values() if value.const_value is None],
-        [value for value in outputs if value.name],
+        [copied for copied, value in zip(outputs, node.outputs, strict=True) if _is_read(value)],
         nodes=[copy],
         initializers=constants,
         opset_imports=dict(model.opset_imports),
@@ -48,8 +51,12 @@ def signature(node: Node) -> tuple[object, ...]:
     """Return what a lowering and a target can see of a node, as a hashable key."""
     attributes = tuple(sorted((name, str(attr.value)) for name, attr in node.attributes.items()))
     inputs = tuple(_input(input_at(node, index)) for index in range(len(node.inputs)))
-    outputs = tuple((str(value.type), str(value.shape), bool(value.name)) for value in node.outputs)
+    outputs = tuple((str(value.type), str(value.shape), _is_read(value)) for value in node.outputs)
     return node.domain, node.op_type, attributes, inputs, outputs
+
+
+def _is_read(value: Value) -> bool:
+    return bool(value.uses()) or value.is_graph_output()
 
 
 def _input(value: Value | None) -> tuple[object, ...]:

@@ -288,8 +288,10 @@ class TestQuantizedGraphs:
         rule = "{Sigmoid: {schemes: [a8w8], quantization: {output: {a8w8: {scale: 0.1, zero_point: 128}}}}}"
         assert target_with(rule).accepts(quantized("Sigmoid", "Sigmoid(xd)"))
         assert target_with(rule).accepts(quantized("Sigmoid", "Sigmoid(xd)", out="s2, z")).reasons == (
-            "the encoding of output 0 (a) is scale 0.2, zero point 128; "
-            "only scale 0.1, zero point 128 is taken in a8w8",
+            (
+                "the encoding of output 0 (a) is scale 0.2, zero point 128; "
+                "only scale 0.1, zero point 128 is taken in a8w8"
+            ),
         )
 
     def test_one_operand_in_another_type(self):

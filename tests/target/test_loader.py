@@ -47,9 +47,9 @@ ops:
         "descriptor.yaml:3:11: delegate: 'road' 'tvx' is not one of qnn, tvm (did you mean 'tvm'?)",
         "descriptor.yaml:4:10: shapes.max_rnk: unknown key (did you mean 'max_rank'?)",
         (
-            "descriptor.yaml:6:22: schemes.fp16.activation: 'flot16' is not one of float64, float32, float16, bfloat16, "
-            "float8e4m3fn, float8e5m2, float4e2m1, int64, int32, int16, int8, int4, int2, uint64, uint32, uint16, uint8, "
-            "uint4, uint2, bool, string (did you mean 'float16'?)"
+            "descriptor.yaml:6:22: schemes.fp16.activation: 'flot16' is not one of float64, float32, float16, "
+            "bfloat16, float8e4m3fn, float8e5m2, float4e2m1, int64, int32, int16, int8, int4, int2, uint64, uint32, "
+            "uint16, uint8, uint4, uint2, bool, string (did you mean 'float16'?)"
         ),
         "descriptor.yaml:8:19: ops.Conv.schemes: must be a list, not 3",
         "descriptor.yaml:8:37: ops.Conv.quantization.outputs: unknown key (did you mean 'output'?)",
