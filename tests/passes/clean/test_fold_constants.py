@@ -85,9 +85,8 @@ def test_a_graph_output_and_a_branch_may_be_constants():
     )
 
 
-BRANCHES = (
-    "c = If(on) <then_branch = t () => (float[2] p) {p = Neg(x)}, else_branch = e () => (float[2] q) {q = Abs(x)}>"
-)
+BRANCHES = """c = If(on) <then_branch = t () => (float[2] p) {p = Neg(x)},
+                            else_branch = e () => (float[2] r) {r = Abs(x)}>"""
 
 
 @pytest.mark.parametrize(
