@@ -35,7 +35,14 @@ class TvmDelegate(Facts):
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
-Delegate: TypeAlias = Annotated[QnnDelegate | TvmDelegate, Field(discriminator="road")]
+class OrtDelegate(Facts):
+    """Runs in ONNX Runtime on the CPU: for hosts, and for chips whose compiler has no road yet."""
+
+    road: Literal["ort"]
+    max_opset: int | None = Field(None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
+Delegate: TypeAlias = Annotated[QnnDelegate | TvmDelegate | OrtDelegate, Field(discriminator="road")]
 
 
 class Shapes(Facts):

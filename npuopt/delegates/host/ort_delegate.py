@@ -6,7 +6,7 @@ import shutil
 from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.delegates.contract import CompiledRegion, NodeOnDevice
+from npuopt.delegates.contract import CompiledRegion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,14 +33,13 @@ class OrtDelegate:
             InputError: when ONNX Runtime does not load it.
         """
         del target, limits  # nothing is run but a loader in this process
-        from npuopt.graph import Session, load, nodes  # noqa: PLC0415 -- heavy; the registry imports this module
+        from npuopt.graph import Session  # noqa: PLC0415 -- heavy; the registry imports this module
 
         for source in sorted(model.parent.iterdir()):
             shutil.copyfile(source, folder / source.name)
         Session(folder / model.name)
-        placed = tuple(NodeOnDevice(node.name or "", node.op_type, on_npu=False) for node in nodes(load(model)))
         tools = {"onnxruntime": version("onnxruntime")}
-        return CompiledRegion(self.road, folder, (model.name,), placed, tools=tools)
+        return CompiledRegion(self.road, folder, (model.name,), tools=tools)
 
     def run(
         self,
