@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 
+from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.process import run_child
 from npuopt.delegates.qnn.context import read_header
 from npuopt.delegates.qnn.placement import DEQUANTIZE, PROVIDER, QUANTIZE, Account, original_name, read_placement
@@ -16,6 +16,8 @@ from npuopt.errors import InputError, VendorToolError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
 
     from npuopt.delegates.contract import Limits
 
@@ -58,17 +60,6 @@ def simulate(
         answer = child.require("the Hexagon simulator", where=str(model))
         _ensure_on_npu(header, Account(read_placement(answer)), model)
         return [dict(zip(answer["outputs"], load_arrays(path), strict=True)) for path in made]
-
-
-def save_arrays(path: Path, arrays: Sequence[np.ndarray]) -> None:
-    """Write arrays to an npz, called by their position."""
-    np.savez(path, allow_pickle=False, **{str(index): array for index, array in enumerate(arrays)})
-
-
-def load_arrays(path: Path) -> list[np.ndarray]:
-    """Read back what `save_arrays` or the worker wrote."""
-    with np.load(path, allow_pickle=False) as archive:
-        return [archive[str(index)] for index in range(len(archive.files))]
 
 
 def check_sample(sample: Mapping[str, np.ndarray], inputs: Sequence[onnx.ValueInfoProto]) -> None:
