@@ -1,4 +1,7 @@
-"""The schema of descriptor files as JSON Schema, for completion in editors: `docs/target.schema.json`."""
+"""The schema of descriptor files as JSON Schema, for completion in editors: `docs/target.schema.json`.
+
+`python -m npuopt.target.documentation docs` writes it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,3 @@ def json_schema_text() -> str:
         section["additionalProperties"] = {"anyOf": [section["additionalProperties"], {"type": "null"}]}
         section.pop("minProperties", None)
     return json.dumps(schema, indent=1, sort_keys=True) + "\n"
-
-
-if __name__ == "__main__":
-    print(json_schema_text(), end="")

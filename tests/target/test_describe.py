@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 import npuopt
+from npuopt.target import list_targets, load_target
 from npuopt.target.describe import describe, sentence
+from npuopt.target.documentation import page
 from npuopt.target.json_schema import json_schema_text
 from support.descriptors import target_with
 
@@ -55,8 +57,21 @@ def test_a_target_as_data():
     )
 
 
+def test_a_page_says_what_is_taken_and_what_is_not():
+    text = page(target_with("{Relu: {schemes: [fp16], rank: [1, 5]}, Erf: {refused: never | ever}}"))
+    assert "| Relu | fp16 |  | rank of input 0 from 1 to 5 |  | invented |" in text
+    assert "| Erf | never \\| ever | invented |" in text
+    assert "| a8w8 | uint8 | int8 | one for each channel | int32 | invented |" in text
+
+
+DOCS = Path(npuopt.__file__).parents[1] / "docs"
+COMMAND = "run python -m npuopt.target.documentation docs"
+
+
 def test_the_published_json_schema_is_fresh():
-    published = Path(npuopt.__file__).parents[1] / "docs" / "target.schema.json"
-    assert published.read_text() == json_schema_text(), (
-        "run python -m npuopt.target.json_schema > docs/target.schema.json"
-    )
+    assert (DOCS / "target.schema.json").read_text() == json_schema_text(), COMMAND
+
+
+@pytest.mark.parametrize("name", list_targets())
+def test_every_target_has_a_fresh_page(name):
+    assert (DOCS / "targets" / f"{name}.md").read_text() == page(load_target(name)), COMMAND

@@ -1,0 +1,100 @@
+"""The docs pages of targets, `docs/targets/<vendor>/<chip>.md`, made from the descriptors.
+
+`python -m npuopt.target.documentation docs` writes every page and the JSON Schema; a test says when they are stale.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from npuopt.target.describe import describe
+from npuopt.target.json_schema import json_schema_text
+from npuopt.target.loader import load_target
+from npuopt.target.locate import list_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from npuopt.target.target import Target
+
+
+def page(target: Target) -> str:
+    """Return a target's page as Markdown."""
+    facts = describe(target)
+    lines = [f"# {facts['title']}", f"`{facts['name']}`. Made from its descriptor; do not edit.", ""]
+    lines += [f"- {note}" for note in facts["notes"]]
+    for section in ("delegate", "shapes", "memory", "performance"):
+        lines += _facts(section, facts[section])
+    lines += [
+        "",
+        "## Schemes",
+        "| scheme | activations | weights | scales | bias | source |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [_scheme(name, scheme) for name, scheme in facts["schemes"].items()]
+    lines += [
+        "",
+        "## Ops",
+        "| op | schemes | other data | conditions | quantization | source |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [_op(op) for op in facts["ops"] if op["taken"]]
+    refused = [op for op in facts["ops"] if not op["taken"]]
+    if refused:
+        lines += ["", "## Not taken", "| op | why | source |", "|---|---|---|"]
+        lines += [
+            _row(op["name"], "; ".join(op["conditions"]).removeprefix("refused: "), op["source"]) for op in refused
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(section: str, facts: dict[str, Any]) -> list[str]:
+    shown = {name: value for name, value in facts.items() if name != "source"}
+    if not shown:
+        return []
+    text = ", ".join(f"{name} {_value(value)}" for name, value in shown.items())
+    source = f" ({facts['source']})" if facts.get("source") else ""
+    return [f"- {section}: {text}{source}"]
+
+
+def _scheme(name: str, scheme: dict[str, Any]) -> str:
+    activation, weight = scheme["activation"], scheme.get("weight", scheme["activation"])
+    return _row(
+        name, activation, weight, f"one for each {scheme['weight_axis']}", scheme.get("bias"), scheme.get("source")
+    )
+
+
+def _op(op: dict[str, Any]) -> str:
+    types = [f"{place}: {', '.join(kinds)}" for place, kinds in op["data_types"].items()]
+    wishes = [f"{name} {_value(value)}" for name, value in op["quantization"].items()]
+    conditions = [*op["conditions"], *([op["notes"]] if op["notes"] else [])]
+    return _row(op["name"], op["schemes"], "; ".join(types), "; ".join(conditions), "; ".join(wishes), op["source"])
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(_value(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_value(item)}" for key, item in cast("dict[str, object]", value).items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value, cast("list[object]", value)))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def write(docs: Path, targets: Iterable[str]) -> None:
+    """Write the pages of targets and the JSON Schema below `docs`."""
+    for name in targets:
+        file = docs / "targets" / f"{name}.md"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(page(load_target(name)), encoding="utf-8")
+    (docs / "target.schema.json").write_text(json_schema_text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), list_targets())
