@@ -205,7 +205,7 @@ class _Merge:
 
 
 def _validate(loaded: Loaded) -> Loaded:
-    if not loaded.document.data:
+    if not loaded.document.data and loaded.problems:
         return loaded
     try:
         loaded.descriptor = Descriptor.model_validate(loaded.document.data)
