@@ -245,7 +245,7 @@ def _is_identity_of(node: ir.Node, value: ir.Value) -> bool:
 
 def _names_in(model: ir.Model) -> set[str]:
     names: set[str] = set()
-    for graph in graphs_of(model):
+    for graph in (*graphs_of(model), *(function.graph for function in model.functions.values())):
         names.update(value.name for value in graph.inputs if value.name)
         names.update(graph.initializers)
         for node in graph:

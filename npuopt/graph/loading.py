@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import onnx
 import onnx.checker
-import onnx.version_converter
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from npuopt.errors import InputError
 from npuopt.graph.constant_nodes import lift_constants
 from npuopt.graph.headers import graph_protos, header_proto
-from npuopt.graph.opset_conversion import CANONICAL_IR_VERSION, convert_opset
-from npuopt.graph.queries import graphs_of
+from npuopt.graph.opset_conversion import CANONICAL_IR_VERSION, check_opset, convert_opset
+from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of
 from npuopt.graph.weight_files import WeightFiles
 from npuopt.graph.wire import WireError
 
@@ -40,8 +39,6 @@ def load(path: str | PathLike[str]) -> ir.Model:
     proto, files = _read(path)
     for tensor in _tensor_protos(proto):
         files.check(tensor)
-    if max((entry.version for entry in proto.opset_import if not entry.domain), default=24) < 24:
-        proto = onnx.version_converter.convert_version(proto, 24)
     try:
         model = ir.from_proto(proto)
     except (ir.serde.SerdeError, ValueError, KeyError, TypeError, NotImplementedError) as error:
@@ -49,6 +46,7 @@ def load(path: str | PathLike[str]) -> ir.Model:
     _map_weights(model, files)
     _own_initializers(model)
     lift_constants(model)
+    check_opset(model, where=str(path))
     check(model, where=str(path))
     convert_opset(model, where=str(path))
     return model
@@ -61,9 +59,7 @@ def check(model: ir.Model, where: str = "") -> None:
         InputError: naming the node at fault, where the checker does.
     """
     proto = header_proto(model)
-    for info in (*proto.graph.input, *proto.graph.output):
-        if info.type.HasField("tensor_type"):
-            info.type.tensor_type.shape.SetInParent()  # an unknown rank is valid ONNX, but not to the checker
+    _work_around_checker(proto)
     try:
         onnx.checker.check_model(proto)  # pyright: ignore[reportUnknownMemberType] -- os.PathLike without argument
     except onnx.checker.ValidationError as error:
@@ -128,6 +124,22 @@ def _own_initializers(model: ir.Model) -> None:
         for value in [value for value in model.graph.inputs if value.is_initializer()]:
             model.graph.inputs.remove(value)
     model.ir_version = max(model.ir_version, CANONICAL_IR_VERSION)
+
+
+def _work_around_checker(proto: onnx.ModelProto) -> None:
+    """Change what the checker refuses and ONNX does not, in a proto that is for the checker only."""
+    for info in (*proto.graph.input, *proto.graph.output):
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.shape.SetInParent()  # unknown ranks are valid
+    if not any(entry.domain in STANDARD_DOMAINS and 18 <= entry.version < 21 for entry in proto.opset_import):
+        return
+    for graph in graph_protos(proto.graph):
+        for node in graph.node:  # deprecated in hindsight; to the checker the same as InstanceNormalization
+            if node.op_type == "GroupNormalization" and node.domain in STANDARD_DOMAINS:
+                node.op_type = "InstanceNormalization"
+                kept = [attribute for attribute in node.attribute if attribute.name != "num_groups"]
+                del node.attribute[:]
+                node.attribute.extend(kept)
 
 
 def _root_cause(error: BaseException) -> str:
