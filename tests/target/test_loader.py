@@ -44,7 +44,7 @@ ops:
     assert errors(text) == [
         "descriptor.yaml:1:1: title: is missing",
         "descriptor.yaml:2:1: titel: unknown key (did you mean 'title'?)",
-        "descriptor.yaml:3:11: delegate: 'road' 'tvx' is not one of qnn, tvm (did you mean 'tvm'?)",
+        "descriptor.yaml:3:11: delegate: 'road' 'tvx' is not one of qnn, tvm, ort (did you mean 'tvm'?)",
         "descriptor.yaml:4:10: shapes.max_rnk: unknown key (did you mean 'max_rank'?)",
         (
             "descriptor.yaml:6:22: schemes.fp16.activation: 'flot16' is not one of float64, float32, float16, "
