@@ -30,16 +30,16 @@ CLOSE = {"FLOAT16": 1e-3, "BFLOAT16": 1e-2}
 
 @dataclass(frozen=True)
 class Anything:
-    """Any value."""
+    """Any value; without a name, any value again."""
 
-    name: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Constant:
     """A value known at compile time."""
 
-    name: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ class _Found:
 
     def bind(self, name: str, value: ir.Value) -> _Found | None:
         known = self.values.get(name)
-        if known is not None:
-            return self if known is value else None
+        if known is not None or not name:
+            return self if known is value or not name else None
         return _Found({**self.values, name: value}, self.nodes, self.visited)
 
     def visit(self, name: str, node: ir.Node) -> _Found:

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from npuopt.graph import Anything, Op, match
+from npuopt.passes.fuse.normalization import (
+    examine,
+    following,
+    mean,
+    mean_square,
+    one_of,
+    over_root,
+    without_casts,
+)
+from npuopt.pipeline import Changed, Declined, NodePass, Outcome
+
+if TYPE_CHECKING:
+    from npuopt.graph import Editor, Node
+    from npuopt.target import Target
+
+X = Anything("x")
+CENTERED = Op("Sub", X, mean(X))
+NORMALIZED = over_root(CENTERED, mean_square(CENTERED))
+
+
+@dataclass(frozen=True)
+class FuseLayerNormalization(NodePass):
+    """A centered value divided by its deviation becomes LayerNormalization, with the scale and bias that follow.
+
+    `c / Sqrt(ReduceMean(c * c, [-1]) + epsilon) * scale + bias -> LayerNormalization<axis = -1, epsilon>(x, scale,
+    bias)` with `c = x - ReduceMean(x, [-1])`; in half precision with float between two Casts too, as the op computes
+    in float by itself.
+
+    Left alone: axes that are not the last, not the same for both means, or not constant; an epsilon of several
+    numbers; an inner value that is read elsewhere or is a graph output; normalized axes of unknown length. A scale
+    or a bias that is given at run time, or is no constant of the normalized shape, stays behind the op.
+    """
+
+    name = "fuse-layer-normalization"
+    op_types = ("Div", "Mul")
+    needs = frozenset({"shapes-known"})
+
+    def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
+        """Fuse the normalization whose division is `node`, and the scale and bias behind it."""
+        found = match(NORMALIZED, node)
+        if found is None:
+            return None
+        what = examine(found)
+        if isinstance(what, Declined):
+            return what
+        source, end = without_casts(found.values["x"], node.outputs[0])
+        scaled = following(end, "Mul", what.shape, edit)
+        end = scaled[0] if scaled else end
+        shifted = following(end, "Add", what.shape, edit)
+        end = shifted[0] if shifted else end
+        last = end.producer() or node
+        scale = scaled[1] if scaled else one_of(what.shape, source, edit, last)
+        attributes = {"axis": what.axis, "epsilon": what.epsilon}
+        result = edit.emit(
+            "LayerNormalization", [source, scale, *(shifted[1:] if shifted else ())], attributes, before=last
+        )
+        edit.replace(end, result)
+        edit.erase_unread(last)
+        return Changed(f"became LayerNormalization over the last {-what.axis} axes")
