@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from npuopt.graph import Editor, constant, users
+from npuopt.graph import Editor, constant
 from npuopt.pipeline import Entry, Pass, Report
 from npuopt.quantization.masks import find_masks
 
@@ -62,5 +62,7 @@ class LowerMaskConstants(Pass):
 
 
 def _replace(value: Value, array: np.ndarray, edit: Editor) -> None:
-    edit.replace(value, edit.constant(array, near=users(value)[0], name=value.name or ""))
-    edit.model.graph.initializers.pop(value.name or "")
+    home = value.graph  # which may be a branch's; its readers may lie deeper still
+    if home is not None:
+        edit.replace(value, edit.constant(array, near=home[0], name=value.name or ""))
+        home.initializers.pop(value.name or "")

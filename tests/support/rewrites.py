@@ -9,6 +9,7 @@ import onnx.checker
 from npuopt.graph import infer_shapes, parse, to_proto
 from npuopt.pipeline import Report
 from npuopt.pipeline.checks import interface, keeps_interface, structural_faults
+from support.invariants import assert_invariants
 from support.normal_form import NormalForm, normal_form
 from support.numbers import assert_close, draw_feeds, run
 
@@ -71,6 +72,7 @@ def assert_rewrites(
     model = _read(before)
     draws = [{**draw_feeds(model, seed, dims_of=dims, ranges=ranges), **(feeds or {})} for seed in seeds]
     expected = [run(model, draw) for draw in draws]
+    assert_invariants(pass_, to_proto(model), target, draws, tolerance)
     first, interface_before = normal_form(model), interface(model)
     report = pass_(model, target)
     _assert_honest(pass_, report, first, normal_form(model))
