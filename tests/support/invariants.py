@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,9 +60,12 @@ def assert_keeps_annotations(pass_: Pass, source: onnx.ModelProto, target: Targe
             assert node.metadata_props == MARK, f"{pass_.name} loses the annotations of {node.name}"
             assert node.doc_string == "kept", f"{pass_.name} loses the doc string of {node.name}"
     graph_outputs = {value.name for value in model.graph.outputs}
+    shared = Counter(name for names in before.values() for name in names)
     for node in after:
         renamed = [
-            value.name for value, name in zip(node.outputs, before.get(node, []), strict=False) if value.name != name
+            value.name
+            for value, name in zip(node.outputs, before.get(node, []), strict=False)
+            if value.name != name and shared[name] == 1  # one of two that meet when branches go has to give way
         ]
         strays = {name for name in renamed if name not in graph_outputs and not _made_way(name, graph_outputs)}
         assert not strays, f"{pass_.name} renames {strays}, which it does not rewrite"
@@ -109,7 +113,9 @@ def in_branches(source: onnx.ModelProto) -> onnx.ModelProto | None:
     )
     condition = helper.make_tensor_value_info(CONDITION, onnx.TensorProto.BOOL, [])
     graph = helper.make_graph([node], "nested", [*inputs, condition], outputs)
-    return helper.make_model(graph, opset_imports=source.opset_import, ir_version=source.ir_version)
+    return helper.make_model(
+        graph, functions=source.functions, opset_imports=source.opset_import, ir_version=source.ir_version
+    )
 
 
 def _read(proto: onnx.ModelProto) -> Model:

@@ -1,0 +1,50 @@
+import pytest
+
+from npuopt.passes.clean.fold_functions import FoldFunctions
+from support.rewrites import assert_leaves, assert_rewrites
+
+HEADER = '<ir_version: 12, opset_import: ["": 24, "local": 1]>'
+DOUBLE = '<domain: "local", opset_import: ["": 24]> Double (a) => (b) {b = Add(a, a)}'
+FOUR = '<domain: "local", opset_import: ["": 24, "local": 1]> Four (a) => (c) {b = local.Double(a) c = local.Double(b)}'
+
+
+def test_calls_become_bodies_down_to_the_last():
+    report = assert_rewrites(
+        FoldFunctions(),
+        f"{HEADER} g (float[N] x) => (float[N] y, float[N] z) {{b = Neg(x) y = local.Four(b) z = local.Double(b)}}"
+        f"{DOUBLE}{FOUR}",
+        """(float[N] x) => (float[N] y, float[N] z) {
+            b = Neg(x) c = Add(b, b) y = Add(c, c) z = Add(b, b)
+        }""",
+    )
+    assert [entry.op_type for entry in report.changed] == ["Four", "Double"]
+
+
+def test_attributes_of_the_call_reach_the_body():
+    assert_rewrites(
+        FoldFunctions(),
+        f"""{HEADER} g (float[N, 3] x) => (float[N, 3] y) {{y = local.Along<axis = 0>(x)}}
+        <domain: "local", opset_import: ["": 24]> Along <axis> (a) => (b) {{b = Softmax<axis: int = @axis>(a)}}""",
+        "(float[N, 3] x) => (float[N, 3] y) {y = Softmax<axis = 0>(x)}",
+    )
+
+
+def test_a_function_that_nobody_calls_is_dropped():
+    report = assert_rewrites(
+        FoldFunctions(),
+        f"{HEADER} g (float[N] x) => (float[N] y) {{y = Neg(x)}} {DOUBLE}",
+        "(float[N] x) => (float[N] y) {y = Neg(x)}",
+    )
+    assert report.changed[0].text == "nobody calls it any more"
+
+
+@pytest.mark.parametrize(
+    ("function", "because"),
+    [
+        (DOUBLE.replace("24", "17"), "it is written for version 17 of domain '', the model for 24"),
+        (DOUBLE.replace("(b)", "(b, a)"), "it returns an input, or one value twice"),
+    ],
+)
+def test_what_cannot_be_inlined_stays(function, because):
+    call = "y = local.Double(x)" if "(b, a)" not in function else "y, z = local.Double(x)"
+    assert_leaves(FoldFunctions(), f"{HEADER} g (float[N] x) => (float[N] y) {{{call}}} {function}", because=because)
