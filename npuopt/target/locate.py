@@ -29,7 +29,7 @@ def list_targets() -> list[str]:
     ids: set[str] = set()
     for root in roots():
         for file in root.rglob("*.yaml"):
-            if not file.name.startswith("_"):
+            if not file.name.startswith("_") and file.resolve().is_relative_to(root):
                 ids.add(file.relative_to(root).with_suffix("").as_posix())
     return sorted(ids)
 
