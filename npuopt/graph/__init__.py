@@ -34,6 +34,7 @@ from npuopt.graph.queries import (
 )
 from npuopt.graph.saving import save
 from npuopt.graph.text import diff, parse, to_text
+from npuopt.graph.unknown_ops import UnknownOp, unknown_ops
 
 __all__ = [
     "Anything",
@@ -51,6 +52,7 @@ __all__ = [
     "Session",
     "Shape",
     "TensorType",
+    "UnknownOp",
     "Value",
     "attribute",
     "attribute_list",
@@ -83,5 +85,6 @@ __all__ = [
     "subgraphs_of",
     "to_proto",
     "to_text",
+    "unknown_ops",
     "users",
 ]

@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 
 from npuopt.errors import InputError
 from npuopt.graph.execution import Session
-from npuopt.graph.files import to_proto
+from npuopt.graph.headers import to_proto
 from npuopt.graph.queries import constant, is_constant
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import numpy as np
 import onnxruntime
 
 from npuopt.errors import InputError
-from npuopt.graph.files import save, to_proto
+from npuopt.graph.headers import to_proto
 from npuopt.graph.queries import graphs_of
+from npuopt.graph.saving import save
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

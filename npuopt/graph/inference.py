@@ -11,28 +11,54 @@ import onnx
 import onnx.shape_inference
 import onnx_ir as ir
 
-from npuopt.graph.headers import SMALL_CONSTANT, header_proto
-from npuopt.graph.queries import is_constant
+from npuopt.errors import InputError
+from npuopt.graph.headers import SMALL_CONSTANT, graph_protos, header_proto
+from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of, is_constant, nodes, rank
 
 
-def infer_shapes(model: ir.Model) -> None:
+def infer_shapes(model: ir.Model, *, forget: bool = False) -> None:
     """Fill in the types and shapes of every value, from the inputs' shapes and the small constants.
 
-    Shape arithmetic is followed through (data propagation). What is known already is kept, unless inference knows
-    more. Ops of other domains and whatever no schema infers stay as they are.
+    Shape arithmetic is followed through (data propagation), subgraphs included. What is known already is kept, dim by
+    dim, unless inference knows more. Ops of other domains and whatever no schema infers stay as they are.
+
+    Args:
+        model: changed in place; no weight is read.
+        forget: first drop what is noted of the values that standard ops make, as after dims were frozen: notes made
+            for other dims would stand against what now holds. Where inference then finds no shape, only type and
+            rank come back.
+
+    Raises:
+        InputError: when the model's own notes contradict each other so that inference gives up.
     """
-    inferred = ir.from_proto(onnx.shape_inference.infer_shapes(header_proto(model), data_prop=True))
-    for graph, inferred_graph in zip(model.graphs(), inferred.graphs(), strict=True):
-        known = {output.name: output for node in inferred_graph for output in node.outputs}
+    notes = _forget(model) if forget else []
+    try:
+        inferred = onnx.shape_inference.infer_shapes(header_proto(model), data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+        raise InputError(f"shape inference fails: {' '.join(str(error).split())[:400]}") from None
+    for graph, proto in zip(graphs_of(model), graph_protos(inferred.graph), strict=True):
+        found = {info.name: info.type for info in (*proto.value_info, *proto.output)}
         for node in graph:
             for output in node.outputs:
-                source = known.get(output.name)
-                if source is None:
-                    continue
-                if source.type is not None:
-                    output.type = source.type
-                if source.shape is not None:
-                    output.shape = source.shape.copy()
+                if output.name in found and not _is_settled(output):
+                    _note(output, found[output.name])
+    for value, old_type, old_rank in notes:
+        if value.type is None:
+            value.type = old_type
+        if value.shape is None and old_rank is not None:
+            value.shape = ir.Shape([None] * old_rank)
+
+
+def _forget(model: ir.Model) -> list[tuple[ir.Value, ir.TypeProtocol | None, int | None]]:
+    """Drop types and shapes of what standard ops make; return the values with their old types and ranks."""
+    notes: list[tuple[ir.Value, ir.TypeProtocol | None, int | None]] = []
+    for node in nodes(model):
+        if node.domain in STANDARD_DOMAINS:
+            for output in node.outputs:
+                notes.append((output, output.type, rank(output)))
+                output.type = None
+                output.shape = None
+    return notes
 
 
 def infer_node(node: ir.Node, opset: int) -> None:
@@ -67,7 +93,7 @@ def infer_node(node: ir.Node, opset: int) -> None:
         return  # the checker, run after each pass, says what is wrong with the node itself
     for output in node.outputs:
         if output.name in inferred:
-            _set_type(output, inferred[output.name])
+            _note(output, inferred[output.name])
 
 
 def learn(value: ir.Value, same: ir.Value) -> None:
@@ -95,14 +121,20 @@ def _type_proto(value: ir.Value) -> onnx.TypeProto:
     return ir.serde.serialize_value(value).type
 
 
-def _set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
+def _is_settled(value: ir.Value) -> bool:
+    return value.type is not None and value.shape is not None and value.shape.is_static()
+
+
+def _note(value: ir.Value, proto: onnx.TypeProto) -> None:
+    """Add what `proto` says to what is known of the value, dim by dim."""
     inferred_type = ir.serde.deserialize_type_proto_for_type(proto)
     shape = ir.serde.deserialize_type_proto_for_shape(proto)
     if inferred_type is not None:
         value.type = inferred_type
-    if shape is None or (value.shape is not None and value.shape.is_static()):
+    if shape is None:
         return
-    if value.shape is not None and len(value.shape) == len(shape):
-        # One node alone knows less of the names of dims than the whole model did.
-        shape = ir.Shape([_better(known, found) for known, found in zip(value.shape, shape, strict=True)])
-    value.shape = shape
+    if value.shape is None:
+        value.shape = shape
+    elif len(value.shape) == len(shape):
+        known = [_better(mine, found) for mine, found in zip(value.shape, shape, strict=True)]
+        value.shape = ir.Shape(known)
