@@ -6,6 +6,8 @@ CLEAN = (
     "fold-functions",
     "fold-constant-if",
     "drop-identities",
+    "drop-neutral-operands",
+    "fold-empty-values",
     "fold-shapes",
     "fold-constants",
     "fold-common-subexpressions",

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from npuopt.quantization.ranges import Ranges
     from npuopt.quantization.wishes import Wishes
 
+HEADROOM = 2.0
+"""By how much 16-bit encodings go beyond what calibration saw: one bit of sixteen for numbers that few samples miss.
+Measured on a decode step calibrated with 20 tokens: perplexity +6.4 % without, -0.1 % with 1.5, 2 or 4. Eight bits
+have none to spare."""
+
 
 class ActivationPlan:
     """The encodings of a model's activations.
@@ -164,4 +169,7 @@ class ActivationPlan:
 
     def _covering(self, found: Range, dtype: IntegerType) -> Encoding:
         scheme = next(iter(self._wishes.values())).scheme
-        return per_tensor(dtype, *affine(found.low, found.high, dtype, symmetric=scheme.activation_symmetric))
+        spare = HEADROOM if dtype in ("uint16", "int16") else 1.0
+        return per_tensor(
+            dtype, *affine(found.low * spare, found.high * spare, dtype, symmetric=scheme.activation_symmetric)
+        )
