@@ -6,7 +6,7 @@ import importlib
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, cast
 
-from npuopt.errors import UsageError
+from npuopt.errors import ToolchainMissingError, UsageError
 
 if TYPE_CHECKING:
     from npuopt.delegates.contract import Delegate
@@ -23,12 +23,21 @@ def find_delegate(road: str) -> Delegate:
 
     Raises:
         UsageError: when no delegate is called so.
+        ToolchainMissingError: when a plug-in's delegate does not import.
     """
     if road in ROADS:
         module, _, name = ROADS[road].partition(":")
         return cast("Delegate", getattr(importlib.import_module(module), name)())
     plug_ins = {entry.name: entry for entry in entry_points(group="npuopt.delegates")}
     if road in plug_ins:
-        return cast("Delegate", plug_ins[road].load()())
+        entry = plug_ins[road]
+        try:
+            return cast("Delegate", entry.load()())
+        except Exception as error:
+            raise ToolchainMissingError(
+                f"does not import: {type(error).__name__}: {error}",
+                where=f"plug-in {entry.value}",
+                hint="update or reinstall the package that offers it",
+            ) from error
     known = ", ".join(sorted({*ROADS, *plug_ins}))
     raise UsageError(f"there is no delegate for the road {road!r}", hint=f"known roads: {known}")

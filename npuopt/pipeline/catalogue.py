@@ -38,7 +38,14 @@ def catalogue() -> dict[str, type[Pass]]:
         for pass_type in passes_in(module):
             _register(found, pass_type)
     for entry in entry_points(group="npuopt.passes"):
-        loaded = entry.load()
+        try:
+            loaded = entry.load()
+        except Exception as error:
+            raise InputError(
+                f"does not import: {type(error).__name__}: {error}",
+                where=f"plug-in {entry.value}",
+                hint="update or uninstall the package that offers it",
+            ) from error
         if not (inspect.isclass(loaded) and issubclass(loaded, Pass)):
             raise InputError(
                 "is not a pass (a class derived from npuopt.pipeline.Pass)", where=f"plug-in {entry.value}"

@@ -26,6 +26,9 @@ class FreezeDims(Pass):
     A dim that has no name is reached by position: `x:0`.
 
     Left alone: dims that are not named here. Declined: names that the model does not have.
+
+    Attributes:
+        dims: name (or `input:position`) and size of each.
     """
 
     name: ClassVar[str] = "freeze-dims"
