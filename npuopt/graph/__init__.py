@@ -5,6 +5,7 @@ from onnx_ir import DataType, Graph, Model, Node, Shape, TensorType, Value
 from npuopt.graph.builder import Builder
 from npuopt.graph.editor import Editor
 from npuopt.graph.execution import Session
+from npuopt.graph.fingerprint import fingerprint
 from npuopt.graph.headers import header_proto, to_proto
 from npuopt.graph.inference import infer_node, infer_shapes
 from npuopt.graph.loading import check, load
@@ -61,6 +62,7 @@ __all__ = [
     "diff",
     "dims",
     "element_type",
+    "fingerprint",
     "graphs_of",
     "has_one_use",
     "header_proto",
