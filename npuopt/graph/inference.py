@@ -32,8 +32,10 @@ def infer_shapes(model: ir.Model, *, forget: bool = False) -> None:
         InputError: when the model's own notes contradict each other so that inference gives up.
     """
     notes = _forget(model) if forget else []
+    header = header_proto(model)
+    _drop_defaults(header.graph)
     try:
-        inferred = onnx.shape_inference.infer_shapes(header_proto(model), data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(header, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise InputError(f"shape inference fails: {' '.join(str(error).split())[:400]}") from None
     for graph, proto in zip(graphs_of(model), graph_protos(inferred.graph), strict=True):
@@ -59,6 +61,15 @@ def _forget(model: ir.Model) -> list[tuple[ir.Value, ir.TypeProtocol | None, int
                 output.type = None
                 output.shape = None
     return notes
+
+
+def _drop_defaults(graph: onnx.GraphProto) -> None:
+    """Take the values out of inputs that have one by default: inference would take them for constants."""
+    inputs = {value.name for value in graph.input}
+    constants = [tensor for tensor in graph.initializer if tensor.name not in inputs]
+    if len(constants) < len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(constants)
 
 
 def infer_node(node: ir.Node, opset: int) -> None:

@@ -140,3 +140,11 @@ def test_whatever_surrounds_shape_arithmetic_keeps_its_numbers():
             around.op("Reshape", x, target)
 
     check_surroundings(FoldShapes(), build, examples=60)
+
+
+def test_the_shape_that_a_default_would_give_is_not_taken_for_granted():
+    """Inference must not see the default: a caller may give another target."""
+    text = """(float[1, 3] x, int64[2] target) => (int64[2] y) <int64[2] target = {2, 3}> {
+        a = Expand(x, target) y = Shape(a)
+    }"""
+    assert_leaves(FoldShapes(), text, because=None)

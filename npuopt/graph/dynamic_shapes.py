@@ -1,0 +1,89 @@
+"""Finds the first tensor whose shape is not known before run time, and why it is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from npuopt.graph.queries import STANDARD_DOMAINS, input_at, is_constant, is_op, nodes, static_shape, subgraphs_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+SIZED_BY_DATA = ("NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit")
+
+SHAPING_INPUTS: dict[str, dict[int, str]] = {
+    "Reshape": {1: "shape"},
+    "Expand": {1: "shape"},
+    "Tile": {1: "repeats"},
+    "Pad": {1: "pads"},
+    "Slice": {1: "starts", 2: "ends", 3: "axes", 4: "steps"},
+    "Resize": {2: "scales", 3: "sizes"},
+    "ConstantOfShape": {0: "shape"},
+    "Range": {0: "start", 1: "limit", 2: "delta"},
+    "TopK": {1: "k"},
+    "OneHot": {1: "depth"},
+    "Split": {1: "split"},
+    "Squeeze": {1: "axes"},
+    "Unsqueeze": {1: "axes"},
+    "CenterCropPad": {1: "shape"},
+    "AffineGrid": {1: "size"},
+}
+"""Op type -> the inputs whose values, not only shapes, decide the output's shape."""
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """A value of unknown shape, the node that makes it, and one sentence why, without its full stop."""
+
+    value: ir.Value
+    node: ir.Node
+    why: str
+
+
+def first_dynamic(model: ir.Model) -> Dynamic | None:
+    """Return the first value in graph order whose shape is not static though all shapes before it are, or None.
+
+    Graph inputs are not looked at: their free dims are the caller's to give.
+    """
+    for node in nodes(model):
+        for value in node.outputs:
+            if value.name and static_shape(value) is None:
+                return Dynamic(value, node, _why(node))
+    return None
+
+
+def _why(node: ir.Node) -> str:
+    if node.domain not in STANDARD_DOMAINS:
+        return f"no shape inference knows {node.domain}.{node.op_type}"
+    if is_op(node, *SIZED_BY_DATA):
+        return f"how much {node.op_type} finds depends on the data"
+    for index, role in SHAPING_INPUTS.get(node.op_type, {}).items():
+        value = input_at(node, index)
+        if value is not None and not is_constant(value):
+            return f"the {role} of {node.op_type} is computed at run time{_origin(value)}"
+    if is_op(node, "If"):
+        return "the branches of If make different shapes"
+    if subgraphs_of(node):
+        return f"how often {node.op_type} runs its body depends on the data"
+    return f"no shape inference tells what {node.op_type} makes"
+
+
+def _origin(value: ir.Value) -> str:
+    """Say which graph input, or which op that is sized by data, a value was computed from."""
+    pending, seen = [value], {value}
+    while pending:
+        current = pending.pop()
+        maker = current.producer()
+        if maker is None:
+            if current.is_graph_input() and not current.is_initializer():
+                return f" from input {current.name!r}"
+            if current.is_initializer() and current.is_graph_input():
+                return f" from input {current.name!r}, whose default callers may override"
+            continue
+        if is_op(maker, *SIZED_BY_DATA):
+            return f" from what {maker.op_type} finds"
+        sources = [source for source in maker.inputs if source is not None and source not in seen]
+        seen.update(sources)
+        pending += sources
+    return ""

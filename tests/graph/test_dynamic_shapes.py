@@ -1,0 +1,44 @@
+import pytest
+
+from npuopt.graph.dynamic_shapes import first_dynamic
+from support.rewrites import model_from
+
+
+@pytest.mark.parametrize(
+    ("body", "value", "why"),
+    [
+        ("i = NonZero(x) y = Cast<to = 1>(i)", "i", "how much NonZero finds depends on the data"),
+        ("y = Reshape(x, s)", "y", "the shape of Reshape is computed at run time from input 's'"),
+        ("t = Neg(s) y = Tile(x, t)", "y", "the repeats of Tile is computed at run time from input 's'"),
+        (
+            "one = Slice(x, zero, unit) y = Expand(one, d)",
+            "y",
+            "the shape of Expand is computed at run time from input 'd', whose default",
+        ),
+        ("y = com.example.Odd(x)", "y", "no shape inference knows com.example.Odd"),
+        (
+            """y = If(c) <then_branch = t () => (float[2, 3] p) {p = Neg(x)},
+                          else_branch = e () => (float[4] q) <float[4] w = {1, 2, 3, 4}> {q = Neg(w)}>""",
+            "y",
+            "the branches of If make different shapes",
+        ),
+    ],
+)
+def test_the_first_dynamic_tensor_is_named_with_its_reason(body, value, why):
+    model = model_from(
+        f"""<ir_version: 12, opset_import: ["": 24, "com.example": 1]>
+        g (float[2, 3] x, int64[2] s, int64[2] d, bool c) => (float[A, B] y)
+        <int64[2] d = {{1, 1}}, int64[1] zero = {{0}}, int64[1] unit = {{1}}> {{
+            a = Relu(x) {body}
+        }}"""
+    )
+    if body.startswith("y = If"):
+        model.graph.outputs[0].shape = None  # which the text above cannot say
+    found = first_dynamic(model)
+    assert found is not None
+    assert found.value.name == value
+    assert found.why.startswith(why)
+
+
+def test_a_static_graph_has_none():
+    assert first_dynamic(model_from("(float[2] x) => (float[2] y) {y = Relu(x)}")) is None
