@@ -22,10 +22,12 @@ FREEZE = ("freeze-dims", "drop-empty-inputs")
 FUSE = (
     "fuse-batch-normalization",
     "fuse-pad",
+    "fuse-conv-scale",
     "fuse-conv-bias",
     "fuse-layer-normalization",
     "fuse-rms-normalization",
     "fuse-gelu",
+    "fuse-hard-sigmoid",
     "fuse-hard-swish",
     "fuse-swish",
     "fuse-matmul-add",
