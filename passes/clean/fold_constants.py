@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from npuopt.graph import (
     DataType,
     Editor,
+    TensorType,
     has_one_use,
     infer_node,
     is_constant,
@@ -31,9 +32,6 @@ MEBIBYTE = 1 << 20
 WORKING_BYTES = 256 * MEBIBYTE
 """The largest value computed on the way to a smaller one."""
 
-TEXT_BITS = 128
-"""What an element of a string tensor is taken to need."""
-
 SIZED_BY_DATA = ("NonZero", "Unique", "Compress")
 """Ops whose result no inference can size, but which is no larger than a row of indexes for each element."""
 
@@ -46,10 +44,10 @@ class FoldConstants(Pass):
 
     Computed in ONNX Runtime (or the ONNX reference evaluator where that lacks a kernel), all nodes in one session.
 
-    Left alone: random ops; control flow; DequantizeLinear, which would undo a weight's quantization; defaults of
-    graph inputs, since callers may override them; a result that is larger by more than `growth_mib` than the
-    constants that it makes superfluous (a weight read elsewhere too is not superfluous); what has no known size;
-    the Identity that makes a graph output of a constant.
+    Left alone: random ops; control flow; sequences and text; DequantizeLinear, which would undo a weight's
+    quantization; defaults of graph inputs, since callers may override them; a result that is larger by more than
+    `growth_mib` than the constants that it makes superfluous (a weight read elsewhere too is not superfluous); what
+    has no known size; the Identity that makes a graph output of a constant.
 
     Attributes:
         growth_mib: mebibytes that one folded value may add to the model.
@@ -196,6 +194,10 @@ def _refusal(node: Node) -> str:
         return "it is control flow"
     if is_op(node, "DequantizeLinear"):
         return "it would undo the quantization of its input"
+    if not all(isinstance(output.type, TensorType) or not output.name for output in node.outputs):
+        return "its result is no tensor"
+    if any(value is not None and value.dtype == DataType.STRING for value in (*node.inputs, *node.outputs)):
+        return "it is about text"
     return ""
 
 
@@ -207,5 +209,4 @@ def _bytes_of(value: Value) -> int | None:
     shape = static_shape(value)
     if shape is None or value.dtype is None:
         return None
-    bits = TEXT_BITS if value.dtype == DataType.STRING else value.dtype.bitwidth
-    return math.ceil(math.prod(shape) * bits / 8)
+    return math.ceil(math.prod(shape) * value.dtype.bitwidth / 8)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from npuopt.graph import DataType, Editor, is_constant, is_op, label, nodes, rank, static_shape
+from npuopt.graph import DataType, Editor, TensorType, is_constant, is_op, label, nodes, rank, static_shape
 from npuopt.graph.queries import subgraphs_of
 from npuopt.pipeline import Entry, Pass, Report
 
@@ -24,7 +24,7 @@ class FoldEmptyValues(Pass):
 
     There is nothing to compute in a tensor with a dim of 0, whatever it is computed from.
 
-    Left alone: text; what control flow makes; the Identity that makes a graph output of a constant.
+    Left alone: sequences and text; what control flow makes; the Identity that makes a graph output of a constant.
     """
 
     name: ClassVar[str] = "fold-empty-values"
@@ -62,7 +62,9 @@ def _empty_like(value: Value, node: Node, edit: Editor) -> Value:
 
 
 def _is_foldable(value: Value, node: Node) -> bool:
-    if 0 not in (static_shape(value) or ()) or value.dtype in (None, DataType.STRING) or subgraphs_of(node):
+    if not isinstance(value.type, TensorType) or value.dtype == DataType.STRING or subgraphs_of(node):
+        return False
+    if 0 not in (static_shape(value) or ()):
         return False
     if value.is_graph_output():
         return not (is_op(node, "Identity") and is_constant(node.inputs[0]))

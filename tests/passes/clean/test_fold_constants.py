@@ -99,11 +99,14 @@ BRANCHES = """c = If(on) <then_branch = t () => (float[2] p) {p = Neg(x)},
         ("c = DequantizeLinear(q, half)", "undo the quantization"),
         ("c = Neg(default)", None),
         (BRANCHES, "it is control flow"),
+        ("s = SequenceConstruct(a) l = SequenceLength(s) f = Cast<to = 1>(l) c = Add(f, x)", "its result is no tensor"),
+        ("s = StringConcat(word, word) e = Equal(s, word) f = Cast<to = 1>(e) c = Add(f, x)", "it is about text"),
     ],
 )
 def test_what_is_not_a_constant_stays(node, because):
     text = f"""(float[2] x, float[2] default) => (float[2] y) <float[2] a = {{0.25, 0.5}}, float half = {{0.5}},
-        bool on = {{1}}, uint8[2] q = {{1, 2}}, float[2] default = {{1, 2}}> {{{node} y = Add(x, c)}}"""
+        bool on = {{1}}, uint8[2] q = {{1, 2}}, string[1] word = {{"a"}},
+        float[2] default = {{1, 2}}> {{{node} y = Add(x, c)}}"""
     assert_leaves(FoldConstants(), text, because=because)
 
 

@@ -30,6 +30,7 @@ def test_an_empty_result_is_a_constant_whatever_made_it():
     "text",
     [
         "(float[0, 3] x) => (float[0, 3] y) <float[0, 3] e = {}> {y = Identity(e)}",
+        "(float[0, 3] x) => (seq(float[0, 3]) y) {y = SequenceConstruct(x)}",
         "(float[N, 3] x, float[2, 3] z) => (float[M, 3] y) {y = Concat<axis = 0>(x, z)}",
         """(bool c, float[2] x) => (float[0] y) <float[0] e = {}> {
             y = If(c) <then_branch = t () => (float[0] p) {p = Identity(e)},
