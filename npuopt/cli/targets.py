@@ -92,5 +92,5 @@ def _print_ops(out: Console, ops: list[dict[str, Any]]) -> None:
             ]
             rows.add_row(rule["name"], ", ".join(rule["schemes"]), "; ".join(said))
         else:
-            rows.add_row(rule["name"], "refused", "; ".join(rule["conditions"]) or str(rule["notes"] or ""))
+            rows.add_row(rule["name"], "refused", rule["refused"])
     out.print(rows)

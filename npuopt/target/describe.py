@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def describe(target: Target) -> dict[str, Any]:
     """Return all that is known of a target as plain data; `ops` has one entry for each op, with sentences.
 
-    Each op: `name`, `taken` (False when refused), `schemes`, `data_types` (position -> types), `conditions`
+    Each op: `name`, `taken` (False when `refused` says why not), `schemes`, `data_types` (position -> types), `conditions`
     (sentences), `quantization` (sentences), `lower`, `notes`, `source`.
     """
     descriptor = target.descriptor
@@ -35,18 +35,23 @@ def describe(target: Target) -> dict[str, Any]:
 
 def _op(name: str, rule: OpRule) -> dict[str, Any]:
     sides = (("input", rule.dtypes.inputs), ("output", rule.dtypes.outputs))
-    rank = [f"rank of input 0 from {rule.rank[0]} to {rule.rank[1]}"] if rule.rank is not None else []
+    rank = [f"rank of input 0 is {_range(*rule.rank)}"] if rule.rank is not None else []
     return {
         "name": name,
         "taken": rule.refused is None,
         "schemes": list(rule.schemes),
         "data_types": {f"{side} {position}": list(types) for side, by in sides for position, types in by.items()},
-        "conditions": [*rank, *map(sentence, rule.when), *([f"refused: {rule.refused}"] if rule.refused else [])],
+        "refused": rule.refused,
+        "conditions": [*rank, *map(sentence, rule.when)],
         "quantization": rule.quantization.model_dump(by_alias=True, exclude_defaults=True),
         "lower": list(rule.lower),
         "notes": rule.notes,
         "source": rule.source,
     }
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def sentence(condition: Condition) -> str:

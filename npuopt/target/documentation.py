@@ -21,56 +21,57 @@ if TYPE_CHECKING:
 
 
 def page(target: Target) -> str:
-    """Return a target's page as Markdown."""
-    facts = describe(target)
-    lines = [f"# {facts['title']}", f"`{facts['name']}`. Made from its descriptor; do not edit.", ""]
-    lines += [f"- {note}" for note in facts["notes"]]
-    for section in ("delegate", "shapes", "memory", "performance"):
-        lines += _facts(section, facts[section])
-    lines += [
-        "",
-        "## Schemes",
-        "| scheme | activations | weights | scales | bias | source |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [_scheme(name, scheme) for name, scheme in facts["schemes"].items()]
-    lines += [
-        "",
-        "## Ops",
-        "| op | schemes | other data | conditions | quantization | source |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [_op(op) for op in facts["ops"] if op["taken"]]
-    refused = [op for op in facts["ops"] if not op["taken"]]
-    if refused:
-        lines += ["", "## Not taken", "| op | why | source |", "|---|---|---|"]
-        lines += [
-            _row(op["name"], "; ".join(op["conditions"]).removeprefix("refused: "), op["source"]) for op in refused
-        ]
-    return "\n".join(lines) + "\n"
+    """Return a target's page as Markdown; sources are numbered and listed at its end."""
+    return _Page(describe(target)).text()
 
 
-def _facts(section: str, facts: dict[str, Any]) -> list[str]:
-    shown = {name: value for name, value in facts.items() if name != "source"}
-    if not shown:
-        return []
-    text = ", ".join(f"{name} {_value(value)}" for name, value in shown.items())
-    source = f" ({facts['source']})" if facts.get("source") else ""
-    return [f"- {section}: {text}{source}"]
+class _Page:
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        self.sources: dict[str, int] = {}
+
+    def text(self) -> str:
+        facts = self.facts
+        lines = [f"# {facts['title']}", f"`{facts['name']}`. Made from its descriptor; do not edit.", ""]
+        lines += [f"- {note}" for note in facts["notes"]]
+        for section in ("delegate", "shapes", "memory", "performance"):
+            lines += self._section(section, facts[section])
+        lines += ["", "## Schemes", *_head("scheme", "activations", "weights", "scales", "bias", "source")]
+        lines += [self._scheme(name, scheme) for name, scheme in facts["schemes"].items()]
+        lines += ["", "## Ops", *_head("op", "schemes", "other data", "conditions", "quantization", "source")]
+        lines += [self._op(op) for op in facts["ops"] if op["taken"]]
+        refused = [op for op in facts["ops"] if not op["taken"]]
+        if refused:
+            lines += ["", "## Not taken", *_head("op", "why", "source")]
+            lines += [_row(op["name"], op["refused"], self._source(op["source"])) for op in refused]
+        lines += ["", "## Sources", *(f"{number}. {source}" for source, number in self.sources.items())]
+        return "\n".join(lines) + "\n"
+
+    def _source(self, source: str | None) -> str:
+        return "" if not source else f"[{self.sources.setdefault(source, len(self.sources) + 1)}]"
+
+    def _section(self, section: str, facts: dict[str, Any]) -> list[str]:
+        shown = {name: value for name, value in facts.items() if name != "source"}
+        if not shown:
+            return []
+        text = ", ".join(f"{name} {_value(value)}" for name, value in shown.items())
+        return [f"- {section}: {text} {self._source(facts.get('source'))}".rstrip()]
+
+    def _scheme(self, name: str, scheme: dict[str, Any]) -> str:
+        activation, weight = scheme["activation"], scheme.get("weight", scheme["activation"])
+        scales = "" if activation.startswith(("float", "bfloat")) else f"one for each {scheme['weight_axis']}"
+        return _row(name, activation, weight, scales, scheme.get("bias"), self._source(scheme.get("source")))
+
+    def _op(self, op: dict[str, Any]) -> str:
+        types = [f"{place}: {', '.join(kinds)}" for place, kinds in op["data_types"].items()]
+        wishes = [f"{name} {_value(value)}" for name, value in op["quantization"].items()]
+        conditions = [*op["conditions"], *([op["notes"]] if op["notes"] else [])]
+        source = self._source(op["source"])
+        return _row(op["name"], op["schemes"], "; ".join(types), "; ".join(conditions), "; ".join(wishes), source)
 
 
-def _scheme(name: str, scheme: dict[str, Any]) -> str:
-    activation, weight = scheme["activation"], scheme.get("weight", scheme["activation"])
-    return _row(
-        name, activation, weight, f"one for each {scheme['weight_axis']}", scheme.get("bias"), scheme.get("source")
-    )
-
-
-def _op(op: dict[str, Any]) -> str:
-    types = [f"{place}: {', '.join(kinds)}" for place, kinds in op["data_types"].items()]
-    wishes = [f"{name} {_value(value)}" for name, value in op["quantization"].items()]
-    conditions = [*op["conditions"], *([op["notes"]] if op["notes"] else [])]
-    return _row(op["name"], op["schemes"], "; ".join(types), "; ".join(conditions), "; ".join(wishes), op["source"])
+def _head(*cells: str) -> tuple[str, str]:
+    return _row(*cells), "|---" * len(cells) + "|"
 
 
 def _row(*cells: object) -> str:

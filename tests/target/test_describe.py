@@ -49,19 +49,20 @@ def test_a_target_as_data():
     assert facts["name"] == "toy/chip"
     assert facts["schemes"]["a8w8"]["weight"] == "int8"
     refused, relu = facts["ops"]
-    assert (refused["name"], refused["taken"], refused["conditions"]) == ("Erf", False, ["refused: never"])
+    assert (refused["name"], refused["taken"], refused["refused"]) == ("Erf", False, "never")
     assert (relu["schemes"], relu["conditions"], relu["source"]) == (
         ["fp16"],
-        ["rank of input 0 from 1 to 5"],
+        ["rank of input 0 is 1 to 5"],
         "invented",
     )
 
 
 def test_a_page_says_what_is_taken_and_what_is_not():
     text = page(target_with("{Relu: {schemes: [fp16], rank: [1, 5]}, Erf: {refused: never | ever}}"))
-    assert "| Relu | fp16 |  | rank of input 0 from 1 to 5 |  | invented |" in text
-    assert "| Erf | never \\| ever | invented |" in text
-    assert "| a8w8 | uint8 | int8 | one for each channel | int32 | invented |" in text
+    assert "| Relu | fp16 |  | rank of input 0 is 1 to 5 |  | [1] |" in text
+    assert "| Erf | never \\| ever | [1] |" in text
+    assert "| a8w8 | uint8 | int8 | one for each channel | int32 | [1] |" in text
+    assert text.endswith("## Sources\n1. invented\n")
 
 
 DOCS = Path(npuopt.__file__).parents[1] / "docs"
