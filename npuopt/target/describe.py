@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def describe(target: Target) -> dict[str, Any]:
     """Return all that is known of a target as plain data; `ops` has one entry for each op, with sentences.
 
-    Each op: `name`, `taken` (False when `refused` says why not), `schemes`, `data_types` (position -> types), `conditions`
-    (sentences), `quantization` (sentences), `lower`, `notes`, `source`.
+    Each op: `name`, `taken`, `refused` (why it is not taken), `schemes`, `data_types` (position -> types),
+    `conditions` (sentences), `quantization`, `lower`, `notes`, `source`.
     """
     descriptor = target.descriptor
     return {

@@ -31,9 +31,7 @@ def test_a_family_is_no_target(plug_in):
         load_target("plugin/_family")
 
 
-@pytest.mark.parametrize(
-    "name", ["plugin/../plugin/chip", "plugin//chip", "Plugin/chip", "plugin/chip/"]
-)
+@pytest.mark.parametrize("name", ["plugin/../plugin/chip", "plugin//chip", "Plugin/chip", "plugin/chip/"])
 def test_an_id_is_plain_words_and_never_a_way_out(plug_in, name):
     with pytest.raises(UsageError):
         load_target(name)
