@@ -1,5 +1,7 @@
 """The graph: onnx-ir behind a few verbs and questions. Importing this room imports onnx-ir."""
 
+import logging
+
 from onnx_ir import DataType, Graph, Model, Node, Shape, TensorType, Value
 
 from npuopt.graph.builder import Builder
@@ -36,6 +38,9 @@ from npuopt.graph.queries import (
 from npuopt.graph.saving import save
 from npuopt.graph.text import diff, parse, to_text
 from npuopt.graph.unknown_ops import UnknownOp, unknown_ops
+
+# What onnx-ir would say of a broken model on stderr, `load` says in its error; who wants the log can still have it.
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 __all__ = [
     "Anything",

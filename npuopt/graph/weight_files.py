@@ -63,18 +63,10 @@ class WeightFiles:
             InputError: naming the file and the tensor.
         """
         where = f"{self.path}: tensor {tensor.name!r}"
-        if any(dim < 0 for dim in tensor.dims) or math.prod(dim for dim in tensor.dims if dim) > MOST_ELEMENTS:
-            raise InputError(f"the dims {list(tensor.dims)} are not a shape", where=where)
-        try:
-            dtype = ir.DataType(tensor.data_type)
-        except ValueError:
-            raise InputError(f"there is no element type number {tensor.data_type}", where=where) from None
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            self._check_external(tensor, dtype, where)
-        elif tensor.HasField("raw_data") and dtype not in (ir.DataType.STRING, ir.DataType.UNDEFINED):
-            _check_length(len(tensor.raw_data), dtype, tuple(tensor.dims), where)
+            self._check_external(tensor, _element_type(tensor, where), where)
         else:
-            _check_count(tensor, dtype, where)
+            check_tensor(tensor, where)
 
     def tensor(self, header: ir.ExternalTensor) -> MappedTensor | MappedPackedTensor:
         """Return the mapped tensor for one that `check` has passed."""
@@ -128,6 +120,28 @@ class WeightFiles:
         except OSError as error:
             raise InputError(f"its external data cannot be read ({error})", where=where) from None
         return self._files[location]
+
+
+def check_tensor(tensor: onnx.TensorProto, where: str) -> None:
+    """Check that the dims, type and data of a tensor that holds its data fit together.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    dtype = _element_type(tensor, where)
+    if tensor.HasField("raw_data") and dtype not in (ir.DataType.STRING, ir.DataType.UNDEFINED):
+        _check_length(len(tensor.raw_data), dtype, tuple(tensor.dims), where)
+    else:
+        _check_count(tensor, dtype, where)
+
+
+def _element_type(tensor: onnx.TensorProto, where: str) -> ir.DataType:
+    if any(dim < 0 for dim in tensor.dims) or math.prod(dim for dim in tensor.dims if dim) > MOST_ELEMENTS:
+        raise InputError(f"the dims {list(tensor.dims)} are not a shape", where=where)
+    try:
+        return ir.DataType(tensor.data_type)
+    except ValueError:
+        raise InputError(f"there is no element type number {tensor.data_type}", where=where) from None
 
 
 def _as_external(data: memoryview, start: int, end: int) -> list[Piece[None]] | None:
