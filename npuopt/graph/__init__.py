@@ -7,6 +7,7 @@ from onnx_ir import DataType, Graph, Model, Node, Shape, TensorType, Value
 from npuopt.graph.builder import Builder
 from npuopt.graph.editor import Editor
 from npuopt.graph.execution import Session
+from npuopt.graph.extract import extract
 from npuopt.graph.fingerprint import fingerprint
 from npuopt.graph.headers import header_proto, to_proto
 from npuopt.graph.inference import infer_node, infer_shapes
@@ -67,6 +68,7 @@ __all__ = [
     "diff",
     "dims",
     "element_type",
+    "extract",
     "fingerprint",
     "graphs_of",
     "has_one_use",
