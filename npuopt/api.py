@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from npuopt.bundle import Manifest, atomic_folder, write_target
 from npuopt.compilation import compile_plan, model_runs, reference_runs, stage
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.registry import find_delegate
-from npuopt.errors import PlacementError, UsageError
+from npuopt.errors import PlacementError, UsageError, cannot_write
 from npuopt.graph import load, save
+from npuopt.graph.saving import replacing
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
 from npuopt.pipeline.catalogue import load_pass_file, make_pass
@@ -32,7 +33,7 @@ from npuopt.runtime.artifact import MODEL_FILE, run_steps
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from npuopt.bundle import Stage
     from npuopt.compilation import CompiledPlan
@@ -164,7 +165,8 @@ def quantize(
         raise UsageError(f"scheme {scheme} of {chip.name} is not quantized", hint="use npuopt optimize")
     save(prepared.model, output)
     if save_encodings is not None:
-        quantized.encodings.save(save_encodings)
+        text = quantized.encodings.to_json()
+        _write(save_encodings, lambda file: file.write(text.encode()))
     return {
         "output": str(output),
         "scheme": scheme,
@@ -191,7 +193,7 @@ def run(
     seconds = time.perf_counter() - started
     stacked = {name: np.stack([result[name] for result in results]) for name in results[0]}
     if output is not None:
-        np.savez(output, allow_pickle=False, **stacked)
+        _write(output, lambda file: np.savez(file, allow_pickle=False, **stacked))
     return {
         "artifact": str(artifact),
         "engine": engine,
@@ -236,6 +238,15 @@ def _verify(
     made = run_steps(folder, compiled.steps, few, chip, Limits(seconds=options.time_limit))
     stages.append(stage("compiled", "model.onnx", latest[: len(few)], made))
     return stages
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file that is there whole or not at all."""
+    try:
+        with replacing(path) as file:
+            write(file)
+    except OSError as error:
+        raise cannot_write(error, str(path)) from error
 
 
 def _has_ranges(options: CompileOptions) -> bool:

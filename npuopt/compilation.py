@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.bundle import OutputComparison, Stage, Step
+from npuopt.delegates.child_log import keep_log
 from npuopt.delegates.contract import CompiledRegion, Limits
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import VendorToolError
@@ -64,7 +65,11 @@ def compile_plan(model: Model, plan: Plan, target: Target, host: str, folder: Pa
         save(extract_region(model, part), source)
         made_in = folder / road / part.name
         made_in.mkdir(parents=True)
-        region = find_delegate(road).compile(source, made_in, target, limits=limits)
+        try:
+            region = find_delegate(road).compile(source, made_in, target, limits=limits)
+        except VendorToolError as error:  # the unfinished folder goes, so its paths would name nothing
+            where = part.name if str(folder) in error.where else error.where
+            raise VendorToolError(error.what, where=where, hint=error.hint) from error
         if on_device:
             _prove(region, part)
         compiled.regions[part.name] = region
@@ -78,11 +83,12 @@ def _prove(region: CompiledRegion, part: Part) -> None:
     strays = [node for node in region.nodes if not node.on_npu and node.name not in edge]
     if strays:
         first = strays[0]
+        kept = f"; its log: {keep_log(region.folder / region.log)}" if region.log else ""
         raise VendorToolError(
             f"the compiler left {len(strays)} node(s) of {part.name} off the device,"
             f" first {first.op_type} {first.name}: {first.reason or 'no reason given'}",
-            where=str(region.folder / region.log) if region.log else "",
-            hint="the descriptor promises more than the compiler takes: run `npuopt targets probe`",
+            where=part.name,
+            hint=f"the descriptor promises more than the compiler takes: run `npuopt targets probe`{kept}",
         )
 
 

@@ -5,6 +5,7 @@ An error is one sentence: what went wrong, where, and what to do next. Traceback
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -70,3 +71,17 @@ class VendorToolError(NpuoptError):
     """A vendor tool crashed, hung, ran out of memory or refused."""
 
     exit_code = 7
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)
+"""Error numbers of a full disk. None: numpy reports a short write without a number."""
+
+
+def cannot_write(error: OSError, where: str) -> NpuoptError:
+    """Return the error for an output that cannot be written: a full disk is nobody's wrong usage."""
+    what = f"cannot be written: {error.strerror or error}"
+    if error.errno in FULL:
+        return NpuoptError(
+            what, where=where, hint="nothing was kept of it; free some space, or write elsewhere with -o"
+        )
+    return UsageError(what, where=where)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from npuopt.errors import InputError, UsageError
-from npuopt.graph import dims, static_shape
+from npuopt.graph import dims, static_shape, unknown_ops
 from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_options
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.legalize import legalize
@@ -52,9 +52,12 @@ def prepare(
     """Clean, freeze and fuse `model` in place; with a target, lower what it refuses.
 
     Raises:
-        InputError: when a dim does not exist, or the target wants static shapes and a tensor stays dynamic.
+        InputError: when nobody knows an op, or the target wants static shapes and a tensor stays dynamic.
+        UsageError: when a dim does not exist.
     """
     prepared = Prepared(model, runner)
+    if not pass_files:  # which may be what lowers the unknown
+        require_known_ops(model, runner.target)
     say("cleaning")
     runner.run_until_stable(model, named(CLEAN))
     if frozen:
@@ -75,6 +78,7 @@ def prepare(
     own = [with_options(found, {}) for path in pass_files for found in load_pass_file(path).values()]
     if own:
         runner.run_until_stable(model, [*own, *named(CLEAN)])
+        require_known_ops(model, runner.target)
     if runner.target is not None:
         say(f"fitting the graph to {runner.target.name}")
         prepared.legalization = legalize(model, runner.target, [*lowerings(), *_lowerings_in(own)], scheme)
@@ -95,15 +99,19 @@ def lowerings() -> list[Lowering]:
 
 
 def choose_scheme(target: Target, precision: str, *, calibrated: bool) -> str:
-    """Return the scheme to compute in: the one asked for, or the target's first that the data allows.
+    """Return the scheme to compute in: the one asked for, or the most exact that the data allows.
+
+    With calibration data `auto` takes the integer scheme with the widest activations, then the widest weights;
+    without, the float scheme.
 
     Raises:
         UsageError: when the target lacks the scheme, or it needs calibration data that is not given.
     """
     if precision == "auto":
-        for name, scheme in target.schemes.items():
-            if calibrated or scheme.is_float:
-                return name
+        if calibrated and (integer := _widest_integer(target)) is not None:
+            return integer
+        if target.float_scheme is not None:
+            return target.float_scheme
         raise UsageError(
             f"{target.name} computes in integers only ({', '.join(target.schemes)})", hint="give --calibration data"
         )
@@ -112,6 +120,35 @@ def choose_scheme(target: Target, precision: str, *, calibrated: bool) -> str:
     if not target.schemes[precision].is_float and not calibrated:
         raise UsageError(f"scheme {precision} needs ranges", hint="give --calibration data or --encodings")
     return precision
+
+
+def require_known_ops(model: Model, target: Target | None) -> None:
+    """Check that each op is known to ONNX, to ONNX Runtime, to the model's own functions, or to the target.
+
+    Raises:
+        InputError: naming the op, its domain and its first node.
+    """
+    strange = [op for op in unknown_ops(model) if target is None or target.rule(op.op_type, op.domain) is None]
+    if strange:
+        first = strange[0]
+        others = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
+        raise InputError(
+            f"nobody knows op {first.op_type} of domain {first.domain or 'ai.onnx'!r}{others}",
+            where=f"node {first.node}",
+            hint="export the model without it, or bring a pass that lowers it with --pass-file",
+        )
+
+
+def _widest_integer(target: Target) -> str | None:
+    def bits(name: str) -> tuple[int, int]:
+        scheme = target.schemes[name]
+        return _bits(scheme.activation), _bits(scheme.weight or scheme.activation)
+
+    return max((name for name, scheme in target.schemes.items() if not scheme.is_float), key=bits, default=None)
+
+
+def _bits(dtype: str) -> int:
+    return int("".join(letter for letter in dtype if letter.isdigit()) or 0)
 
 
 def require_static(model: Model) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from npuopt.errors import UsageError
+from npuopt.errors import FULL, UsageError, cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -25,6 +25,7 @@ def atomic_folder(final: Path) -> Generator[Path]:
 
     Raises:
         UsageError: when `final` exists and is neither empty nor an artifact, or its parent cannot be written.
+        NpuoptError: when the disk is full.
     """
     if final.exists() and not _replaceable(final):
         raise UsageError("exists and is no npuopt artifact", where=str(final), hint="choose another folder with -o")
@@ -32,13 +33,15 @@ def atomic_folder(final: Path) -> Generator[Path]:
         final.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", where=str(final.parent)) from error
+        raise cannot_write(error, str(final.parent)) from error
     try:
         yield work
         work.chmod(0o755)
         _take_place(work, final)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(work, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise cannot_write(error, str(final)) from error
         raise
 
 

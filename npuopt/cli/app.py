@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from typing import Annotated, NoReturn
 
@@ -13,8 +15,8 @@ from npuopt import __version__
 from npuopt.cli import check, compile, optimize, passes, quantize, run, targets  # noqa: A004 -- named after its command
 from npuopt.errors import NpuoptError, UsageError
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells expect it: 128 + SIGINT."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and after `kill`, as shells expect them: 128 + the signal's number."""
 
 app = typer.Typer(
     name="npuopt",
@@ -51,16 +53,29 @@ def _options(
     del version, debug
 
 
+class _Terminated(BaseException):
+    """Somebody asked this process to end; raised so that unfinished files and child processes go with it."""
+
+
+def _on_terminate(number: int, frame: object) -> NoReturn:
+    del number, frame
+    raise _Terminated
+
+
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and the exit code of its kind."""
     debug = "--debug" in sys.argv or bool(os.environ.get("NPUOPT_DEBUG"))
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _on_terminate)
     try:
-        sys.exit(app(arguments, standalone_mode=False) or 0)
+        sys.exit(_run(arguments))
     except NpuoptError as error:
         _fail(error, str(error), error.exit_code, debug=debug)
     except (KeyboardInterrupt, typer.Abort) as error:
         _fail(error, "interrupted; nothing was written", INTERRUPTED, debug=debug)
+    except _Terminated as error:
+        _fail(error, "terminated; nothing was written", TERMINATED, debug=debug)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _fail(error, f"{place}{error.strerror or error}", NpuoptError.exit_code, debug=debug)
@@ -73,6 +88,13 @@ def main() -> None:
             _fail(error, f"{message}; see npuopt --help", UsageError.exit_code, debug=debug)
         sentence = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
         _fail(error, sentence, NpuoptError.exit_code, debug=debug)
+
+
+def _run(arguments: list[str]) -> int:
+    code = app(arguments, standalone_mode=False, prog_name="npuopt") or 0
+    if code == INTERRUPTED:  # typer answers Ctrl-C with this, and without a word
+        raise KeyboardInterrupt
+    return code
 
 
 def _fail(error: BaseException, sentence: str, code: int, *, debug: bool) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import onnx
 import onnx_ir as ir
 
-from npuopt.errors import InputError, InternalError, UsageError
+from npuopt.errors import InputError, InternalError, cannot_write
 from npuopt.graph.headers import hidden_index, weights_hidden
 from npuopt.graph.mapped import InFile
 from npuopt.graph.wire import Payload, encode_varint, rewrite_tensors
@@ -43,7 +43,7 @@ def save(model: ir.Model, path: str | PathLike[str], external_data: bool | None 
         external_data: whether the weights go into `<path>.data` next to it; None: when they exceed 1 GiB.
 
     Raises:
-        UsageError: when the file cannot be written.
+        UsageError: when the file cannot be written; a plain NpuoptError when the disk is full.
         InputError: when the weights do not fit into one file and `external_data` is False.
     """
     path = Path(path)
@@ -71,7 +71,7 @@ def save(model: ir.Model, path: str | PathLike[str], external_data: bool | None 
                 else:
                     file.write(piece)
     except OSError as error:
-        raise UsageError(f"cannot be written ({error})", where=str(path)) from None
+        raise cannot_write(error, str(path)) from None
 
 
 @contextmanager

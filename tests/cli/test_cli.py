@@ -1,32 +1,16 @@
 """The command line as a user meets it: one sentence, the right exit code, nothing half-written."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
-FASHION = ROOT / "examples" / "fashion_mnist" / "model.onnx"
-LLAMA = ROOT / "examples" / "tiny_llama" / "model.onnx"
+from support.command import complaint, npuopt, npuopt_process
+from support.paths import EXAMPLES
 
-
-def npuopt(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "npuopt", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-
-
-def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """Return the one sentence on stderr, after checking that it is one and the exit code is right."""
-    lines = [line for line in done.stderr.splitlines() if line.startswith("npuopt: ")]
-    assert done.returncode == code, done.stderr
-    assert len(lines) == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "internal error" not in done.stderr
-    return lines[0]
+FASHION = EXAMPLES / "fashion_mnist" / "model.onnx"
 
 
 def save_text(path: Path, text: str) -> Path:
@@ -35,7 +19,7 @@ def save_text(path: Path, text: str) -> Path:
 
 
 def test_version() -> None:
-    assert npuopt("--version").stdout.startswith("npuopt 0.")
+    assert npuopt_process("--version").stdout.startswith("npuopt 0.")
 
 
 def test_wrong_option_is_usage() -> None:
@@ -177,4 +161,4 @@ def test_passes_and_targets_are_listed() -> None:
 
 
 def test_shell_completion_is_offered() -> None:
-    assert "_npuopt" in npuopt("--show-completion", "bash").stdout
+    assert "_npuopt" in npuopt_process("--show-completion", "bash").stdout
