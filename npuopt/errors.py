@@ -73,14 +73,14 @@ class VendorToolError(NpuoptError):
     exit_code = 7
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)
-"""Error numbers of a full disk. None: numpy reports a short write without a number."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a full disk."""
 
 
 def cannot_write(error: OSError, where: str) -> NpuoptError:
     """Return the error for an output that cannot be written: a full disk is nobody's wrong usage."""
     what = f"cannot be written: {error.strerror or error}"
-    if error.errno in FULL:
+    if error.errno in FULL or error.errno is None:  # numpy reports a short write without a number
         return NpuoptError(
             what, where=where, hint="nothing was kept of it; free some space, or write elsewhere with -o"
         )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from npuopt.errors import FULL, UsageError, cannot_write
+from npuopt.errors import FULL, NpuoptError, UsageError, cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,6 +40,8 @@ def atomic_folder(final: Path) -> Generator[Path]:
         _take_place(work, final)
     except BaseException as error:
         shutil.rmtree(work, ignore_errors=True)
+        if isinstance(error, NpuoptError):  # a path in the unfinished folder would name nothing now
+            error.where = error.where.replace(str(work), str(final))
         if isinstance(error, OSError) and error.errno in FULL:
             raise cannot_write(error, str(final)) from error
         raise

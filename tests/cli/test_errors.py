@@ -266,11 +266,12 @@ def test_a_full_disk_while_a_model_is_written(out) -> None:
     assert not list(out.iterdir())
 
 
-@pytest.mark.parametrize("size", [100, 400, 1_500, 3_000])
-def test_a_full_disk_while_an_artifact_is_written(toy, out, size) -> None:
+@pytest.mark.parametrize("dump", [(), ("--dump",)])
+@pytest.mark.parametrize("size", [100, 400, 600, 1_000, 1_500, 3_000])
+def test_a_full_disk_while_an_artifact_is_written(toy, out, size, dump) -> None:
     """The sizes stop it at different files: regions, the model, the target, the manifest."""
     with largest_file(size):
-        done = toy("--dump", output=out / "artifact")
+        done = toy(*dump, output=out / "artifact")
     sentence = complaint(done, 1)
     assert "cannot be written" in sentence
     assert str(out / "artifact") in sentence
