@@ -19,6 +19,8 @@ VERBS = ("fold", "fuse", "split", "lower", "freeze", "insert", "drop", "move")
 FACTS = {"shapes-known", "shapes-static", "constants-folded"}
 TEXT_TYPES = (str, int, float, bool)
 """Option types that the command line can give."""
+LOWERS_A_RANK = {"lower-conv-1d", "lower-transpose-rank"}
+"""Lowerings that change an op's rank and not its type."""
 
 BUILT_IN = {name: found for name, found in catalogue().items() if group_of(found) in GROUPS}
 every_pass = pytest.mark.parametrize("pass_type", BUILT_IN.values(), ids=BUILT_IN)
@@ -102,7 +104,8 @@ def test_a_lowering_removes_what_it_takes(pass_type: type[Pass]) -> None:
         return
     assert pass_type.op_types
     assert pass_type.produces
-    assert not set(pass_type.op_types) & pass_type.produces
+    if pass_type.name not in LOWERS_A_RANK:
+        assert not set(pass_type.op_types) & pass_type.produces
 
 
 def test_the_standard_order_names_passes_that_exist_in_the_right_groups() -> None:
