@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import onnx
+import onnx.helper
 import onnx_ir as ir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-
-    import onnx
 
 SMALL_CONSTANT = 1024
 """Elements up to which a header keeps a constant's value: enough for any shape, axes or sizes input."""
@@ -108,10 +108,16 @@ def _without_weights(model: ir.Model, keep: int) -> tuple[onnx.ModelProto, list[
         proto = ir.to_proto(model)
     infos: list[onnx.ValueInfoProto] = []
     for graph in graph_protos(proto.graph):
-        hidden = {tensor.name for tensor in graph.initializer if hidden_index(tensor) is not None}
+        hidden = {tensor.name: tensor for tensor in graph.initializer if hidden_index(tensor) is not None}
         if hidden:
             kept = [tensor for tensor in graph.initializer if tensor.name not in hidden]
             del graph.initializer[:]
             graph.initializer.extend(kept)
+            noted = {info.name for info in graph.value_info}
+            graph.value_info.extend(_info(tensor) for name, tensor in hidden.items() if name not in noted)
             infos += [info for info in graph.value_info if info.name in hidden]
     return proto, infos
+
+
+def _info(tensor: onnx.TensorProto) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from npuopt.errors import InputError, UsageError
 from npuopt.pipeline.contract import Pass
+from npuopt.pipeline.surgery import surgeries_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,7 @@ def with_options(pass_type: type[Pass], options: dict[str, Any]) -> Pass:
 
 
 def load_pass_file(path: Path) -> dict[str, type[Pass]]:
-    """Import the passes of a user's own Python file.
+    """Import the passes of a user's own Python file; its functions of a `gs.Graph` count as passes too.
 
     Raises:
         InputError: when the file does not import or holds no pass.
@@ -132,10 +133,13 @@ def load_pass_file(path: Path) -> dict[str, type[Pass]]:
     except Exception as error:
         raise InputError(f"does not import: {type(error).__name__}: {error}", where=str(path)) from error
     found: dict[str, type[Pass]] = {}
-    for pass_type in passes_in(module):
+    for pass_type in (*passes_in(module), *surgeries_in(module)):
         _register(found, pass_type)
     if not found:
-        raise InputError("holds no pass (a class derived from npuopt.pipeline.Pass, with a name)", where=str(path))
+        raise InputError(
+            "holds no pass (a class derived from npuopt.pipeline.Pass, with a name, or a function of a gs.Graph)",
+            where=str(path),
+        )
     return found
 
 
