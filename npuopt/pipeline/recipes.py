@@ -10,6 +10,7 @@ CLEAN = (
     "fold-empty-values",
     "fold-shapes",
     "fold-constants",
+    "fold-unit-transposes",
     "fold-common-subexpressions",
     "fold-duplicate-initializers",
     "drop-unused-nodes",
@@ -35,3 +36,6 @@ FUSE = (
     "fuse-consecutive-reshapes",
 )
 """Run until nothing changes: raise what exporters spelled out to standard ops."""
+
+BEFORE_CALIBRATION = ("lower-mask-constants",)
+"""Run once, when the scheme is an integer one: what would ruin the ranges that calibration sees."""
