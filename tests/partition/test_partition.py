@@ -175,6 +175,29 @@ def test_refused_nodes_are_saved_as_models(tmp_path):
     np.testing.assert_allclose(Session(files[0]).run(feeds())["a"], np.sin(feeds()["x"]), rtol=1e-6)
 
 
+def random_quantized_model(seed):
+    rng = np.random.default_rng(seed)
+    pair = "q{0} = QuantizeLinear({0}, scale, zero)  d{0} = DequantizeLinear(q{0}, scale, zero)"
+    lines, values = [pair.format("x")], ["dx"]
+    for index in range(20):
+        op = rng.choice(["Relu", "Add", "Sin", "MatMul"])
+        given = rng.choice(values, size=1 if op in ("Relu", "Sin") else 2)
+        lines += [f"v{index} = {op}({', '.join(given)})", pair.format(f"v{index}")]
+        values += [f"dv{index}"] + [f"v{index}"] * (rng.random() < 0.3)  # some are read before they are quantized
+    return model_from("  ".join([*lines, "y = Add(dv19, dv18)"]), constants=ENCODING)
+
+
+def test_random_cuts_of_quantized_graphs_give_the_same_numbers():
+    quantized_again = 0
+    for seed in range(12):
+        model = random_quantized_model(seed)
+        plan = partition(model, TARGET, "a8w8", min_nodes=1)
+        assert len(plan.parts) > 2
+        quantized_again += any(part.requantize for part in plan.parts)
+        np.testing.assert_array_equal(run_parts(model, plan, feeds())["y"], Session(model).run(feeds())["y"])
+    assert quantized_again >= 3
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_random_cuts_give_the_same_numbers(seed, tmp_path):
     rng = np.random.default_rng(seed)
