@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+NO_NAMES = ("", "?", "*", "-1", "None")
 AttributeValue = TypeVar("AttributeValue", int, float, str)
 
 
@@ -129,10 +130,15 @@ def rank(value: ir.Value | None) -> int | None:
 
 
 def dims(value: ir.Value | None) -> tuple[int | str | None, ...] | None:
-    """Return the shape with ints for known dims, names for symbolic ones and None for unknown ones."""
+    """Return the shape with ints for known dims, names for symbolic ones and None for unknown ones.
+
+    Two dims of the same name are equal; what exporters write for want of a name is none.
+    """
     if value is None or value.shape is None:
         return None
-    return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape.dims)
+    return tuple(
+        dim if isinstance(dim, int) else None if dim.value in NO_NAMES else dim.value for dim in value.shape.dims
+    )
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:

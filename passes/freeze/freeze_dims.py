@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from npuopt.target import Target
 
 UNNAMED = "?"
-"""What some exporters write for a dim without a name; two of them need not be equal."""
+"""Stands for a dim without a name; two of them need not be equal."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,10 @@ class FreezeDims(Pass):
 
     A dim that has no name is reached by position: `x:0`.
 
-    Left alone: dims that are not named here. Declined: names that the model does not have.
+    Shapes that the file notes for its values are forgotten: they may have been noted for other sizes.
+
+    Left alone: dims that are not named here. Declined: names that the model does not have, sizes below 0, two sizes
+    for one dim.
 
     Attributes:
         dims: name (or `input:position`) and size of each.
@@ -43,11 +46,15 @@ class FreezeDims(Pass):
         del target
         report = Report(self.name)
         known = _names(model)
-        sizes = dict(self.dims)
-        sizes |= {known[name]: size for name, size in self.dims if name in known and known[name] != UNNAMED}
-        for name in dict(self.dims):
-            if name not in known:
-                report.declined.append(Entry(name, "dim", _unknown(name, known)))
+        sizes: dict[str, int] = {}
+        for given, size in self.dims:
+            why = _unknown(given, known) if given not in known else _conflict(given, size, known, sizes)
+            if why:
+                report.declined.append(Entry(given, "dim", why))
+                continue
+            sizes[given] = size
+            if known[given] != UNNAMED:
+                sizes[known[given]] = size
         for value in model.graph.inputs:
             before = dims(value)
             if before is None:
@@ -58,7 +65,7 @@ class FreezeDims(Pass):
                 report.changed.append(Entry(value.name or "", "input", f"{_text(before)} -> {_text(after)}"))
         if report.changed:
             _freeze_elsewhere(model, sizes)
-            infer_shapes(model)
+            infer_shapes(model, forget=True)  # shapes noted for other sizes would stand against these
         return report
 
 
@@ -93,6 +100,13 @@ def _unknown(name: str, known: dict[str, str]) -> str:
     shown = dict.fromkeys(position if dim == UNNAMED else dim for position, dim in known.items())
     listed = f"its dynamic dims: {', '.join(shown)}" if known else "all its inputs are static"
     return f"the model has no dim called {name!r}; {f'did you mean {close[0]}? ' if close else ''}{listed}"
+
+
+def _conflict(given: str, size: int, known: dict[str, str], sizes: dict[str, int]) -> str:
+    if size < 0:
+        return f"dim {given!r} cannot have size {size}"
+    name = known[given] if known[given] != UNNAMED else given
+    return f"dim {name!r} is given as {sizes[name]} and as {size}" if sizes.get(name, size) != size else ""
 
 
 def _text(shape: tuple[int | str | None, ...]) -> str:

@@ -1,6 +1,7 @@
 from npuopt.graph import nodes
 from npuopt.passes.freeze.drop_empty_inputs import DropEmptyInputs
 from support.rewrites import assert_leaves, assert_rewrites, model_from
+from support.surroundings import Surroundings, check_surroundings
 
 
 def test_concat_with_an_empty_cache_is_the_new_keys() -> None:
@@ -40,3 +41,13 @@ def test_other_readers_get_an_empty_constant() -> None:
 
 def test_inputs_that_hold_something_stay() -> None:
     assert_leaves(DropEmptyInputs(), "(float[2] x) => (float[2] y) { y = Relu(x) }", because=None)
+
+
+def test_whatever_surrounds_an_empty_input_keeps_its_numbers() -> None:
+    def build(around: Surroundings) -> None:
+        past = around.input(2, around.choose(0, 0, 0, 1), 3)
+        parts = [past, around.op("Neg", around.input(2, 2, 3))]
+        around.op("Concat", *(parts if around.choose(True, False) else parts[::-1]), axis=1)
+        around.op("ReduceSum", past, keepdims=0)
+
+    check_surroundings(DropEmptyInputs(), build, least_hits=0.6, tolerance=0)

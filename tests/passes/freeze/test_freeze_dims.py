@@ -1,6 +1,9 @@
-from npuopt.graph import dims
+import pytest
+
+from npuopt.graph import Shape, dims
 from npuopt.passes.freeze.freeze_dims import FreezeDims
 from support.rewrites import assert_leaves, assert_rewrites, model_from
+from support.surroundings import Surroundings, check_surroundings
 
 RELU = "(float[batch, 4, seq] x) => (float[batch, 4, seq] y) { y = Relu(x) }"
 
@@ -43,3 +46,41 @@ def test_a_position_stands_for_the_name_too() -> None:
     model = model_from("(float[batch, 4] x) => (float[4, batch] y) { y = Transpose(x) }")
     FreezeDims((("x:0", 3),))(model)
     assert dims(model.graph.outputs[0]) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("dims_given", "because"),
+    [
+        ((("batch", -1),), "dim 'batch' cannot have size -1"),
+        ((("batch", 2), ("x:0", 3)), "dim 'batch' is given as 2 and as 3"),
+    ],
+)
+def test_sizes_that_cannot_be_are_declined(dims_given, because) -> None:
+    report = FreezeDims(dims_given)(model_from(RELU))
+    assert [entry.text for entry in report.declined] == [because]
+
+
+def test_shapes_noted_for_another_size_are_forgotten() -> None:
+    model = model_from("(float[batch, 4] x) => (float[batch, 4] y) { a = Relu(x) y = Neg(a) }")
+    noted = next(iter(model.graph)).outputs[0]
+    noted.shape = Shape((1, 4))
+    FreezeDims((("batch", 3),))(model)
+    assert dims(noted) == (3, 4)
+
+
+def test_dims_written_as_a_question_mark_need_not_be_equal() -> None:
+    model = model_from("(float[?, 4] x, float[?, 4] z) => (float[?, 4] y) { y = Concat<axis = 0>(x, z) }")
+    for value, size in zip(model.graph.inputs, ("?", "?"), strict=True):
+        value.shape = Shape((size, 4))
+    FreezeDims((("x:0", 3),))(model)
+    assert dims(model.graph.inputs[0]) == (3, 4)
+    assert dims(model.graph.inputs[1]) == (None, 4)
+
+
+def test_whatever_surrounds_a_frozen_input_keeps_its_numbers() -> None:
+    def build(around: Surroundings) -> None:
+        x = around.op("Relu", around.input(2, 3, declared=("N", 3)))
+        shape = around.op("Shape", x)
+        around.op("Reshape", around.op("Neg", x), shape)
+
+    check_surroundings(FreezeDims((("N", 2),)), build, least_hits=1.0, tolerance=0)
