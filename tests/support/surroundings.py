@@ -46,6 +46,7 @@ class Surroundings:
     outputs: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     feeds: dict[str, np.ndarray] = field(default_factory=dict)
+    functions: list[onnx.FunctionProto] = field(default_factory=list)
 
     def choose(self, *options: Drawn) -> Drawn:
         """Draw one of these."""
@@ -100,7 +101,8 @@ class Surroundings:
             self.nodes, "drawn", self.inputs, [onnx.ValueInfoProto(name=name) for name in outputs], self.initializers
         )
         imports = [helper.make_opsetid("", OPSET)]
-        proto = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
+        imports += [helper.make_opsetid(domain, 1) for domain in {item.domain for item in self.functions}]
+        proto = helper.make_model(graph, functions=self.functions, opset_imports=imports, ir_version=IR_VERSION)
         proto = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
         assume(all(value.type.tensor_type.HasField("shape") for value in proto.graph.output))  # else it is not valid
         onnx.checker.check_model(proto, full_check=True)

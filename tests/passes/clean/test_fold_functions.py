@@ -1,7 +1,9 @@
 import pytest
+from onnx import helper
 
 from npuopt.passes.clean.fold_functions import FoldFunctions
 from support.rewrites import assert_leaves, assert_rewrites
+from support.surroundings import OPSET, Surroundings, check_surroundings
 
 HEADER = '<ir_version: 12, opset_import: ["": 24, "local": 1]>'
 DOUBLE = '<domain: "local", opset_import: ["": 24]> Double (a) => (b) {b = Add(a, a)}'
@@ -48,3 +50,17 @@ def test_a_function_that_nobody_calls_is_dropped():
 def test_what_cannot_be_inlined_stays(function, because):
     call = "y = local.Double(x)" if "(b, a)" not in function else "y, z = local.Double(x)"
     assert_leaves(FoldFunctions(), f"{HEADER} g (float[N] x) => (float[N] y) {{{call}}} {function}", because=because)
+
+
+def test_whatever_surrounds_a_call_keeps_its_numbers():
+    def build(around: Surroundings) -> None:
+        body = [
+            helper.make_node("Neg", ["a"], ["b"], name="n"),
+            helper.make_node("Add", ["b", "a" if around.choose(True, False) else "b"], ["c"], name="m"),
+        ]
+        imports = [helper.make_opsetid("", OPSET)]
+        around.functions.append(helper.make_function("local", "Twice", ["a"], ["c"], body, imports))
+        value = around.op("Twice", around.input(2, 3), domain="local")
+        around.op("Abs", around.op("Twice", value, domain="local"))
+
+    check_surroundings(FoldFunctions(), build, least_hits=1.0, tolerance=0)
