@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,8 @@ from npuopt.cli.options import (
 from npuopt.cli.output import console, print_json, progress, table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from npuopt.bundle import Manifest
 
 
@@ -71,12 +74,12 @@ def compile_command(
 def print_manifest(manifest: Manifest, folder: Path) -> None:
     """Print what a person wants to know of a compile: changes, placement, accuracy, files."""
     out = console()
-    changed = [record for record in manifest.passes if record.changed]
-    rows = table("Passes that changed the graph", "pass", "nodes", "changed", "declined", right=("changed", "declined"))
-    for record in changed:
-        nodes = f"{record.nodes_before} -> {record.nodes_after}"
-        rows.add_row(record.name, nodes, str(record.changed), str(record.declined))
-    out.print(rows)
+    out.print(_passes(manifest))
+    for (reason, lowered_by, stays), count in _legalized(manifest).items():
+        became = (
+            f"lowered by {lowered_by}" if lowered_by else f"computed in {stays}" if stays == "float" else "on the host"
+        )
+        out.print(f"{count} x {reason}: {became}", markup=False)
     if manifest.dropped_inputs:
         out.print(f"Inputs that the freeze made empty, folded away: {', '.join(manifest.dropped_inputs)}\n")
     placement = manifest.placement
@@ -102,6 +105,28 @@ def print_manifest(manifest: Manifest, folder: Path) -> None:
             rows.add_row(f"({len(stage.outputs) - 8} more in manifest.json)", "", "", "")
         out.print(rows)
     out.print(f"Artifact: {folder} ({sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB)")
+
+
+def _passes(manifest: Manifest) -> Table:
+    """Sum up the rounds of each pass that changed something, in the order of their first change."""
+    rows = table("Passes that changed the graph", "pass", "changed", "nodes", right=("changed", "nodes"))
+    sums: dict[str, list[int]] = {}
+    for record in manifest.passes:
+        if record.changed:
+            entry = sums.setdefault(record.name, [0, 0])
+            entry[0] += record.changed
+            entry[1] += record.nodes_after - record.nodes_before
+    for name, (changed, difference) in sums.items():
+        rows.add_row(name, str(changed), f"{difference:+d}" if difference else "")
+    return rows
+
+
+def _legalized(manifest: Manifest) -> Counter[tuple[str, str, str]]:
+    """Count what the target refused, by the first reason and what became of it."""
+    return Counter(
+        (f"{entry['op_type']} refused ({entry['reasons'][0]})", ", ".join(entry["lowered_by"]), entry["stays"])
+        for entry in manifest.legalization
+    )
 
 
 def _number(value: float | None, digits: int) -> str:
