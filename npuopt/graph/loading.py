@@ -41,11 +41,11 @@ def load(path: str | PathLike[str]) -> ir.Model:
         files.check(tensor)
     try:
         model = ir.from_proto(proto)
+        _map_weights(model, files)
+        _own_initializers(model)
+        lift_constants(model)
     except (ir.serde.SerdeError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         raise InputError(f"not a valid ONNX model: {_root_cause(error)}", where=str(path)) from None
-    _map_weights(model, files)
-    _own_initializers(model)
-    lift_constants(model)
     check_opset(model, where=str(path))
     check(model, where=str(path))
     convert_opset(model, where=str(path))
@@ -58,7 +58,10 @@ def check(model: ir.Model, where: str = "") -> None:
     Raises:
         InputError: naming the node at fault, where the checker does.
     """
-    proto = header_proto(model)
+    try:
+        proto = header_proto(model)
+    except ir.serde.SerdeError as error:
+        raise InputError(f"not a valid ONNX model: {_root_cause(error)}", where=where) from None
     _work_around_checker(proto)
     try:
         onnx.checker.check_model(proto)  # pyright: ignore[reportUnknownMemberType] -- os.PathLike without argument

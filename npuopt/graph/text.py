@@ -24,7 +24,9 @@ def parse(text: str) -> ir.Model:
     try:
         proto = onnx.parser.parse_model(text)
     except onnx.parser.ParseError as error:
-        raise InputError(f"not ONNX text: {' '.join(str(error).split())}") from None
+        said = error.args[0] if error.args else ""
+        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        raise InputError(f"not ONNX text: {' '.join(text.split())}") from None
     return ir.from_proto(proto)
 
 

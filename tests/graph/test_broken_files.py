@@ -153,6 +153,29 @@ def test_invalid_graphs_name_the_node(tmp_path, body, words):
     assert words in refusal(write(tmp_path, proto))
 
 
+def test_names_that_are_not_text(tmp_path):
+    path = write(tmp_path, proto_with(raw()))
+    path.write_bytes(path.read_bytes().replace(b"the_node", b"the_nod\xff"))
+    assert "codec can't decode byte 0xff" in refusal(path)
+
+
+def test_bytes_changed_at_random_load_or_are_refused(tmp_path):
+    good = write(tmp_path, proto_with(raw(np.float32([[1, 2], [3, 4]])))).read_bytes()
+    draw = np.random.default_rng(0)
+    path = tmp_path / "model.onnx"
+    refused = 0
+    for _ in range(300):
+        data = bytearray(good)
+        for _ in range(draw.integers(1, 4)):
+            data[draw.integers(len(data))] = draw.integers(256)
+        path.write_bytes(data)
+        try:
+            load(path)
+        except InputError:
+            refused += 1
+    assert 30 < refused < 300
+
+
 def test_sparse_initializers_are_refused(tmp_path):
     proto = proto_with(raw())
     proto.graph.sparse_initializer.append(
