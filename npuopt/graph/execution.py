@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import onnxruntime
+import onnxruntime  # pyright: ignore[reportMissingTypeStubs] -- it ships none
 
 from npuopt.errors import InputError
 from npuopt.graph.headers import to_proto
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import onnx_ir as ir
+
+_runtime: Any = onnxruntime
 
 IN_MEMORY_BYTES = 256 << 20
 """Weights up to which a model is handed over as bytes; above, through a temporary folder with external data."""
@@ -30,6 +32,7 @@ class Session:
         model: a file, or a model in memory.
         optimize: let ONNX Runtime optimize; off by default, so that what is compared is what is written.
         threads: intra-op threads.
+        quiet: print nothing about failures, which are raised in any case.
 
     Quantized arithmetic is exact: on CPUs without VNNI the default kernels saturate 16-bit sums, which
     `session.x64quantprecision=1` prevents (measured: error 7.17 on values up to 16 without it).
@@ -38,12 +41,14 @@ class Session:
         InputError: when ONNX Runtime cannot load the model.
     """
 
-    def __init__(self, model: Path | ir.Model, *, optimize: bool = False, threads: int = 0) -> None:
-        options = onnxruntime.SessionOptions()
-        level = onnxruntime.GraphOptimizationLevel
+    def __init__(
+        self, model: Path | ir.Model, *, optimize: bool = False, threads: int = 0, quiet: bool = False
+    ) -> None:
+        options = _runtime.SessionOptions()
+        level = _runtime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4 if quiet else 3
         options.add_session_config_entry("session.x64quantprecision", "1")
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         source: str | bytes
@@ -57,7 +62,7 @@ class Session:
             save(model, path, external_data=True)
             source = str(path)
         try:
-            self._session: Any = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            self._session: Any = _runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             name = str(model) if isinstance(model, Path) else (model.graph.name or "model")
             raise InputError(f"ONNX Runtime does not load it: {_one_line(error)}", where=name) from error
