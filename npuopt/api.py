@@ -24,13 +24,15 @@ from npuopt.partition import partition, save_refused
 from npuopt.pipeline.catalogue import load_pass_file, make_pass
 from npuopt.pipeline.checks import count_nodes
 from npuopt.pipeline.dumps import Dumps
-from npuopt.pipeline.runner import Runner, Verify
+from npuopt.pipeline.recipes import APPROXIMATE
+from npuopt.pipeline.runner import Observer, Runner, Verify
 from npuopt.preparation import Prepared, choose_scheme, prepare
 from npuopt.quantizing import Quantized, quantize_model
 from npuopt.records import CheckResult, Journey
 from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE, run_steps
 from npuopt.target import load_target
+from npuopt.verify import NumbersObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +130,7 @@ def optimize(
     loaded = load(model)
     before = count_nodes(loaded)
     chip = load_target(target) if target else None
-    runner = Runner(chip, verify, [Dumps(dump)] if dump else [])
+    runner = Runner(chip, verify, _observers(verify, dims or {}, dump))
     if passes is None:
         prepare(loaded, runner, dims or {}, scheme=chip.float_scheme if chip else None, pass_files=pass_files, say=say)
     else:
@@ -208,8 +210,16 @@ def _prepare(
 ) -> Prepared:
     say(f"loading {model}")
     loaded = load(model)
-    runner = Runner(chip, options.verify, [Dumps(dumps)] if dumps else [])
+    runner = Runner(chip, options.verify, _observers(options.verify, options.dims, dumps))
     return prepare(loaded, runner, options.dims, scheme=scheme, pass_files=options.pass_files, say=say)
+
+
+def _observers(verify: Verify, dims: Mapping[str, int], dumps: Path | None) -> list[Observer]:
+    """Return what looks on while passes run."""
+    observers: list[Observer] = [Dumps(dumps)] if dumps else []
+    if verify == "each":
+        observers.append(NumbersObserver(dims, approximate=APPROXIMATE))
+    return observers
 
 
 def _verify(

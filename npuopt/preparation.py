@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from npuopt.errors import InputError, UsageError
 from npuopt.graph import dims, static_shape, unknown_ops
@@ -11,6 +11,7 @@ from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.legalize import legalize
 from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE
+from npuopt.pipeline.report import Entry, Report
 from npuopt.pipeline.runner import Runner
 
 if TYPE_CHECKING:
@@ -38,6 +39,41 @@ class Prepared:
     runner: Runner
     legalization: LegalizationReport | None = None
     dropped_inputs: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+
+
+@dataclass(frozen=True)
+class Legalize(Pass):
+    """Nodes that the target refuses are taken apart into nodes that it takes.
+
+    The driver of npuopt.pipeline.legalize as a pass, so that it is checked, dumped and compared like any other.
+
+    Attributes:
+        lowerings: what there is to take nodes apart with.
+        scheme: what the target is to compute in.
+        results: gets the driver's report of each run.
+    """
+
+    name: ClassVar[str] = "legalize"
+    needs: ClassVar[frozenset[str]] = frozenset({"shapes-known"})
+    breaks: ClassVar[frozenset[str]] = frozenset({"constants-folded"})
+
+    lowerings: tuple[Lowering, ...]
+    scheme: str | None
+    results: list[LegalizationReport] = field(default_factory=list["LegalizationReport"], compare=False)
+
+    def __call__(self, model: Model, target: Target | None = None) -> Report:
+        """Lower what `target` refuses; without a target, nothing."""
+        report = Report(self.name)
+        if target is not None:
+            found = legalize(model, target, self.lowerings, self.scheme)
+            self.results.append(found)
+            for entry in found.entries:
+                if entry.lowered_by:
+                    report.changed.append(Entry(entry.node, entry.op_type, f"by {', then '.join(entry.lowered_by)}"))
+                else:
+                    text = f"stays in {entry.stays}: {'; '.join((*entry.reasons, *entry.tried))}"
+                    report.declined.append(Entry(entry.node, entry.op_type, text))
+        return report
 
 
 def prepare(
@@ -81,7 +117,9 @@ def prepare(
         require_known_ops(model, runner.target)
     if runner.target is not None:
         say(f"fitting the graph to {runner.target.name}")
-        prepared.legalization = legalize(model, runner.target, [*lowerings(), *_lowerings_in(own)], scheme)
+        fit = Legalize((*lowerings(), *_lowerings_in(own)), scheme)
+        runner.run(model, [fit])
+        prepared.legalization = fit.results[-1]
         runner.run_until_stable(model, named(CLEAN))
     return prepared
 

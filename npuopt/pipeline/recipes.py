@@ -39,3 +39,6 @@ FUSE = (
 
 BEFORE_CALIBRATION = ("lower-mask-constants",)
 """Run once, when the scheme is an integer one: what would ruin the ranges that calibration sees."""
+
+APPROXIMATE = frozenset({*BEFORE_CALIBRATION, "insert-quantize-dequantize"})
+"""Passes that change numbers by design, so that `--verify each` does not compare them."""

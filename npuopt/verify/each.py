@@ -10,9 +10,10 @@ import numpy as np
 from npuopt.errors import InternalError
 from npuopt.graph.execution import Session
 from npuopt.verify.compare import compare
+from npuopt.verify.inputs import seeded_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from npuopt.graph import Model
     from npuopt.pipeline import Pass, Report
@@ -26,18 +27,26 @@ class NumbersObserver:
     """Runs the model before and after each pass that changed it and compares all outputs.
 
     Attributes:
-        feeds: the samples to run.
+        sizes: of symbolic dims, which the inputs are drawn with.
         approximate: names of passes that change numbers by design (quantization); they are not compared.
+        samples: how many seeded samples to run.
     """
 
-    feeds: Sequence[dict[str, np.ndarray]]
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
     approximate: frozenset[str] = frozenset()
+    samples: int = 2
+    _feeds: list[dict[str, np.ndarray]] = field(default_factory=list[dict[str, np.ndarray]], repr=False)
     _before: list[dict[str, np.ndarray]] = field(default_factory=list[dict[str, np.ndarray]], repr=False)
 
     def before(self, step: Pass, model: Model) -> None:
-        """Run the graph as it comes in, unless that is what the last pass left."""
+        """Draw the inputs and run the graph as it comes in, once; later it is what the last pass left.
+
+        Raises:
+            InputError: when a dim of an input has no size.
+        """
         del step
-        if not self._before:
+        if not self._feeds:
+            self._feeds = [seeded_inputs(model, seed, self.sizes) for seed in range(self.samples)]
             self._before = self._run(model)
 
     def after(self, step: Pass, model: Model, report: Report) -> None:
@@ -58,7 +67,7 @@ class NumbersObserver:
 
     def _run(self, model: Model) -> list[dict[str, np.ndarray]]:
         session = Session(model)
-        return [session.run(feed) for feed in self.feeds]
+        return [session.run(feed) for feed in self._feeds]
 
 
 def _check(step: str, output: str, reference: np.ndarray, got: np.ndarray) -> None:

@@ -7,34 +7,49 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.errors import InputError
-from npuopt.graph import DataType, input_at, is_constant, is_op, static_shape, users
+from npuopt.graph import DataType, dims, input_at, is_constant, is_op, static_shape, users
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from npuopt.graph import Model, Value
 
 INDEX_STEPS = 8
 """How many shape-preserving ops to look through from an input to the table that it indexes."""
 
 
-def seeded_inputs(model: Model, seed: int) -> dict[str, np.ndarray]:
-    """Draw one set of inputs for a model with static input shapes.
+def seeded_inputs(model: Model, seed: int, sizes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+    """Draw one set of inputs for a model.
 
     Floats are standard normal; integers lie below the smallest dimension that they index (2 where none is
     found); booleans are coin flips.
 
+    Args:
+        model: its inputs that have no default value are drawn.
+        seed: the same model and seed give the same inputs.
+        sizes: of symbolic dims, by name or as `input:position`.
+
     Raises:
-        InputError: when an input is dynamic or of a type that cannot be drawn.
+        InputError: when a dim has no size, or an input is of a type that cannot be drawn.
     """
     generator = np.random.default_rng(seed)
     feeds: dict[str, np.ndarray] = {}
     for value in model.graph.inputs:
         if value.is_initializer():
             continue
-        shape = static_shape(value)
-        if shape is None or value.dtype is None:
-            raise InputError("has no static shape", where=f"input {value.name!r}", hint="give its dims with --dim")
-        feeds[value.name or ""] = _draw(generator, value, shape)
+        feeds[value.name or ""] = _draw(generator, value, _shape(value, sizes or {}))
     return feeds
+
+
+def _shape(value: Value, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    declared = dims(value)
+    shape: list[int] = []
+    for position, dim in enumerate(("",) if declared is None else declared):
+        size = dim if isinstance(dim, int) else sizes.get(dim or "", sizes.get(f"{value.name}:{position}"))
+        if size is None:
+            raise InputError("has no static shape", where=f"input {value.name!r}", hint="give its dims with --dim")
+        shape.append(size)
+    return tuple(shape)
 
 
 def _draw(generator: np.random.Generator, value: Value, shape: tuple[int, ...]) -> np.ndarray:

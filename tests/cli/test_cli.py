@@ -162,3 +162,41 @@ def test_passes_and_targets_are_listed() -> None:
 
 def test_shell_completion_is_offered() -> None:
     assert "_npuopt" in npuopt_process("--show-completion", "bash").stdout
+
+
+WRONG_STEP = """
+from dataclasses import dataclass
+from npuopt.pipeline import Changed, NodePass
+
+@dataclass(frozen=True)
+class DropRelu(NodePass):
+    "Relu is dropped, which is wrong."
+    name = "drop-relu"
+    op_types = ("Relu",)
+
+    def rewrite(self, node, edit, target):
+        edit.replace_node(node, node.inputs[0])
+        return Changed("dropped")
+"""
+
+
+def test_verify_each_names_the_pass_that_changes_the_numbers(tmp_path) -> None:
+    model = save_text(
+        tmp_path / "m.onnx", '<ir_version: 10, opset_import: ["" : 20]> g (float[N] x) => (float[N] y) { y = Relu(x) }'
+    )
+    (tmp_path / "mine.py").write_text(WRONG_STEP)
+    arguments = ("optimize", model, "-o", tmp_path / "o.onnx", "--pass-file", tmp_path / "mine.py", "--dim", "N=5")
+    assert npuopt(*arguments).returncode == 0  # valid, only wrong
+    (tmp_path / "o.onnx").unlink()
+    sentence = complaint(npuopt(*arguments, "--verify", "each"), 1)
+    assert "pass drop-relu changed the numbers of output 'y'" in sentence
+    assert not (tmp_path / "o.onnx").exists()
+
+
+def test_verify_each_passes_what_is_right(tmp_path) -> None:
+    done = npuopt(
+        *("optimize", FASHION, "-t", "qualcomm/sm8750", "--dim", "batch=1", "--verify", "each"),
+        *("--dump", tmp_path / "dumps", "-o", tmp_path / "o.onnx"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "dumps" / "00-source.txt").is_file()

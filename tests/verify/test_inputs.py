@@ -32,3 +32,19 @@ def test_dynamic_inputs_are_refused_by_name() -> None:
     g (float[N] x) => (float[N] y) { y = Relu(x) }""")
     with pytest.raises(InputError, match="input 'x'"):
         seeded_inputs(model, seed=0)
+
+
+def test_symbolic_dims_have_sizes_by_name_or_by_position() -> None:
+    model = parse("""<ir_version: 10, opset_import: ["" : 24]>
+    g (float[N, M, 2] x, float[N, ?] z) => (float[N, M, 2] y) { y = Relu(x) }""")
+    drawn = seeded_inputs(model, 0, {"N": 3, "x:1": 0, "z:1": 4})
+    assert {name: array.shape for name, array in drawn.items()} == {"x": (3, 0, 2), "z": (3, 4)}
+
+
+def test_scalars_need_no_size_and_unknown_ranks_cannot_be_drawn() -> None:
+    header = '<ir_version: 10, opset_import: ["" : 24]>'
+    scalar = parse(f"{header} g (float x) => (float y) {{ y = Relu(x) }}")
+    assert seeded_inputs(scalar, 0)["x"].shape == ()
+    scalar.graph.inputs[0].shape = None
+    with pytest.raises(InputError, match="no static shape"):
+        seeded_inputs(scalar, 0)
