@@ -95,11 +95,17 @@ def row(case: Case, target: str, out: Path) -> str:
     seconds = time.perf_counter() - started
     placement = manifest.placement
     quality = case.measure(source, out / "model.onnx", case.folder)
-    return (
-        f"| {case.name}, {case.precision} | {placement.npu}/{placement.npu + placement.host}"
-        f" ({placement.npu_fraction:.1%}) | {placement.npu_mac_fraction:.1%} | {case.bar} | {quality.text}{'' if quality.meets_bar else ' (missed)'}"
-        f" | {_worst_cosine(manifest)} | {seconds:.0f} s |"
+    missed = "" if quality.meets_bar else " (missed)"
+    cells = (
+        f"{case.name}, {case.precision}",
+        f"{placement.npu}/{placement.npu + placement.host} ({placement.npu_fraction:.1%})",
+        f"{placement.npu_mac_fraction:.1%}",
+        case.bar,
+        f"{quality.text}{missed}",
+        _worst_cosine(manifest),
+        f"{seconds:.0f} s",
     )
+    return f"| {' | '.join(cells)} |"
 
 
 def _worst_cosine(manifest: Manifest) -> str:
@@ -232,7 +238,15 @@ def all_cases() -> list[Case]:
             "cosine >= 0.999",
             _embeddings,
         ),
-        Case("efficientnet_lite0", fetched / "efficientnet_lite0", {"batch": 1}, "a8w8", "calibration.npz", _agreement),
+        Case(
+            "efficientnet_lite0",
+            fetched / "efficientnet_lite0",
+            {"batch": 1},
+            "a8w8",
+            "calibration.npz",
+            "agreement >= 90 %",
+            _agreement,
+        ),
         Case(
             "ppocr_rec",
             fetched / "ppocr_rec",

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from npuopt.errors import InputError, UsageError
-from npuopt.graph import dims, static_shape, unknown_ops
+from npuopt.graph import dims, label, unknown_ops
+from npuopt.graph.dynamic_shapes import first_dynamic
 from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_options
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.legalize import legalize
@@ -201,15 +202,13 @@ def require_static(model: Model) -> None:
         raise InputError(
             f"dims {', '.join(sorted(free))} are dynamic and the target needs static shapes", hint=f"give {wanted}"
         )
-    for node in model.graph.all_nodes():
-        for value in node.outputs:
-            if value.name and static_shape(value) is None:
-                raise InputError(
-                    f"tensor {value.name!r} stays dynamic (shape {value.shape}):"
-                    f" {node.op_type} makes its size depend on data",
-                    where=f"node {node.name or node.op_type}",
-                    hint="cut the model before this op, or replace the op by one with a fixed size",
-                )
+    dynamic = first_dynamic(model)
+    if dynamic is not None:
+        raise InputError(
+            f"tensor {dynamic.value.name!r} stays dynamic (shape {dynamic.value.shape}): {dynamic.why}",
+            where=f"node {label(dynamic.node)}",
+            hint="cut the model before this op, or replace the op by one with a fixed size",
+        )
 
 
 def _freeze_options(name: str, frozen: Mapping[str, int]) -> dict[str, object]:
