@@ -39,7 +39,7 @@ class Artifact:
         """Open an artifact and check every file's size and hash.
 
         Raises:
-            InputError: when the folder is no artifact, or a file is missing or was changed.
+            InputError: when the folder is no artifact, or a file is missing, was changed, or is not described.
         """
         manifest = read_manifest(folder)
         root = folder.resolve()
@@ -51,6 +51,14 @@ class Artifact:
                 raise InputError("is missing", where=str(path), hint="compile again")
             if path.stat().st_size != record.bytes or sha256(path) != record.sha256:
                 raise InputError("is not the file that the manifest describes", where=str(path), hint="compile again")
+        for step in manifest.steps:
+            for name in (step.model, *step.files):
+                if name not in manifest.files:
+                    raise InputError(
+                        f"step {step.name} needs {name}, which the manifest does not describe",
+                        where=str(folder),
+                        hint="compile again",
+                    )
         return Artifact(folder, manifest)
 
     def samples(self, path: Path) -> list[dict[str, np.ndarray]]:
