@@ -1,4 +1,4 @@
-"""`npuopt targets list | show ID | lint FILE`."""
+"""`npuopt targets list | show ID | lint FILE | probe ID`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from npuopt.cli.options import JsonOption
 from npuopt.cli.output import console, print_json, table
+from npuopt.cli.targets_probe import probe_target
 from npuopt.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def lint_target(target: TargetArgument, *, json: JsonOption = False) -> None:
         raise InputError(f"{len(problems)} problem(s)", where=target)
     if not json:
         console().print(f"{target}: no problems", markup=False)
+
+
+app.command("probe")(probe_target)
 
 
 def _plain(value: object) -> str:

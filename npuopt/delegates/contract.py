@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
 
     from npuopt.target import Target
+    from npuopt.target.probing.answer import Answer
+    from npuopt.target.probing.build import Question
 
 
 @dataclass(frozen=True)
@@ -88,5 +90,28 @@ class Delegate(Protocol):
 
         Returns:
             The outputs by name, one dict a sample.
+        """
+        ...
+
+
+@runtime_checkable
+class Prober(Protocol):
+    """A delegate that can also be asked about one-op models, many at once."""
+
+    def probe(
+        self,
+        questions: Sequence[Question],
+        target: Target,
+        *,
+        limits: Limits,
+        progress: Callable[[int], None] = ...,
+    ) -> list[Answer]:
+        """Put every question to the vendor's compiler.
+
+        Args:
+            questions: one-op models with a sample each.
+            target: the chip asked about.
+            limits: of each tool run.
+            progress: called now and then with the number of questions answered.
         """
         ...

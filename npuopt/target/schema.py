@@ -165,6 +165,7 @@ class OpRule(Facts):
     )
     lower: tuple[str, ...] = Field(default=(), description="Lowering passes to try first for nodes that are refused.")
     refused: str | None = Field(default=None, description="The op is never taken; why.")
+    stricter: str | None = Field(default=None, description="Why the rule refuses some of what the compiler takes.")
     notes: str | None = Field(default=None, description="What a reader should know.")
     source: str | None = Field(default=None, description="Where this is known from.")
 

@@ -17,13 +17,15 @@ from npuopt.errors import InternalError, UsageError, VendorToolError
 from npuopt.target.schema import QnnDelegate as Chip
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import onnx
 
     from npuopt.delegates.contract import Limits
     from npuopt.target import Target
+    from npuopt.target.probing.answer import Answer
+    from npuopt.target.probing.build import Question
 
 COMPILER = "the Hexagon compiler"
 TRACE_FILE = "qnn_op_trace.json"
@@ -115,6 +117,19 @@ class QnnDelegate:
         """Run an ONNX model on the simulator without keeping what it compiles to; bit for bit what `run` gives."""
         self.ensure_available()
         return simulate(model, samples, provider_options(target), limits=limits)
+
+    def probe(
+        self,
+        questions: Sequence[Question],
+        target: Target,
+        *,
+        limits: Limits,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Answer]:
+        """Ask the compiler and the simulator about one-op models, about 15 ms each."""
+        from npuopt.delegates.qnn.probe import probe  # noqa: PLC0415 -- imports this module
+
+        return probe(questions, target, limits=limits, progress=progress)
 
 
 def chip_of(target: Target) -> Chip:

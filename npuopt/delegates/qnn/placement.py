@@ -129,18 +129,22 @@ def nodes_in_float(model: onnx.ModelProto, account: Account) -> frozenset[str]:
     """Name the nodes that are quantized in the graph and yet computed in float on the NPU.
 
     The compiler takes a node whose QuantizeLinear and DequantizeLinear it cannot absorb as Dequantize, the
-    operation in float, Quantize. The op trace shows it: such an operation is made from the node alone.
+    operation in float, Quantize. The op trace shows it: such an operation is made from the node alone, or the node's
+    group has a Dequantize of its own.
     """
     types = {name: op_type for _, nodes in account.placement for name, op_type in nodes}
     known = {node.name: node for node in model.graph.node}
     absorbed: dict[str, bool] = {}
-    for _, sources in account.operations():
+    converted: set[str] = set()
+    for kind, sources in account.operations():
         quantized = any(types.get(source) in (QUANTIZE, DEQUANTIZE) for source in sources)
         for source in sources:
             if (name := original_name(source, known)) is not None:
                 absorbed[name] = absorbed.get(name, False) or quantized
+                if kind in ("Dequantize", "Quantize") and len(sources) > 1:
+                    converted.add(name)
     around = set(_between_quantization(list(model.graph.node)))
-    return frozenset(name for name, inside in absorbed.items() if not inside and name in around)
+    return frozenset(name for name, inside in absorbed.items() if name in around and (name in converted or not inside))
 
 
 def _between_quantization(nodes: Sequence[onnx.NodeProto]) -> Iterator[str]:

@@ -1,0 +1,96 @@
+"""Holds a descriptor against the vendor's own compiler, question by question."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from npuopt.target.probing.answer import Answer
+    from npuopt.target.probing.build import Question
+    from npuopt.target.target import Target
+
+    Ask = Callable[[Sequence[Question]], Sequence[Answer]]
+
+Outcome = Literal["agreed", "wrong", "stricter", "stricter on purpose"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One question with both answers.
+
+    Attributes:
+        op: the op's name in the descriptor.
+        scheme: in which it was asked; None where the node has no float data.
+        case: the node.
+        taken: what the compiler did with it.
+        outcome: `wrong` when the descriptor takes what the compiler refuses or computes wrong, `stricter` when it
+            refuses what the compiler takes and computes right; on purpose where the rule says why (`stricter`).
+        descriptor: the descriptor's reasons against it; empty when it takes it.
+        compiler: the compiler's reason against it; empty when it takes it.
+    """
+
+    op: str
+    scheme: str | None
+    case: str
+    taken: bool
+    outcome: Outcome
+    descriptor: str
+    compiler: str
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Everything that was asked."""
+
+    points: tuple[Point, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of points by outcome."""
+        counted = Counter(point.outcome for point in self.points)
+        return {outcome: counted[outcome] for outcome in ("agreed", "stricter on purpose", "stricter", "wrong")}
+
+    @property
+    def disagreements(self) -> tuple[Point, ...]:
+        """Points on which the descriptor is wrong or needlessly strict."""
+        return tuple(point for point in self.points if point.outcome in ("wrong", "stricter"))
+
+
+def probe(target: Target, ask: Ask, ops: Iterable[str] = ()) -> ProbeResult:
+    """Ask the compiler about one-op models for everything the descriptor says.
+
+    Every op is asked in every scheme, with every rank, attribute and element type of the catalogue, and at and just
+    past every bound of the descriptor. Quantized questions count as taken only when they are computed in integers,
+    and all only when the numbers are ONNX Runtime's.
+
+    Args:
+        target: the chip.
+        ask: puts questions to its compiler; the road's delegate has it.
+        ops: ask about these only; about all when empty.
+    """
+    from npuopt.target.probing.questions import questions  # noqa: PLC0415 -- imports ONNX Runtime
+
+    asked = list(questions(target, ops))
+    answers = ask([one.question for one in asked])
+    points: list[Point] = []
+    for one, answer in zip(asked, answers, strict=True):
+        question = one.question
+        outcome = _outcome(target, question.op, expected=bool(one.expected), taken=answer.taken)
+        reasons = "; ".join(one.expected.reasons)
+        points.append(
+            Point(question.op, question.scheme, question.label, answer.taken, outcome, reasons, answer.reason)
+        )
+    return ProbeResult(tuple(points))
+
+
+def _outcome(target: Target, op: str, *, expected: bool, taken: bool) -> Outcome:
+    if expected == taken:
+        return "agreed"
+    if expected:
+        return "wrong"
+    rule = target.ops.get(op)
+    return "stricter on purpose" if rule is not None and rule.stricter else "stricter"

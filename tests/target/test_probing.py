@@ -1,0 +1,176 @@
+"""The questions that hold a descriptor against its compiler, and what is made of the answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx import numpy_helper
+
+from npuopt.graph import infer_shapes, nodes
+from npuopt.target import load_target
+from npuopt.target.channels import channel_axis
+from npuopt.target.probe import probe
+from npuopt.target.probing.answer import Answer
+from npuopt.target.probing.build import NODE, InvalidCaseError, build, run_reference
+from npuopt.target.probing.case import Case, Data, Fixed, Parameter
+from npuopt.target.probing.catalogue import cases_by_op
+from npuopt.target.probing.quantize import Quantizer
+from npuopt.target.schema import OpQuantization, Scheme
+from support.descriptors import target_with
+
+A8W8 = Scheme(activation="uint8", weight="int8", weight_axis="channel", bias="int32")
+CONV = Case("Conv", (Data((1, 4, 8, 8)), Parameter((8, 4, 3, 3), channel=0), Parameter((8,), "bias")))
+
+
+def question(case, scheme=None, wants=None):
+    return build(case, "a8w8", Quantizer("a8w8", scheme, wants) if scheme else None)
+
+
+def stored(model):
+    return {item.name: item for item in model.graph.initializer}
+
+
+@pytest.mark.parametrize("op", sorted(cases_by_op()))
+def test_the_catalogues_cases_are_valid_and_differ(op):
+    cases = cases_by_op()[op]
+    assert len({case.label for case in cases}) == len(cases)
+    failed = []
+    for case in cases:
+        try:
+            build(case, None)
+        except InvalidCaseError as error:
+            failed.append(f"{case.label}: {error}")
+    # CumProd is newer than the opset that models are in.
+    assert not failed or op == "CumProd"
+
+
+def test_the_catalogue_knows_the_same_weight_channels_as_the_targets():
+    for case in (
+        cases_by_op()["Conv"] + cases_by_op()["Gemm"] + cases_by_op()["ConvTranspose"] + cases_by_op()["MatMul"]
+    ):
+        model = ir.from_proto(build(case, None).model)
+        infer_shapes(model)
+        node = next(node for node in nodes(model) if node.name == NODE)
+        for index, item in enumerate(case.inputs):
+            if isinstance(item, Parameter) and item.role == "weight":
+                assert item.channel == channel_axis(node, index), case.label
+
+
+def test_floats_are_spread_over_their_range_and_repeatable():
+    first, second = build(Case("Relu", (Data((4, 5), -2, 3),)), None), build(Case("Relu", (Data((4, 5), -2, 3),)), None)
+    values = first.sample["x0"]
+    assert (values.min(), values.max()) == (-2, 3)
+    assert len(np.unique(values)) == 20
+    assert np.array_equal(values, second.sample["x0"])
+
+
+def test_a_quantized_question_is_close_to_the_float_one():
+    plain, quantized = question(CONV), question(CONV, A8W8)
+    expected, got = (run_reference(one.model, one.sample)["y0"] for one in (plain, quantized))
+    assert 0 < np.abs(expected - got).max() < 0.05 * np.abs(expected).max()
+
+
+def test_weights_and_bias_are_stored_as_the_scheme_says():
+    tensors = stored(question(CONV, A8W8).model)
+    assert numpy_helper.to_array(tensors["x1_stored"]).dtype == np.int8
+    assert tensors["x1_scale"].dims == [8]
+    assert numpy_helper.to_array(tensors["x2_stored"]).dtype == np.int32
+    scale = numpy_helper.to_array(tensors["x0_real_scale"]) * numpy_helper.to_array(tensors["x1_scale"])
+    assert np.allclose(numpy_helper.to_array(tensors["x2_scale"]), scale)
+
+
+def test_the_ops_own_wishes_win():
+    wants = OpQuantization.model_validate(
+        {
+            "weights": (1,),
+            "weight": "uint8",
+            "weight_axis": "tensor",
+            "output": {"a8w8": {"scale": 0.5, "zero_point": 3}},
+        }
+    )
+    tensors = stored(question(CONV, A8W8, wants).model)
+    assert numpy_helper.to_array(tensors["x1_stored"]).dtype == np.uint8
+    assert tensors["x1_scale"].dims == []
+    assert numpy_helper.to_array(tensors["y0_scale"]) == 0.5
+    assert numpy_helper.to_array(tensors["y0_zero"]) == 3
+
+
+def test_data_movement_keeps_its_encoding():
+    moved = stored(
+        question(Case("Reshape", (Data((2, 8), -1, 3), Fixed((16,)))), A8W8, OpQuantization(share=True)).model
+    )
+    assert numpy_helper.to_array(moved["x0_real_scale"]) == numpy_helper.to_array(moved["y0_scale"])
+
+
+def test_four_bits_fit():
+    scheme = Scheme(activation="uint16", weight="int4", weight_axis="channel", bias="int32")
+    values = numpy_helper.to_array(stored(question(CONV, scheme).model)["x1_stored"]).astype(int)
+    assert (values.min(), values.max()) == (-7, 7)
+
+
+def test_another_element_type_goes_to_all_inputs_of_that_type():
+    case = Case("Clip", (Data((2, 2)), Fixed(-1.0, "float32"), Fixed(2.0, "float32"))).with_type("int32")
+    assert [item.dtype for item in case.inputs] == ["int32"] * 3
+    assert run_reference(build(case, None).model, build(case, None).sample)["y0"].dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("Conv", (Data((1, 4, 8)), Parameter((8, 4, 3))), {"group": 0}),
+        Case("Concat", (Data((2, 3)), Data((2, 3, 4))), {"axis": 0}),
+        Case("Softmax", (Data((2, 3)),), {"axis": 5}),
+    ],
+)
+def test_what_onnx_does_not_allow_is_no_question(case):
+    with pytest.raises(InvalidCaseError):
+        build(case, None)
+
+
+def answers(taken):
+    return lambda questions: [Answer(taken(one)) for one in questions]
+
+
+def test_agreement_is_found():
+    target = target_with("{Relu: {schemes: [fp16, a8w8], rank: [0, 5]}}")
+    asked = []
+
+    def oracle(one):
+        asked.append(one)
+        shape = one.model.graph.input[0].type.tensor_type
+        return one.scheme in ("fp16", "a8w8") and len(shape.shape.dim) <= 5 and shape.elem_type in (1, 10)
+
+    result = probe(target, answers(oracle), ["Relu"])
+    assert result.counts == {"agreed": len(asked), "stricter on purpose": 0, "stricter": 0, "wrong": 0}
+    assert {one.scheme for one in asked} == {"fp16", "a8w8", "a16w8", None}
+    assert not result.disagreements
+
+
+def test_both_kinds_of_disagreement_are_found():
+    target = target_with("{Relu: {schemes: [fp16], rank: [0, 5]}}")
+    all_taken = probe(target, answers(lambda _: True), ["Relu"])
+    assert {point.outcome for point in all_taken.disagreements} == {"stricter"}
+    assert any("taken in fp16 only" in point.descriptor for point in all_taken.disagreements)
+    none_taken = probe(target, answers(lambda _: False), ["Relu"])
+    assert {point.outcome for point in none_taken.disagreements} == {"wrong"}
+    assert {point.scheme for point in none_taken.disagreements} == {"fp16"}
+
+
+def test_being_stricter_on_purpose_is_counted_apart():
+    target = target_with("{Relu: {schemes: [fp16], stricter: it overheats}}")
+    result = probe(target, answers(lambda _: True), ["Relu"])
+    assert not result.disagreements
+    assert result.counts["stricter on purpose"] > 0
+
+
+def test_an_op_that_is_refused_or_unknown_is_asked_once():
+    target = target_with("{Relu: {refused: no such unit}}")
+    for op in ("Relu", "Erf"):
+        result = probe(target, answers(lambda _: False), [op])
+        assert result.counts["agreed"] == len(result.points) == 1
+
+
+def test_every_landed_descriptor_can_be_asked():
+    result = probe(load_target("qualcomm/sm8750"), answers(lambda _: True), ["MatMul", "Cast"])
+    assert {"fp16", "a8w8", "a16w8", "a8w4", "a16w4", None} == {point.scheme for point in result.points}
