@@ -144,7 +144,7 @@ def _weights(node: Node, scores: Value, queries: int, keys: int, build: Builder)
         causal = build.edit.constant(seen, near=node)
         allowed = causal if allowed is None else build("And", allowed, causal)
     if allowed is not None:
-        scores = build("Where", allowed, scores, float(np.finfo(kind.numpy()).min))
+        scores = build("Where", allowed, scores, float(kind.min))
     precision = attribute(node, "softmax_precision", int(kind))
     if precision != kind:
         scores = build("Cast", scores, to=precision)
