@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import onnx_ir as ir
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES, WINDOW_BYTES = 4 << 20, 16 << 10
 
 
 class MappedFile:
@@ -48,6 +48,35 @@ class MappedFile:
         """Give the pages that were read back to the system; they are read again when needed."""
         if self._map is not None:
             self._map.madvise(mmap.MADV_DONTNEED)
+
+
+class FileBytes:
+    """A file's bytes, indexed and sliced like a memoryview, read in small windows and never mapped.
+
+    To walk a file through its mapping would map much more than is looked at: kernels map whole huge pages.
+    """
+
+    def __init__(self, source: MappedFile) -> None:
+        self._source = source
+        self._window = b""
+        self._start = 0
+
+    def __len__(self) -> int:
+        return self._source.size
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> memoryview: ...
+    def __getitem__(self, key: int | slice) -> int | memoryview:
+        if isinstance(key, slice):
+            start, stop, _ = key.indices(self._source.size)
+            return memoryview(b"".join(self._source.chunks(start, max(stop - start, 0))))
+        index = key - self._start
+        if not 0 <= index < len(self._window):
+            self._start, index = key, 0
+            self._window = next(iter(self._source.chunks(key, min(WINDOW_BYTES, self._source.size - key))))
+        return self._window[index]
 
 
 class InFile:

@@ -11,12 +11,12 @@ import onnx
 import onnx_ir as ir
 
 from npuopt.errors import InputError
-from npuopt.graph.mapped import MappedFile, byte_length, mapped_tensor
+from npuopt.graph.mapped import FileBytes, MappedFile, byte_length, mapped_tensor
 from npuopt.graph.wire import Payload, fields, rewrite_tensors, varint
 
 if TYPE_CHECKING:
     from npuopt.graph.mapped import MappedPackedTensor, MappedTensor
-    from npuopt.graph.wire import Piece
+    from npuopt.graph.wire import ByteSource, Piece
 
 SMALLEST_MAPPED = 4096
 """Bytes from which a tensor's data stays in its file; below it a mapping costs more than it saves."""
@@ -48,7 +48,7 @@ class WeightFiles:
         Raises:
             WireError: when the file is not a protobuf message.
         """
-        data = self.model_file.view()
+        data = FileBytes(self.model_file)
 
         def externalize(start: int, end: int) -> list[Piece[None]] | None:
             return _as_external(data, start, end)
@@ -144,7 +144,7 @@ def _element_type(tensor: onnx.TensorProto, where: str) -> ir.DataType:
         raise InputError(f"there is no element type number {tensor.data_type}", where=where) from None
 
 
-def _as_external(data: memoryview, start: int, end: int) -> list[Piece[None]] | None:
+def _as_external(data: ByteSource, start: int, end: int) -> list[Piece[None]] | None:
     """Return the TensorProto in `data[start:end]` with its bytes left where they are, or None to keep it.
 
     Kept is whatever is not one contiguous block of plain bytes: typed data of other types, several blocks (which

@@ -9,12 +9,23 @@ its weights, and put together again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PayloadT = TypeVar("PayloadT")
+
+
+class ByteSource(Protocol):
+    """Bytes that can be indexed and sliced: a memoryview, or a file."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, key: int, /) -> int: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> memoryview: ...
+
 
 DEEPEST = 100
 """Nesting that protobuf itself accepts."""
@@ -57,7 +68,7 @@ class Payload(Generic[PayloadT]):
 Piece = memoryview | Payload[PayloadT]
 
 
-def fields(data: memoryview, start: int, end: int) -> Iterator[Field]:
+def fields(data: ByteSource, start: int, end: int) -> Iterator[Field]:
     """Yield the fields of the message in `data[start:end]`.
 
     Raises:
@@ -79,13 +90,13 @@ def fields(data: memoryview, start: int, end: int) -> Iterator[Field]:
         yield Field(key >> 3, wire_type, tag, body, position)
 
 
-def varint(data: memoryview, field: Field) -> int:
+def varint(data: ByteSource, field: Field) -> int:
     """Decode the body of a field of wire type 0."""
     return _varint(data, field.body, field.end)[0]
 
 
 def rewrite_tensors(
-    data: memoryview,
+    data: ByteSource,
     replace: Callable[[int, int], list[Piece[PayloadT]] | None],
     *,
     smallest: int = 0,
@@ -129,7 +140,7 @@ def rewrite_tensors(
                 copied = field.end
         return [*pieces, data[copied:end]] if pieces else None
 
-    return rewrite("model", 0, len(data), 0) or [data]
+    return rewrite("model", 0, len(data), 0) or [data[0 : len(data)]]
 
 
 def length_of(pieces: list[Piece[PayloadT]]) -> int:
@@ -147,7 +158,7 @@ def encode_varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
+def _varint(data: ByteSource, position: int, end: int) -> tuple[int, int]:
     result = 0
     for index in range(10):  # 64 bits take at most ten bytes
         if position + index >= end:
@@ -159,7 +170,7 @@ def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
     raise WireError(f"the number at byte {position} has more than ten bytes")
 
 
-def _skip(data: memoryview, wire_type: int, position: int, end: int) -> int:
+def _skip(data: ByteSource, wire_type: int, position: int, end: int) -> int:
     if wire_type == 0:
         return _varint(data, position, end)[1]
     if wire_type == 1:
