@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -188,3 +189,41 @@ def test_real_lowerings_keep_the_numbers():
     assert report.refused_after == 0, report.entries
     assert all(attribute(node, "alpha", 0.0) == 0.0 for node in nodes(model))
     np.testing.assert_allclose(Session(model).run(given)["y"], expected, rtol=1e-6)
+
+
+def test_a_chain_may_end_in_float_where_none_ends_in_the_scheme():
+    target = takes(Abs="{schemes: [fp16]}")
+    model = model_from(RELU)
+    report = legalize(model, target, [lowering("lower-relu", "Relu", ["Abs"])], "a8w8")
+    assert op_types(model) == ["Abs"]
+    assert report.entries[0].lowered_by == ("lower-relu",)
+    assert (report.refused_before, report.refused_after) == (1, 0)
+
+
+def test_each_new_node_knows_the_chain_it_came_by():
+    steps = [lowering("lower-relu", "Relu", ["Sin", "Neg"]), lowering("lower-sin", "Sin", ["Cos", "Abs"])]
+    model = model_from(RELU)
+    origins = legalize(model, takes("Cos", "Abs", "Neg"), steps).origins
+    by_type = {node.op_type: origins[node.name] for node in nodes(model)}
+    assert by_type == {
+        "Neg": ("lower-relu",),
+        "Cos": ("lower-relu", "lower-sin"),
+        "Abs": ("lower-relu", "lower-sin"),
+    }
+
+
+def test_a_long_chain_has_an_end():
+    names = ["Relu", "Sin", "Cos", "Tan", "Exp", "Log", "Sqrt", "Abs"]
+    steps = [lowering(f"lower-{old.lower()}", old, [new]) for old, new in pairwise(names)]
+    assert legalize(model_from(RELU), takes("Log"), steps).entries[0].stays == ""
+    assert legalize(model_from(RELU), takes("Abs"), steps).entries[0].stays == "host"
+
+
+def test_dynamic_dims_and_shared_weights_survive():
+    text = "(float[N,4] x) => (float[N,4] y) <float[4] w = {1,2,3,4}> {a = Add(x, w)  b = Relu(a)  y = Add(b, w)}"
+    model = model_from(text)
+    target = target_with("{Add: {schemes: [fp16]}, Abs: {schemes: [fp16]}}", shapes="{static: optional, max_rank: 5}")
+    legalize(model, target, [lowering("lower-relu", "Relu", ["Abs"])])
+    assert op_types(model) == ["Abs", "Add", "Add"]
+    assert list(model.graph.initializers) == ["w"]
+    assert [str(node.outputs[0].shape) for node in nodes(model)] == ["[N,4]"] * 3

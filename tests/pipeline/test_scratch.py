@@ -1,0 +1,95 @@
+"""One node alone is what it was in its graph, and equal nodes are known as equal."""
+
+import numpy as np
+import onnx.checker
+import pytest
+
+from npuopt.graph import constant, dims, nodes, to_proto
+from npuopt.pipeline.scratch import SMALL, one_node_model, signature
+from support.rewrites import model_from
+
+
+def node_from(text, op_type):
+    model = model_from(text)
+    return next(node for node in nodes(model) if node.op_type == op_type), model
+
+
+CLIP = (
+    "(float[N,4] x) => (float[N,4] y) <float low = {-1}, float high = {1}> {a = Neg(x)  [clip] y = Clip(a, low, high)}"
+)
+
+
+def test_the_copy_has_the_nodes_types_shapes_attributes_and_constants():
+    node, model = node_from(
+        "(float[N,4] x, float[4] s) => (float[N,4] y) {y = LayerNormalization<axis=-1>(x, s)}", "LayerNormalization"
+    )
+    alone = one_node_model(node, model)
+    onnx.checker.check_model(to_proto(alone), full_check=True)
+    assert [(value.name, dims(value)) for value in alone.graph.inputs] == [("x", ("N", 4)), ("s", (4,))]
+    assert [(value.name, dims(value)) for value in alone.graph.outputs] == [("y", ("N", 4))]
+    assert alone.graph[0].attributes["axis"].as_int() == -1
+
+
+def test_constants_are_shared_and_not_copied():
+    node, model = node_from(CLIP, "Clip")
+    alone = one_node_model(node, model)
+    for own, copied in zip(node.inputs[1:], alone.graph[0].inputs[1:], strict=True):
+        assert copied.const_value is own.const_value
+        assert copied is not own
+    assert [value.name for value in alone.graph.inputs] == ["a"]
+    assert float(constant(alone.graph[0].inputs[2])) == 1
+
+
+def test_the_graph_it_came_from_is_not_touched():
+    node, model = node_from(CLIP, "Clip")
+    before = to_proto(model).SerializeToString(deterministic=True)
+    alone = one_node_model(node, model)
+    alone.graph[0].replace_input_with(1, None)
+    assert to_proto(model).SerializeToString(deterministic=True) == before
+
+
+def test_a_value_that_is_read_twice_stays_one_value_and_a_missing_one_missing():
+    node, model = node_from("(float[2] x, float[2] hi) => (float[2] y) {y = Mul(x, x)}", "Mul")
+    alone = one_node_model(node, model).graph[0]
+    assert alone.inputs[0] is alone.inputs[1]
+    node, model = node_from("(float[2] x) => (float[2] y) <float high = {1}> {y = Clip(x, , high)}", "Clip")
+    assert one_node_model(node, model).graph[0].inputs[1] is None
+
+
+def test_outputs_that_nobody_reads_are_no_outputs():
+    text = "(float[2,3] x, float[3] s) => (float[2,3] y) {y, mean = LayerNormalization(x, s)}"
+    node, model = node_from(text, "LayerNormalization")
+    assert [value.name for value in one_node_model(node, model).graph.outputs] == ["y"]
+
+
+TWO = "(float[2,4] x) => (float[2,4] y) <CONSTANTS> {a = FIRST(x, p)  y = SECOND(a, q)}"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "constants", "equal"),
+    [
+        ("Add", "Add", "float[4] p = {1,2,3,4}, float[4] q = {1,2,3,4}", True),
+        ("Add", "Add", "float[4] p = {1,2,3,4}, float[4] q = {1,2,3,5}", False),
+        ("Add", "Add", "float[4] p = {1,2,3,4}, float[1] q = {1}", False),
+        ("Add", "Mul", "float[4] p = {1,2,3,4}, float[4] q = {1,2,3,4}", False),
+    ],
+)
+def test_what_makes_two_nodes_equal(first, second, constants, equal):
+    text = TWO.replace("CONSTANTS", constants).replace("FIRST", first).replace("SECOND", second)
+    left, right = nodes(model_from(text))
+    assert (signature(left) == signature(right)) is equal
+
+
+@pytest.mark.parametrize(("attributes", "equal"), [("alpha=0.5", True), ("alpha=0.25", False)])
+def test_attributes_count(attributes, equal):
+    left, right = nodes(model_from(f"(float[2] x) => (float[2] y) {{a = Elu<alpha=0.5>(x)  y = Elu<{attributes}>(a)}}"))
+    assert (signature(left) == signature(right)) is equal
+
+
+def test_the_numbers_of_large_constants_do_not_count():
+    values = [",".join(map(str, np.arange(SMALL + 1) + shift)) for shift in (0, 1)]
+    size = SMALL + 1
+    text = f"""(float[2,{size}] x) => (float[2,{size}] y)
+    <float[{size}] p = {{{values[0]}}}, float[{size}] q = {{{values[1]}}}> {{a = Add(x, p)  y = Add(a, q)}}"""
+    left, right = nodes(model_from(text))
+    assert signature(left) == signature(right)
