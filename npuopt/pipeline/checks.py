@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import onnx
 import onnx_ir as ir
 
-from npuopt.graph import dims, graphs_of, label
-from npuopt.graph.headers import SMALL_CONSTANT, header_proto
+from npuopt.errors import InputError
+from npuopt.graph import check, dims, graphs_of, label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from npuopt.graph import Graph, Model, Value
 
 Described = tuple[str, str, tuple[int | str | None, ...] | None]
@@ -40,20 +37,10 @@ def structural_faults(model: Model) -> list[str]:
 
 def checker_fault(model: Model) -> str:
     """Return what the ONNX checker says against the model, or an empty string. No weight is read."""
-    proto = header_proto(model)
-    declared = {item.name for item in (*proto.graph.input, *proto.graph.initializer)}
-    for graph in graphs_of(model):
-        for name, value in graph.initializers.items():
-            tensor = value.const_value
-            if tensor is not None and name not in declared and tensor.size > SMALL_CONSTANT:
-                shape = [int(dim) for dim in tensor.shape.numpy()]
-                proto.graph.input.append(onnx.helper.make_tensor_value_info(name, int(tensor.dtype), shape))
-                declared.add(name)
-    check = cast("Callable[[onnx.ModelProto], None]", onnx.checker.check_model)  # pyright: ignore[reportUnknownMemberType] -- typed in part only
     try:
-        check(proto)
-    except onnx.checker.ValidationError as error:
-        return " ".join(str(error).split())
+        check(model)
+    except InputError as error:
+        return str(error)
     return ""
 
 
