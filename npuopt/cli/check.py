@@ -30,7 +30,10 @@ def check_command(
     dim: DimOption = None,
     precision: PrecisionOption = "auto",
     min_npu: Annotated[
-        float, typer.Option("--min-npu", help="Fail (exit 4) when a smaller fraction of nodes would be on the NPU.")
+        float,
+        typer.Option(
+            "--min-npu", min=0, max=1, help="Fail (exit 4) when a smaller fraction of nodes would be on the NPU."
+        ),
     ] = 0.0,
     save_nodes: Annotated[
         Path | None, typer.Option("--save-nodes", help="Save each refused node as a one-op model.", metavar="DIR")

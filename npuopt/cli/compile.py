@@ -42,9 +42,12 @@ def compile_command(
     dump: Annotated[bool, typer.Option("--dump", help="Keep the graph after each pass in OUT/dumps.")] = False,
     host: Annotated[str, typer.Option("--host", help="What runs the host's part: ort or tvm.")] = "ort",
     min_npu: Annotated[
-        float, typer.Option("--min-npu", help="Fail (exit 4) when a smaller fraction of nodes is on the NPU.")
+        float,
+        typer.Option("--min-npu", min=0, max=1, help="Fail (exit 4) when a smaller fraction of nodes is on the NPU."),
     ] = 0.0,
-    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds for each vendor tool run.")] = 900.0,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", min=0.1, help="Seconds for each vendor tool run.")
+    ] = 900.0,
     pass_file: PassFileOption = None,
     json: JsonOption = False,
 ) -> None:

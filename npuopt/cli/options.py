@@ -11,6 +11,10 @@ import typer
 from npuopt.errors import UsageError
 
 
+LARGEST_DIM = (1 << 31) - 1
+"""Larger ones overflow in every runtime there is."""
+
+
 class Verify(StrEnum):
     """When numbers are compared."""
 
@@ -61,6 +65,8 @@ def parse_dims(texts: list[str] | None) -> dict[str, int]:
         name, equals, number = text.partition("=")
         if not equals or not name or not number.isdecimal():
             raise UsageError(f"--dim {text!r} is not NAME=N with a whole number N", hint="for example --dim batch=1")
+        if int(number) > LARGEST_DIM:
+            raise UsageError(f"--dim {text!r} is larger than any tensor's dim ({LARGEST_DIM})")
         if dims.setdefault(name, int(number)) != int(number):
             raise UsageError(f"--dim {name} is given twice, as {dims[name]} and as {number}")
     return dims

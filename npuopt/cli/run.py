@@ -30,7 +30,9 @@ def run_command(
         Engine,
         typer.Option("--engine", help="device: the compiled parts (a vendor's simulator here); cpu: model.onnx."),
     ] = Engine.device,
-    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds for each vendor tool run.")] = 900.0,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", min=0.1, help="Seconds for each vendor tool run.")
+    ] = 900.0,
     json: JsonOption = False,
 ) -> None:
     """Run ARTIFACT on every sample of a .npz file and print what came out."""

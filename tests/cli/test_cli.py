@@ -35,6 +35,14 @@ def test_malformed_dim_is_usage(dim: str) -> None:
     assert "is not NAME=N" in complaint(npuopt("check", FASHION, "-t", "qualcomm/sm8750", "--dim", dim), 2)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [("--dim", "batch=99999999999999999999"), ("--dim", "batch=1", "--dim", "batch=2"), ("--min-npu", "7")],
+)
+def test_numbers_out_of_range_are_usage(option) -> None:
+    complaint(npuopt("check", FASHION, "-t", "qualcomm/sm8750", *option), 2)
+
+
 def test_unknown_dim_names_the_models_dims() -> None:
     sentence = complaint(npuopt("check", FASHION, "-t", "qualcomm/sm8750", "--dim", "bach=1"), 2)
     assert "no dim called 'bach'; did you mean batch?" in sentence
