@@ -10,7 +10,6 @@ import typer
 
 from npuopt.errors import UsageError
 
-
 LARGEST_DIM = (1 << 31) - 1
 """Larger ones overflow in every runtime there is."""
 
