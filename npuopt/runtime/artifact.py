@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from npuopt.bundle import Manifest, Step, read_manifest, read_target, sha256
@@ -106,7 +107,9 @@ def run_steps(
                 f"input {missing[0]!r} is missing", hint=f"step {step.name} reads {', '.join(step.inputs)}"
             )
         feeds = [{name: known[name] for name in step.inputs} for known in values]
-        region = CompiledRegion(step.road, folder, step.files or (step.model,), figures=step.figures)
+        made_in = PurePosixPath(step.road, step.name)  # as compile lays it out
+        files = tuple(str(PurePosixPath(file).relative_to(made_in)) for file in step.files)
+        region = CompiledRegion(step.road, folder / made_in, files, figures=step.figures)
         for known, outputs in zip(
             values, find_delegate(step.road).run(region, feeds, target, limits=limits), strict=True
         ):
