@@ -15,7 +15,7 @@ def describe(target: Target) -> dict[str, Any]:
     """Return all that is known of a target as plain data; `ops` has one entry for each op, with sentences.
 
     Each op: `name`, `taken`, `refused` (why it is not taken), `schemes`, `data_types` (position -> types),
-    `conditions` (sentences), `quantization`, `lower`, `notes`, `source`.
+    `conditions` (sentences), `quantization`, `lower`, `stricter`, `notes`, `source`.
     """
     descriptor = target.descriptor
     return {
@@ -45,6 +45,7 @@ def _op(name: str, rule: OpRule) -> dict[str, Any]:
         "conditions": [*rank, *map(sentence, rule.when)],
         "quantization": rule.quantization.model_dump(by_alias=True, exclude_defaults=True),
         "lower": list(rule.lower),
+        "stricter": rule.stricter,
         "notes": rule.notes,
         "source": rule.source,
     }

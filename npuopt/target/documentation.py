@@ -65,7 +65,7 @@ class _Page:
     def _op(self, op: dict[str, Any]) -> str:
         types = [f"{place}: {', '.join(kinds)}" for place, kinds in op["data_types"].items()]
         wishes = [f"{name} {_value(value)}" for name, value in op["quantization"].items()]
-        conditions = [*op["conditions"], *([op["notes"]] if op["notes"] else [])]
+        conditions = [*op["conditions"], *(text for text in (op["stricter"], op["notes"]) if text)]
         source = self._source(op["source"])
         return _row(op["name"], op["schemes"], "; ".join(types), "; ".join(conditions), "; ".join(wishes), source)
 
