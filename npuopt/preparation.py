@@ -34,12 +34,14 @@ class Prepared:
         runner: has run every pass so far; holds their reports.
         legalization: what the target refused and which lowerings mended it.
         dropped_inputs: inputs that the freeze made empty, name -> frozen shape.
+        assumed_dims: what was frozen without being asked for: a batch of one.
     """
 
     model: Model
     runner: Runner
     legalization: LegalizationReport | None = None
     dropped_inputs: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    assumed_dims: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def prepare(
     prepared = Prepared(model, runner)
     if not pass_files:  # which may be what lowers the unknown
         require_known_ops(model, runner.target)
+    if runner.target is not None and runner.target.shapes.static == "required":
+        prepared.assumed_dims = _batch_of_one(model, frozen)
+        frozen = {**prepared.assumed_dims, **frozen}
     say("cleaning")
     runner.run_until_stable(model, named(CLEAN))
     if frozen:
@@ -209,6 +214,18 @@ def require_static(model: Model) -> None:
             where=f"node {label(dynamic.node)}",
             hint="cut the model before this op, or replace the op by one with a fixed size",
         )
+
+
+def _batch_of_one(model: Model, frozen: Mapping[str, int]) -> dict[str, int]:
+    """Return size 1 for the one dim that is left free, when it is the leading dim wherever it stands."""
+    places = [
+        (dim, axis)
+        for value in model.graph.inputs
+        for axis, dim in enumerate(dims(value) or ())
+        if isinstance(dim, str) and dim not in frozen and f"{value.name}:{axis}" not in frozen
+    ]
+    free = {dim for dim, _ in places}
+    return dict.fromkeys(free, 1) if len(free) == 1 and all(axis == 0 for _, axis in places) else {}
 
 
 def _freeze_options(name: str, frozen: Mapping[str, int]) -> dict[str, object]:

@@ -84,6 +84,7 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
         target={"name": target.name, "title": target.title, "facts_sha256": target.fingerprint},
         recipe={
             "dims": dict(options.dims),
+            "assumed_dims": dict(prepared.assumed_dims),
             "precision": journey.scheme,
             "verify": options.verify,
             "host": options.host,

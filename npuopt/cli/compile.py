@@ -83,6 +83,8 @@ def print_manifest(manifest: Manifest, folder: Path) -> None:
             f"lowered by {lowered_by}" if lowered_by else f"computed in {stays}" if stays == "float" else "on the host"
         )
         out.print(f"{count} x {reason}: {became}", markup=False)
+    for name, size in manifest.recipe.get("assumed_dims", {}).items():
+        out.print(f"{name} = {size}, as it was not given\n", markup=False)
     if manifest.dropped_inputs:
         out.print(f"Inputs that the freeze made empty, folded away: {', '.join(manifest.dropped_inputs)}\n")
     placement = manifest.placement

@@ -11,6 +11,7 @@ from support.command import complaint, npuopt, npuopt_process
 from support.paths import EXAMPLES
 
 FASHION = EXAMPLES / "fashion_mnist" / "model.onnx"
+LLAMA = ROOT / "examples" / "tiny_llama" / "model.onnx"
 
 
 def save_text(path: Path, text: str) -> Path:
@@ -49,7 +50,12 @@ def test_unknown_dim_names_the_models_dims() -> None:
 
 
 def test_missing_dims_say_what_to_give() -> None:
-    assert "--dim batch=N" in complaint(npuopt("check", FASHION, "-t", "qualcomm/sm8750"), 3)
+    assert "--dim past=N --dim seq=N" in complaint(npuopt("check", LLAMA, "-t", "qualcomm/sm8750"), 3)
+
+
+def test_a_free_batch_dim_becomes_one() -> None:
+    document = json.loads(npuopt("check", FASHION, "-t", "qualcomm/sm8750", "--json").stdout)
+    assert document["summary"]["npu_fraction"] == 1.0
 
 
 def test_scheme_that_the_target_lacks() -> None:
