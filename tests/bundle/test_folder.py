@@ -1,7 +1,9 @@
+import errno
+
 import pytest
 
 from npuopt.bundle import MANIFEST, atomic_folder
-from npuopt.errors import UsageError
+from npuopt.errors import InputError, NpuoptError, UsageError
 
 
 def test_appears_whole(tmp_path) -> None:
@@ -37,3 +39,16 @@ def test_never_replaces_a_folder_that_is_no_artifact(tmp_path) -> None:
     with pytest.raises(UsageError, match="no npuopt artifact"), atomic_folder(tmp_path / "out"):
         raise AssertionError("must not start")
     assert (tmp_path / "out" / "thesis.tex").is_file()
+
+
+def test_errors_name_the_place_in_the_artifact_not_in_the_unfinished_folder(tmp_path) -> None:
+    with pytest.raises(InputError) as caught, atomic_folder(tmp_path / "out") as work:
+        raise InputError("does not load", where=str(work / "host" / "model.onnx"))
+    assert caught.value.where == str(tmp_path / "out" / "host" / "model.onnx")
+
+
+def test_a_full_disk_is_no_wrong_usage(tmp_path) -> None:
+    with pytest.raises(NpuoptError, match="No space left") as caught, atomic_folder(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (caught.value.exit_code, caught.value.where) == (1, str(tmp_path / "out"))
+    assert not list(tmp_path.iterdir())
