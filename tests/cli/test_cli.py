@@ -11,7 +11,7 @@ from support.command import complaint, npuopt, npuopt_process
 from support.paths import EXAMPLES
 
 FASHION = EXAMPLES / "fashion_mnist" / "model.onnx"
-LLAMA = ROOT / "examples" / "tiny_llama" / "model.onnx"
+LLAMA = EXAMPLES / "tiny_llama" / "model.onnx"
 
 
 def save_text(path: Path, text: str) -> Path:
