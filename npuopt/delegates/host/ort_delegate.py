@@ -1,45 +1,51 @@
-"""The host's part in ONNX Runtime: what no device takes runs on the CPU as it is."""
+"""The ONNX Runtime road: a region stays an ONNX model and runs on the CPU."""
 
 from __future__ import annotations
 
-import shutil
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from npuopt.delegates.contract import CompiledRegion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import numpy as np
 
     from npuopt.delegates.contract import Limits
     from npuopt.target import Target
 
+MODEL_FILE = "model.onnx"
+OUTSIDE_BYTES = 1 << 30
+"""Weights from which on they get a file of their own: a protobuf file ends at 2 GiB."""
+
 
 class OrtDelegate:
-    """Runs a part on the CPU with ONNX Runtime, which is always installed."""
+    """Keeps regions as ONNX models and runs them with ONNX Runtime's CPU kernels, quantized arithmetic exact."""
 
     road: ClassVar[str] = "ort"
 
     def ensure_available(self) -> None:
-        """Do nothing: ONNX Runtime is a core dependency."""
+        """Do nothing: ONNX Runtime is always installed with npuopt."""
 
     def compile(self, model: Path, folder: Path, target: Target, *, limits: Limits) -> CompiledRegion:
-        """Copy the model, and its external data if it has any, into `folder`; it must load.
+        """Write the model into `folder` in one piece and open it once, so that what is written is known to load.
 
         Raises:
-            InputError: when ONNX Runtime does not load it.
+            InputError: ONNX Runtime does not load the model.
         """
-        del target, limits  # nothing is run but a loader in this process
-        from npuopt.graph import Session  # noqa: PLC0415 -- heavy; the registry imports this module
+        del target, limits  # any CPU runs it, in this process
+        from npuopt.graph import Session, load, save  # noqa: PLC0415 -- onnx and onnxruntime are heavy
 
-        for source in sorted(model.parent.iterdir()):
-            shutil.copyfile(source, folder / source.name)
-        Session(folder / model.name)
-        tools = {"onnxruntime": version("onnxruntime")}
-        return CompiledRegion(self.road, folder, (model.name,), tools=tools)
+        loaded = load(model)
+        weights = sum(value.const_value.nbytes for value in loaded.graph.initializers.values() if value.const_value)
+        path = folder / MODEL_FILE
+        save(loaded, path, external_data=weights > OUTSIDE_BYTES)
+        Session(path)
+        files = tuple(sorted((item.name for item in folder.iterdir()), key=lambda name: name != MODEL_FILE))
+        figures = {"model_bytes": sum(item.stat().st_size for item in folder.iterdir())}
+        return CompiledRegion(self.road, folder, files, figures=figures, tools={"onnxruntime": version("onnxruntime")})
 
     def run(
         self,
@@ -49,9 +55,13 @@ class OrtDelegate:
         *,
         limits: Limits,
     ) -> list[dict[str, np.ndarray]]:
-        """Run every sample on the CPU."""
-        del target, limits
-        from npuopt.graph import Session  # noqa: PLC0415 -- as above
+        """Run the region once a sample.
 
-        session = Session(region.folder / region.files[0])
+        Raises:
+            InputError: a sample does not fit.
+        """
+        del target, limits
+        from npuopt.graph import Session  # noqa: PLC0415
+
+        session = Session(region.folder / region.files[0], optimize=True)
         return [session.run(sample) for sample in samples]

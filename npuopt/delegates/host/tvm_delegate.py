@@ -1,0 +1,176 @@
+"""The TVM road: a region becomes a shared library for a processor, scheduled by npuopt."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.contract import CompiledRegion
+from npuopt.delegates.process import run_child
+from npuopt.errors import InputError, InternalError, ToolchainMissingError, UsageError
+from npuopt.target.schema import TvmDelegate as Processor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from npuopt.delegates.contract import Limits
+    from npuopt.target import Target
+
+WORKER = Path(__file__).with_name("tvm_worker.py")
+COMPILER = "TVM"
+LOG_FILE = "tvm.log"
+DESCRIPTION = "model.json"
+LINKERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+DEBIAN_PACKAGES = {"aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "riscv64-linux-gnu-g++": "g++-riscv64-linux-gnu"}
+
+
+class TvmDelegate:
+    """Compiles regions to `model.so`, which TVM's runtime library loads, and runs them."""
+
+    road: ClassVar[str] = "tvm"
+
+    def ensure_available(self) -> None:
+        """Raise ToolchainMissingError when apache-tvm is not installed."""
+        if importlib.util.find_spec("tvm") is None:
+            raise ToolchainMissingError(
+                "apache-tvm is not installed", hint="run: pip install 'apache-tvm==0.27.0.post1'"
+            )
+
+    def compile(self, model: Path, folder: Path, target: Target, *, limits: Limits) -> CompiledRegion:
+        """Compile `model`, whose shapes are static, into `folder`: model.so, model.json and loader.py.
+
+        Raises:
+            ToolchainMissingError: TVM or the linker for the target is not installed.
+            VendorToolError: TVM cannot take some nodes (they are named), or failed.
+        """
+        self.ensure_available()
+        processor = processor_of(target)
+        request = {
+            "operation": "compile",
+            "model": str(model.resolve()),
+            "folder": str(folder.resolve()),
+            "triple": processor.triple,
+            "cpu": processor.cpu,
+            "features": list(processor.features),
+            "linker": find_linker(processor),
+        }
+        answer = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits).require(COMPILER, where=str(model))
+        figures: dict[str, Any] = {
+            "triple": processor.triple,
+            "cpu": processor.cpu,
+            "library_bytes": (folder / "model.so").stat().st_size,
+            "compile_seconds": float(answer["seconds"]),
+            "plain_functions": list(answer["plain_functions"]),
+        }
+        return CompiledRegion(self.road, folder, tuple(answer["files"]), (), figures, answer["tools"], LOG_FILE)
+
+    def run(
+        self,
+        region: CompiledRegion,
+        samples: Sequence[Mapping[str, np.ndarray]],
+        target: Target,
+        *,
+        limits: Limits,
+    ) -> list[dict[str, np.ndarray]]:
+        """Run a compiled region on this machine with TVM's runtime library alone, once a sample.
+
+        Raises:
+            UsageError: the region was compiled for another machine than this one.
+            InputError: a sample does not fit the region's inputs.
+            VendorToolError: the library crashed (one for a newer CPU than this one does).
+        """
+        self.ensure_available()
+        description = _read_description(region.folder / DESCRIPTION)
+        if _architecture(description["triple"]) != this_architecture():
+            what = f"compiled for {description['triple']}; this machine is {this_architecture()}"
+            raise UsageError(what, where=str(region.folder), hint="run it there with the loader.py beside it")
+        for sample in samples:
+            _check_sample(sample, description["inputs"])
+        names = [item["name"] for item in description["inputs"]]
+        with tempfile.TemporaryDirectory(prefix="npuopt-tvm-") as scratch:
+            given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
+            made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
+            for path, sample in zip(given, samples, strict=True):
+                save_arrays(path, [sample[name] for name in names])
+            request = {
+                "operation": "run",
+                "folder": str(region.folder.resolve()),
+                "inputs": [str(path) for path in given],
+                "outputs": [str(path) for path in made],
+            }
+            child = run_child(WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits)
+            answer = child.require("the compiled model", where=str(region.folder))
+            return [dict(zip(answer["outputs"], load_arrays(path), strict=True)) for path in made]
+
+
+def processor_of(target: Target) -> Processor:
+    """Return the target's processor.
+
+    Raises:
+        InternalError: the target's road is another one.
+    """
+    if not isinstance(target.delegate, Processor):
+        raise InternalError(f"its road is {target.delegate.road}, not tvm", where=target.name)
+    return target.delegate
+
+
+def this_architecture() -> str:
+    """Return the LLVM name of this machine's architecture."""
+    machine = platform.machine().lower()
+    return MACHINES.get(machine, machine)
+
+
+def find_linker(processor: Processor) -> str:
+    """Return the path of the command that links for a processor: its own, or this machine's for its own kind.
+
+    Raises:
+        ToolchainMissingError: there is none; the hint names the package.
+    """
+    native = _architecture(processor.triple) == this_architecture()
+    candidates = [processor.cross_compiler] if processor.cross_compiler else []
+    candidates += LINKERS if native else []
+    if not candidates:
+        raise ToolchainMissingError(
+            f"no linker for {processor.triple} is named", hint="set delegate.cross_compiler in the target"
+        )
+    for command in candidates:
+        if found := shutil.which(command):
+            return found
+    wanted = candidates[0]
+    package = DEBIAN_PACKAGES.get(wanted, "g++" if native else wanted)
+    raise ToolchainMissingError(
+        f"{wanted} is not installed, which links for {processor.triple}",
+        hint=f"on Debian and Ubuntu: apt-get install {package}",
+    )
+
+
+def _architecture(triple: str) -> str:
+    return triple.split("-", 1)[0]
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(path), hint="compile the region again") from error
+
+
+def _check_sample(sample: Mapping[str, np.ndarray], inputs: Sequence[Mapping[str, Any]]) -> None:
+    for item in inputs:
+        where = f"input {item['name']!r}"
+        if item["name"] not in sample:
+            raise InputError("is missing from the sample", where=where)
+        array, shape = sample[item["name"]], tuple(item["shape"])
+        if array.dtype != np.dtype(item["dtype"]):
+            raise InputError(f"has type {array.dtype}, not {item['dtype']}", where=where)
+        if array.shape != shape:
+            raise InputError(f"has shape {list(array.shape)}, not {list(shape)}", where=where)
