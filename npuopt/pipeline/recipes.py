@@ -32,10 +32,17 @@ FUSE = (
     "fuse-hard-swish",
     "fuse-swish",
     "fuse-matmul-add",
+    "fuse-conv-input-affine",
+    "fuse-scalar-scale",
+    "fuse-expanded-heads",
+    "fuse-consecutive-slices",
     "fuse-consecutive-transposes",
     "fuse-consecutive-reshapes",
 )
-"""Run until nothing changes: raise what exporters spelled out to standard ops."""
+"""Run until nothing changes: raise what exporters spelled out to standard ops.
+
+Activations come ahead of what folds scales, which would otherwise take the constants that an activation is known by.
+"""
 
 BEFORE_CALIBRATION = ("lower-mask-constants",)
 """Run once, when the scheme is an integer one: what would ruin the ranges that calibration sees."""

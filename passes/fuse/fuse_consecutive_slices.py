@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from npuopt.graph import Builder, dims, has_one_use, input_at, integers, producer
+from npuopt.pipeline import Changed, Declined, NodePass, Outcome
+
+if TYPE_CHECKING:
+    from npuopt.graph import Editor, Node, Value
+    from npuopt.target import Target
+
+Bounds = tuple[int, int, int]
+"""Start, end and step of one axis, as the op reads them."""
+
+
+@dataclass(frozen=True)
+class FuseConsecutiveSlices(NodePass):
+    """A Slice of a Slice becomes one Slice.
+
+    `Slice(Slice(x, axis 1), axis 2) -> Slice(x, axes [1, 2])`; along one axis the places left by both are those of
+    the result.
+
+    Left alone: a first Slice that is read elsewhere or is a graph output; bounds that are not constant; two slices
+    along one axis whose length is not known.
+    """
+
+    name = "fuse-consecutive-slices"
+    op_types = ("Slice",)
+    repeat = True
+    needs = frozenset({"shapes-known"})
+
+    def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
+        """Let `node` read what the Slice before it reads."""
+        first = producer(input_at(node, 0), "Slice")
+        source = input_at(first, 0) if first is not None else None
+        shape = dims(source)
+        if first is None or source is None:
+            return None
+        if not has_one_use(first.outputs[0]) or first.graph is not node.graph:
+            return Declined(f"{first.outputs[0].name!r} is read elsewhere or is a graph output")
+        if shape is None:
+            return Declined(f"the rank of {source.name!r} is not known")
+        inner, outer = _bounds(first, len(shape)), _bounds(node, len(shape))
+        if inner is None or outer is None:
+            return Declined("its bounds are not constant")
+        for axis, bounds in outer.items():
+            length = shape[axis]
+            if axis not in inner:
+                inner[axis] = bounds
+            elif isinstance(length, int):
+                inner[axis] = _written(_places(range(length), inner[axis]), bounds, length)
+            else:
+                return Declined(f"it slices axis {axis} twice, whose length is not known")
+        build = Builder(edit, node)
+        axes = sorted(inner)
+        starts, ends, steps = ([inner[axis][part] for axis in axes] for part in range(3))
+        operands: list[Value] = [build.integers(*numbers) for numbers in (starts, ends, axes, steps)]
+        edit.replace(node.outputs[0], build("Slice", source, *operands))
+        edit.erase_unread(node)
+        return Changed(f"became one Slice of the axes {axes}")
+
+
+def _bounds(node: Node, depth: int) -> dict[int, Bounds] | None:
+    """Return what `node` keeps of each axis it slices, or None where that is given at run time."""
+    starts, ends = integers(input_at(node, 1)), integers(input_at(node, 2))
+    if starts is None or ends is None:
+        return None
+    count = len(starts)
+    axes = list(range(count)) if input_at(node, 3) is None else integers(input_at(node, 3))
+    steps = [1] * count if input_at(node, 4) is None else integers(input_at(node, 4))
+    if axes is None or steps is None:
+        return None
+    places = [axis % depth for axis in axes]
+    return dict(zip(places, zip(starts, ends, steps, strict=True), strict=True))
+
+
+def _places(every: range, bounds: Bounds) -> range:
+    """Return the places that a slice keeps of `every`; negative bounds count from the end, others are clamped."""
+    start, end, step = bounds
+    length = len(every)
+    if step < 0 and end < -length:
+        return every[slice(start, None, step)]  # before the first place
+    return every[slice(start, end, step)]
+
+
+def _written(first: range, bounds: Bounds, length: int) -> Bounds:
+    """Return the bounds that keep of an axis of `length` what `bounds` keep of its places `first`."""
+    kept = _places(first, bounds)
+    if not kept:
+        return 0, 0, 1
+    end = kept[-1] + (1 if kept.step > 0 else -1)
+    return kept[0], end if end >= 0 else -length - 1, kept.step
