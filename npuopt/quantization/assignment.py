@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from npuopt.errors import UsageError
 from npuopt.graph import is_constant
@@ -39,17 +39,22 @@ def encodings_for(model: Model, target: Target, scheme: str, ranges: Ranges) -> 
         raise UsageError(f"scheme {scheme} of {target.name} computes in float and has no encodings")
     wishes = wishes_of(model, target, scheme)
     activations = ActivationPlan(model, wishes, ranges)
-    constants = ConstantPlan(activations)
+    constants = ConstantPlan(activations, ranges)
     tensors = dict(activations.tensors)
     uses: dict[str, dict[int, Encoding]] = {}
+    corrections: dict[str, dict[int, tuple[float, ...]]] = {}
     for node, wish in wishes.items():
+        if node not in activations.computed:
+            continue
+        output = node.outputs[0].name or ""
         for index, value, role in wish.inputs():
-            if node not in activations.computed:
-                continue
-            wanted = (
-                activations.at(wish, index, value) if not is_constant(value) else constants.at(wish, index, value, role)
-            )
-            own = tensors.setdefault(cast("str", value.name), wanted)
-            if own != wanted:
-                uses.setdefault(cast("str", node.outputs[0].name), {})[index] = wanted
-    return Encodings(target=target.name, scheme=scheme, tensors=tensors, uses=uses)
+            if is_constant(value):
+                wanted = constants.at(wish, index, value, role)
+                correction = constants.correction(wish, role)
+                if correction is not None:
+                    corrections.setdefault(output, {})[index] = tuple(correction.tolist())
+            else:
+                wanted = activations.at(wish, index, value)
+            if tensors.setdefault(value.name or "", wanted) != wanted:
+                uses.setdefault(output, {})[index] = wanted
+    return Encodings(target=target.name, scheme=scheme, tensors=tensors, uses=uses, corrections=corrections)

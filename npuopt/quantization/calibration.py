@@ -11,6 +11,7 @@ from npuopt.graph import attribute, element_type, is_constant, is_op, label, nod
 from npuopt.quantization.masks import MASKED_OUT
 from npuopt.quantization.observers import MinMax
 from npuopt.quantization.ranges import Range, Ranges
+from npuopt.quantization.roles import feature_axis
 from npuopt.quantization.taps import TAP_BYTES, portions, tapped_session
 
 if TYPE_CHECKING:
@@ -70,16 +71,19 @@ def calibrate(
                 progress(done, total)
     ranges = {name: watch.range() for name, watch in watches.items()}
     _follow_same_numbers(model, ranges)
-    return Ranges(ranges, method.name, done // len(runs))
+    means = {name: found for name, watch in watches.items() if (found := watch.means())}
+    return Ranges(ranges, method.name, done // len(runs), means)
 
 
 class _Watch:
-    """One tensor, its observer and, where a Softmax reads it, the peaks of its rows."""
+    """One tensor and its observer; where a Softmax reads it the peaks of its rows, where weights do its means."""
 
     def __init__(self, value: Value, observer: Observer) -> None:
         self.value = value
         self._observer = observer
         self._axes = _softmax_axes(value)
+        self._sums: dict[int, np.ndarray | float] = dict.fromkeys(_feature_axes(value), 0.0)
+        self._updates = 0
         self._row_peak: float | None = None
         self._empty = True
 
@@ -92,6 +96,10 @@ class _Watch:
             peak = float(peaks[peaks > MASKED_OUT].min(initial=np.inf))
             if np.isfinite(peak):
                 self._row_peak = peak if self._row_peak is None else min(peak, self._row_peak)
+        for axis, total in self._sums.items() if array.size else ():
+            others = tuple(other for other in range(array.ndim) if other != axis)
+            self._sums[axis] = total + array.mean(axis=others, dtype=np.float64)
+        self._updates += 1
         finite = array.reshape(-1)
         if not np.isfinite(finite).all():
             if np.isnan(finite).any():
@@ -108,10 +116,20 @@ class _Watch:
         found = self._observer.range()
         return Range(found.low, found.high, self._row_peak)
 
+    def means(self) -> dict[int, tuple[float, ...]]:
+        """Return the mean over all samples of each channel, by channel axis; finite ones only."""
+        found = {axis: np.atleast_1d(total) / max(self._updates, 1) for axis, total in self._sums.items()}
+        return {axis: tuple(mean.tolist()) for axis, mean in found.items() if np.isfinite(mean).all()}
+
 
 def _softmax_axes(value: Value) -> list[int]:
     readers = (use.node for use in value.uses())
     return [attribute(node, "axis", -1) for node in readers if is_op(node, "Softmax", "LogSoftmax")]
+
+
+def _feature_axes(value: Value) -> set[int]:
+    axes = (feature_axis(use.node) for use in value.uses() if use.idx == 0)
+    return {axis for axis in axes if axis is not None}
 
 
 def float_values(model: Model) -> list[Value]:
@@ -126,7 +144,11 @@ def float_values(model: Model) -> list[Value]:
 
 def _watched(model: Model) -> list[Value]:
     """List the tensors whose numbers have to be looked at."""
-    return [value for value in float_values(model) if _softmax_axes(value) or not _repeats(value.producer())]
+    return [
+        value
+        for value in float_values(model)
+        if _softmax_axes(value) or _feature_axes(value) or not _repeats(value.producer())
+    ]
 
 
 def _repeats(node: Node | None) -> bool:

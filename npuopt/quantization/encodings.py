@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from npuopt.errors import InputError
+from npuopt.graph import input_at, is_op, static_shape
 from npuopt.quantization.arithmetic import IntegerType, limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from npuopt.graph import Model, Value
 
+Entry = TypeVar("Entry")
+
 LARGEST_FILE = 256 * 2**20
 """Bytes above which an encodings file is not read: a vocabulary of a million rows takes about 25 MB."""
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False, le=float(np.finfo(np.float32).max))]
 
 
@@ -88,6 +92,8 @@ class Encodings(BaseModel):
         tensors: how each quantized tensor is held, by name. Tensors that are not here stay float.
         uses: where a node reads a tensor in another encoding than the tensor's own, by the name of the node's
             first output and then the input's index: a conversion for an activation, a second copy for a weight.
+        corrections: what is added to a bias before it is held, to make up for what rounding the weights does to the
+            mean of the result; one number for each of its elements, keyed as `uses`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -98,6 +104,9 @@ class Encodings(BaseModel):
     scheme: str = ""
     tensors: dict[str, Encoding]
     uses: dict[str, dict[int, Encoding]] = Field(default_factory=dict[str, dict[int, Encoding]])
+    corrections: dict[str, dict[int, tuple[Finite, ...]]] = Field(
+        default_factory=dict[str, dict[int, tuple[float, ...]]]
+    )
 
     def save(self, path: Path) -> None:
         """Write the file: sorted by name, one tensor a line, numbers such that reading gives back the same floats."""
@@ -106,7 +115,7 @@ class Encodings(BaseModel):
     def to_json(self) -> str:
         """Return the file's text."""
         document = self.model_dump(mode="json", exclude_none=True)
-        sections = ("tensors", "uses")
+        sections = ("tensors", "uses", "corrections")
         lines = [f"  {json.dumps(key)}: {json.dumps(document[key])}" for key in document if key not in sections]
         for section in sections:
             entries = [
@@ -145,18 +154,39 @@ class Encodings(BaseModel):
                     f"encodings name a tensor that the model does not have: {name}", hint=_suggestion(name, values)
                 )
             _check_fits(values[name], encoding)
-        for output, by_index in self.uses.items():
-            node = values[output].producer() if output in values else None
-            if node is None:
-                raise InputError(
-                    f"encodings name a node that the model does not have: the one that makes {output}",
-                    hint=_suggestion(output, values),
-                )
-            for index, encoding in by_index.items():
-                value = node.inputs[index] if 0 <= index < len(node.inputs) else None
-                if value is None:
-                    raise InputError(f"encodings name input {index} of the node that makes {output}, which has none")
+        for output, index, encoding in _by_use(self.uses):
+            value = _read_by(output, index, values)
+            if value is not None:
                 _check_fits(value, encoding)
+        for output, index, numbers in _by_use(self.corrections):
+            value = _read_by(output, index, values)
+            shape = static_shape(value)
+            if value is not None and shape is not None and int(np.prod(shape)) != len(numbers):
+                raise InputError(f"{len(numbers)} corrections for shape {list(shape)}", where=value.name or "")
+
+
+def _by_use(entries: Mapping[str, Mapping[int, Entry]]) -> Iterator[tuple[str, int, Entry]]:
+    for output, by_index in entries.items():
+        for index, entry in by_index.items():
+            yield output, index, entry
+
+
+def _read_by(output: str, index: int, values: dict[str, Value]) -> Value | None:
+    """Return what the node that makes `output` reads at `index`; None where `output` is quantized already.
+
+    Raises:
+        InputError: when there is no such node, or no such input.
+    """
+    node = values[output].producer() if output in values else None
+    if node is None:
+        what = f"encodings name a node that the model does not have: the one that makes {output}"
+        raise InputError(what, hint=_suggestion(output, values))
+    if is_op(node, "DequantizeLinear"):
+        return None  # it took over the name of a graph output
+    value = input_at(node, index) if index >= 0 else None
+    if value is None:
+        raise InputError(f"encodings name input {index} of the node that makes {output}, which has none")
+    return value
 
 
 def _values(model: Model) -> Iterator[Value]:

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 EVERYTHING = (-inf, inf)
 
 
+BOUNDED: dict[str, tuple[float, float]] = {
+    "Cos": (-1.0, 1.0),
+    "Erf": (-1.0, 1.0),
+    "HardSigmoid": (0.0, 1.0),
+    "Sigmoid": (0.0, 1.0),
+    "Sin": (-1.0, 1.0),
+    "Softmax": (0.0, 1.0),
+    "Softsign": (-1.0, 1.0),
+    "Tanh": (-1.0, 1.0),
+}
+"""Ops whose results lie in a known interval, which is held whole: no sample needs to show all of it."""
+
+
 def narrowed(found: Range, readers: Iterable[tuple[Node, Value]], dtype: IntegerType) -> Range:
     """Return the part of `found` that makes a difference to any reader's result held in `dtype`.
 

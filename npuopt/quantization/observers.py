@@ -14,6 +14,10 @@ BINS = 4096
 """Cells of a histogram: 16 for each step of 8 bits, so that a percentile is off by less than a tenth of a step."""
 
 
+FLOAT32_STEP = 2.0**-24
+"""Relative distance of neighbouring float32 numbers: cells need not be finer."""
+
+
 class Observer(Protocol):
     """Watches one tensor."""
 
@@ -118,7 +122,8 @@ class HistogramObserver:
         """Let the cells cover the extremes."""
         low, high = self._extremes.low, self._extremes.high
         if not self._width:
-            self._width = 2.0 ** np.ceil(np.log2(max(high - low, abs(low), 1e-30) / (BINS // 2)))
+            span = max(high - low, max(abs(low), abs(high)) * FLOAT32_STEP, 1e-30)
+            self._width = 2.0 ** np.ceil(np.log2(span / (BINS // 2)))
         first, last = self._first, self._first + self._counts.size - 1
         while True:
             wanted_first, wanted_last = int(np.floor(low / self._width)), int(np.floor(high / self._width))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from npuopt.errors import InputError
@@ -44,11 +44,15 @@ class Ranges:
         tensors: ranges by tensor name.
         method: how they were found, for the record.
         samples: how many samples they come from.
+        means: for a tensor that meets weights, the mean of each of its channels, by name and channel axis.
     """
 
     tensors: Mapping[str, Range]
     method: str = ""
     samples: int = 0
+    means: Mapping[str, Mapping[int, tuple[float, ...]]] = field(
+        default_factory=dict[str, "Mapping[int, tuple[float, ...]]"]
+    )
 
     def of(self, name: str) -> Range:
         """Return the range of the tensor, or raise InputError when calibration did not see it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from npuopt.graph import element_type, input_at, is_constant, is_op, static_shape
+from npuopt.graph import attribute, element_type, input_at, is_constant, is_op, static_shape
 from npuopt.target.channels import channel_axis
 
 if TYPE_CHECKING:
@@ -51,6 +51,17 @@ def role(node: Node, index: int, wants: OpQuantization) -> Role:
     if index == wants.bias and _fits_channels(node, index, wants):
         return "bias"
     return "activation"
+
+
+def feature_axis(node: Node) -> int | None:
+    """Return the axis of input 0 along which a convolution with constant weights has its input channels, else None."""
+    return 1 if is_op(node, "Conv") and is_constant(input_at(node, 1)) and not is_constant(input_at(node, 0)) else None
+
+
+def is_depthwise(node: Node) -> bool:
+    """Say whether each output channel is computed from one input channel alone."""
+    shape = static_shape(input_at(node, 1))
+    return is_op(node, "Conv") and shape is not None and shape[1] == 1 < attribute(node, "group", 1)
 
 
 def _fits_channels(node: Node, index: int, wants: OpQuantization) -> bool:

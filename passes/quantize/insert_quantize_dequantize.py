@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import numpy as np
 
@@ -16,10 +16,14 @@ from npuopt.quantization.roles import is_parameter
 from npuopt.quantization.weights import numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from npuopt.graph import Model, Node, Value
     from npuopt.target import Target
+
+    Numbers = tuple[float, ...]
+
+Entries = TypeVar("Entries", Encoding, tuple[float, ...])
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,10 @@ class _Insertion:
         self._report = report
         self._edit = Editor(model)
         self._parameters: dict[Encoding, list[Value]] = {}
-        self._held: dict[tuple[Value, Encoding], Value] = {}
-        self._uses = {  # looked up now: a graph output's maker loses the name to the DequantizeLinear behind it
-            (node, index): encoding
-            for node in model.graph
-            if not is_op(node, "QuantizeLinear", "DequantizeLinear")
-            for index, encoding in encodings.uses.get(node.outputs[0].name or "", {}).items()
-        }
+        self._held: dict[tuple[Value, Encoding, Numbers], Value] = {}
+        # Looked up now: a graph output's maker loses the name to the DequantizeLinear behind it.
+        self._uses = dict(_by_use(model, encodings.uses))
+        self._corrections = dict(_by_use(model, encodings.corrections))
 
     def activations(self) -> None:
         """Put a pair behind every activation that has an encoding."""
@@ -94,12 +95,13 @@ class _Insertion:
         for name, value in list(self._model.graph.initializers.items()):
             if not is_constant(value):
                 continue
+            made: list[Value] = []
             for node, index, encoding in list(self._reads(value)):
-                node.replace_input_with(index, self._integers(value, encoding))
-            own = self._held.get((value, self._encodings.tensors[name])) if name in self._encodings.tensors else None
-            if own is not None and not value.uses() and not value.is_graph_output():
+                made.append(self._integers(value, encoding, self._corrections.get((node, index), ())))
+                node.replace_input_with(index, made[-1])
+            if made and not value.uses() and not value.is_graph_output():
                 del self._model.graph.initializers[name]
-                own.name = name
+                made[0].name = name
 
     def conversions(self) -> None:
         """Let a use whose activation is wanted otherwise than it is held read through a pair of its own."""
@@ -119,14 +121,18 @@ class _Insertion:
             if encoding is not None and not is_parameter(use.node, use.idx):
                 yield use.node, use.idx, encoding
 
-    def _integers(self, value: Value, encoding: Encoding) -> Value:
-        """Return the constant as integers behind a DequantizeLinear."""
-        if (value, encoding) not in self._held:
+    def _integers(self, value: Value, encoding: Encoding, correction: Numbers) -> Value:
+        """Return the constant, with what is to be added to it, as integers behind a DequantizeLinear."""
+        key = (value, encoding, correction)
+        if key not in self._held:
             self._note(value, encoding)
             first = next(iter(self._model.graph))
-            held = self._edit.constant(quantize(numbers(value), encoding), near=first, name=f"{value.name}/quantized")
-            self._held[value, encoding] = self._dequantize(held, encoding, value, first)
-        return self._held[value, encoding]
+            array = numbers(value)
+            if correction:
+                array = array + np.asarray(correction).reshape(array.shape)
+            held = self._edit.constant(quantize(array, encoding), near=first, name=f"{value.name}/quantized")
+            self._held[key] = self._dequantize(held, encoding, value, first)
+        return self._held[key]
 
     def _pair(self, value: Value, encoding: Encoding) -> Value:
         """Put QuantizeLinear and DequantizeLinear behind the maker of `value`, or at the start for a graph input."""
@@ -193,3 +199,11 @@ class _Insertion:
             f"{encoding.dtype}{'' if encoding.axis is None else f' by axis {encoding.axis}'}, {low:.6g} to {high:.6g}"
         )
         self._report.changed.append(Entry(value.name or "", kind, text))
+
+
+def _by_use(model: Model, entries: Mapping[str, Mapping[int, Entries]]) -> Iterator[tuple[tuple[Node, int], Entries]]:
+    """Yield what is said of single uses, by node and input."""
+    for node in model.graph:
+        if not is_op(node, "QuantizeLinear", "DequantizeLinear"):
+            for index, entry in entries.get(node.outputs[0].name or "", {}).items():
+                yield (node, index), entry

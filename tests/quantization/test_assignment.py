@@ -1,35 +1,14 @@
 """Which tensors get which encodings: each rule on the smallest graph that shows it."""
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 
 from npuopt.errors import InputError, UsageError
 from npuopt.quantization import Range, Ranges, encodings_for
 from npuopt.quantization.activations import HEADROOM
-from npuopt.quantization.calibration import float_values
+from support.assigning import assign, covers
 from support.integer_chip import integer_chip
 from support.rewrites import model_from
-
-
-def assign(text, scheme="a8w8", weights=None, **ranges):
-    """Return the encodings of a graph whose tensors range from -1 to 1 where nothing else is said."""
-    model = model_from(text)
-    for name, array in (weights or {}).items():
-        model.graph.initializers[name].const_value = _tensor(array)
-    seen = {value.name: Range(-1.0, 1.0) for value in float_values(model)}
-    seen |= {name: found if isinstance(found, Range) else Range(*found) for name, found in ranges.items()}
-    encodings = encodings_for(model, integer_chip(), scheme, Ranges(seen))
-    encodings.check(model)
-    return encodings
-
-
-def _tensor(array):
-    return ir.tensor(np.asarray(array, np.float32))
-
-
-def covers(encoding):
-    return pytest.approx(encoding.range, abs=encoding.scale[0] * 0.51)
 
 
 def test_activations_cover_what_was_seen():
@@ -46,60 +25,10 @@ CONV = """(float[1,2,4,4] x) => (float[1,2,4,4] y)
 <float[2,2,1,1] w = {1, -2, 0.5, 0.25}, float[2] b = {3, -3}> {y = Conv(x, w, b)}"""
 
 
-def test_weights_have_a_scale_for_each_channel_and_biases_the_product():
-    tensors = assign(CONV, x=(0, 2.55)).tensors
-    assert (tensors["w"].dtype, tensors["w"].axis) == ("int8", 0)
-    np.testing.assert_allclose(tensors["w"].scale, [2 / 127, 0.5 / 127], rtol=1e-6)
-    assert tensors["w"].zero_point == (0,)
-    assert (tensors["b"].dtype, tensors["b"].axis, tensors["b"].zero_point) == ("int32", 0, (0,))
-    np.testing.assert_allclose(tensors["b"].scale, [0.01 * 2 / 127, 0.01 * 0.5 / 127], rtol=1e-6)
-
-
-def test_a_bias_too_large_for_tiny_weights_widens_their_scale():
-    tensors = assign(CONV, "a16w8", weights={"w": [[[[1e-9]], [[0]]], [[[1]], [[0]]]], "b": [100, 1]}).tensors
-    largest = 100 / tensors["b"].scale[0]
-    assert 2**29 < largest <= 2**30 * 1.000001, "the bias uses its integers and leaves room to accumulate"
-    assert tensors["w"].scale[1] == np.float32(1 / 127), "the other channel keeps its own"
-
-
-@pytest.mark.parametrize(
-    ("call", "axis", "size"),
-    [
-        ("y = MatMul(x, w)", 1, 3),
-        ("y = Gemm(x, w)", 1, 3),
-        ("y = Gemm<transB=1>(x, v)", 0, 3),
-    ],
-)
-def test_matrices_have_a_scale_for_each_output_column(call, axis, size):
-    text = (
-        f"(float[2,2] x) => (float[2,3] y) <float[2,3] w = {{1,2,3,4,5,6}}, float[3,2] v = {{1,2,3,4,5,6}}> {{{call}}}"
-    )
-    tensors = assign(text).tensors
-    found = tensors.get("w") or tensors["v"]
-    assert (found.axis, len(found.scale)) == (axis, size)
-
-
-def test_transposed_convolutions_have_channels_only_without_groups():
-    text = """(float[1,2,4,4] x) => (float[1,{out},4,4] y) <float[2,1,1,1] w = {{1, 2}}>
-    {{y = ConvTranspose<group={g}>(x, w)}}"""
-    assert assign(text.format(out=1, g=1)).tensors["w"].axis == 1
-    assert assign(text.format(out=2, g=2)).tensors["w"].axis is None
-
-
-def test_normalization_weights_are_unsigned_where_the_chip_says_so():
-    text = """(float[2,4] x) => (float[2,4] y) <float[4] g = {0.5, 1, 1.5, 2}, float[4] b = {0, 1, 0, -1}>
-    {y = LayerNormalization<axis=-1>(x, g, b)}"""
-    tensors = assign(text).tensors
-    assert (tensors["g"].dtype, tensors["g"].axis) == ("uint8", None)
-    assert (tensors["b"].dtype, tensors["b"].axis) == ("int32", None)
-    assert tensors["b"].scale[0] == pytest.approx(tensors["x"].scale[0] * tensors["g"].scale[0], rel=1e-6)
-
-
-def test_other_constants_are_held_as_activations():
-    text = "(float[2] x) => (float[2] y) <float c = {0.125}> {y = Mul(x, c)}"
-    held = assign(text, "a16w8").tensors["c"]
-    assert held.dtype == "uint16"
-    assert held.range[1] == pytest.approx(0.125, rel=1e-6)
+def test_sixteen_bits_have_headroom_for_what_no_sample_showed():
+    text = "(float[2] x) => (float[2] y) {y = Add(x, x)}"
+    assert covers(assign(text, "a16w8", y=(-2, 6)).tensors["y"]) == (-2 * HEADROOM, 6 * HEADROOM)
+    assert covers(assign(text, "a8w8", y=(-2, 6)).tensors["y"]) == (-2, 6)
 
 
 def test_ops_that_move_numbers_share_one_encoding():
@@ -122,8 +51,7 @@ def test_a_table_that_is_looked_up_has_the_encoding_of_what_is_found():
     text = "(int64[2] i) => (float[2,2] y) <float[3,2] t = {0,1,2,3,4,-5}> {e = Gather<axis=0>(t, i) y = Neg(e)}"
     tensors = assign(text, "a16w8").tensors
     assert tensors["t"] == tensors["e"]
-    everything = (-5 * HEADROOM, 4 * HEADROOM)
-    assert covers(tensors["t"]) == everything, "all of the table, not only what the samples looked up"
+    assert covers(tensors["t"]) == (-5, 4), "all of the table, not only what the samples looked up"
     assert tensors["t"].dtype == "uint16"
 
 
@@ -236,11 +164,20 @@ def test_what_calibration_did_not_see_is_named():
         encodings_for(model, integer_chip(), "a8w8", Ranges({"x": Range(0, 1)}))
 
 
-def test_weights_that_are_no_numbers_are_named():
-    with pytest.raises(InputError, match="w: the constant holds NaN"):
-        assign(CONV, weights={"w": np.full((2, 2, 1, 1), np.nan)})
-
-
 def test_float_schemes_have_no_encodings():
     with pytest.raises(UsageError, match="computes in float"):
         assign("(float[2] x) => (float[2] y) {y = Neg(x)}", "fp16")
+
+
+def test_inputs_of_a_join_share_one_encoding_only_where_they_are_alike():
+    text = "(float[1,2] x, float[1,2] p) => (float[2,2] y) {n = Neg(x) y = Concat<axis=0>(n, p)}"
+    chip = integer_chip(free_joins=True)
+    alike = assign(text, chip=chip, n=(-3, 3), p=(-1, 1), y=(-3, 3)).tensors
+    assert alike["n"] == alike["p"] == alike["y"]
+    unlike = assign(text, chip=chip, n=(-9, 9), p=(-1, 1), y=(-9, 9)).tensors
+    assert unlike["n"] == unlike["y"] != unlike["p"]
+
+
+def test_results_that_are_bounded_are_held_whole_and_no_further():
+    text = "(float[2] x) => (float[2] y) {t = Tanh(x) y = Neg(t)}"
+    assert covers(assign(text, "a16w8", t=(-0.3, 0.2)).tensors["t"]) == (-1, 1)

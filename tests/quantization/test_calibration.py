@@ -69,7 +69,8 @@ def test_a_histogram_that_grows_agrees_with_all_numbers_at_once(parts):
         observer.update(part)
     everything = np.sort(np.concatenate(parts).astype(np.float64))
     seen = observer.range()
-    cell = 2.1 * max(everything[-1] - everything[0], np.abs(everything).max() * 1e-3, 1e-30) / (BINS // 2)
+    span = max(everything[-1] - everything[0], np.abs(everything).max() * 1e-6, 1e-30)
+    cell = 2.1 * span / (BINS // 2)
     index = 0.9 * everything.size
     assert (
         everything[int(np.floor(index)) - 1] - cell

@@ -131,6 +131,7 @@ def test_a_file_gives_back_the_same_encodings(tmp_path):
             "a": encoding("int8", [float(np.float32(0.1)), 1e-30], 0, axis=1),
         },
         uses={"y": {1: encoding("uint8", 0.7, 3)}},
+        corrections={"y": {2: (0.1, -1e-7)}},
     )
     written.save(tmp_path / "e.json")
     assert Encodings.load(tmp_path / "e.json") == written
@@ -150,6 +151,8 @@ MODEL = "(float[2,3] x) => (float[2,3] y) {hidden = Relu(x) y = Exp(hidden)}"
         ({"tensors": {"x": encoding(scale=[1.0, 1.0], axis=2)}}, "x: axis 2 of a tensor of rank 2"),
         ({"tensors": {}, "uses": {"x": {0: encoding()}}}, "does not have: the one that makes x"),
         ({"tensors": {}, "uses": {"y": {1: encoding()}}}, "input 1 of the node that makes y"),
+        ({"tensors": {}, "corrections": {"y": {0: (1.0,)}}}, r"hidden: 1 corrections for shape \[2, 3\]"),
+        ({"tensors": {}, "corrections": {"z": {0: (1.0,)}}}, "the one that makes z"),
     ],
 )
 def test_encodings_of_another_model_are_refused(content, message):

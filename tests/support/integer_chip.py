@@ -17,12 +17,12 @@ SIMPLE = ("Add", "Clip", "Mul", "Neg", "Relu", "Sub", "Tanh", "Where")
 MOVING = ("Concat", "Expand", "Gather", "Reshape", "Transpose")
 
 
-def integer_chip() -> Target:
-    """Return the chip."""
+def integer_chip(*, free_joins: bool = False) -> Target:
+    """Return the chip; with free joins it takes a Concat whose inputs have encodings of their own."""
     ops = [_op(name) for name in SIMPLE]
-    ops += [_op(name, "share: true") for name in MOVING]
+    ops += [_op(name, "" if free_joins and name == "Concat" else "share: true") for name in MOVING]
     ops += [
-        _op("Conv", "weights: [1], bias: 2"),
+        _op("Conv", "weights: [1], bias: 2, weight_types: [int16]"),
         _op("ConvTranspose", "weights: [1], bias: 2"),
         _op("Gemm", "weights: [1], bias: 2"),
         _op("MatMul", "weights: [1], inputs: {1: {a16w8: uint8}}"),

@@ -142,6 +142,23 @@ def test_biases_are_held_in_32_bits():
     )
 
 
+def test_a_correction_is_added_to_the_bias_of_one_use():
+    correct = InsertQuantizeDequantize(
+        encodings=Encodings(
+            tensors={"b": Encoding(dtype="int32", scale=0.25, zero_point=0)}, corrections={"y": {2: (0.5, -1.0)}}
+        )
+    )
+    assert_rewrites(
+        correct,
+        """(float[1,1] x) => (float[1,2] y, float[1,2] z) <float[1,2] w = {1, 2}, float[2] b = {4, 8}>
+        {y = Gemm(x, w, b) z = Gemm(x, w, b)}""",
+        """(float[1,1] x) => (float[1,2] y, float[1,2] z)
+        <float[1,2] w = {1, 2}, int32[2] p = {18, 28}, int32[2] q = {16, 32}, float s = {0.25}, int32 o = {0}>
+        {b = DequantizeLinear(p, s, o) y = Gemm(x, w, b) d = DequantizeLinear(q, s, o) z = Gemm(x, w, d)}""",
+        tolerance=0.2,
+    )
+
+
 def test_nothing_to_do_without_encodings():
     assert_leaves(InsertQuantizeDequantize(), "(float[2] x) => (float[2] y) {y = Neg(x)}", because="no encodings")
     assert_leaves(insert(), "(float[2] x) => (float[2] y) {y = Neg(x)}", because=None)
