@@ -21,10 +21,6 @@ def test_activations_cover_what_was_seen():
     assert assign("(float[2] x) => (float[2] y) {y = Add(x, x)}", "a16w8").tensors["y"].dtype == "uint16"
 
 
-CONV = """(float[1,2,4,4] x) => (float[1,2,4,4] y)
-<float[2,2,1,1] w = {1, -2, 0.5, 0.25}, float[2] b = {3, -3}> {y = Conv(x, w, b)}"""
-
-
 def test_sixteen_bits_have_headroom_for_what_no_sample_showed():
     text = "(float[2] x) => (float[2] y) {y = Add(x, x)}"
     assert covers(assign(text, "a16w8", y=(-2, 6)).tensors["y"]) == (-2 * HEADROOM, 6 * HEADROOM)

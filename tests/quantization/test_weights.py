@@ -12,6 +12,10 @@ from support.integer_chip import integer_chip
 from support.rewrites import model_from
 
 
+CONV = """(float[1,2,4,4] x) => (float[1,2,4,4] y)
+<float[2,2,1,1] w = {1, -2, 0.5, 0.25}, float[2] b = {3, -3}> {y = Conv(x, w, b)}"""
+
+
 def test_weights_have_a_scale_for_each_channel_and_biases_the_product():
     tensors = assign(CONV, x=(0, 2.55)).tensors
     assert (tensors["w"].dtype, tensors["w"].axis) == ("int8", 0)
