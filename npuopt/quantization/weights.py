@@ -72,7 +72,7 @@ class WeightFormat:
         dtype = cast("IntegerType", wants.weight or scheme.weight or scheme.activation)
         if wish.activation in SIXTEEN_BITS and (is_depthwise(wish.node) or is_op(wish.node, *NORMALIZATIONS)):
             wider: IntegerType = "uint16" if dtype.startswith("u") else "int16"
-            if wider in wants.weight_types:
+            if wider in wants.weight_types.get(wish.scheme_name, ()):
                 return cls(wider, symmetric, by_channel=False)
         return cls(dtype, symmetric, (wants.weight_axis or scheme.weight_axis) == "channel")
 

@@ -114,7 +114,7 @@ class QuantizedNode:
         if one.role == "bias":
             return (scheme.bias or activation,)
         if one.role == "weight":
-            return (self.wants.weight or scheme.weight or activation, *self.wants.weight_types)
+            return (self.wants.weight or scheme.weight or activation, *self.wants.weight_types.get(name, ()))
         is_input = one in self.inputs
         return (self.wants.inputs.get(one.position, {}).get(name, activation) if is_input else activation,)
 

@@ -121,8 +121,8 @@ class OpQuantization(Facts):
     weights: tuple[int, ...] = Field(default=(), description="Inputs that are weights when they are constant.")
     bias: int | None = Field(default=None, ge=0, description="The input that is the bias.")
     weight: DataTypeName | None = Field(default=None, description="Element type of the weights.")
-    weight_types: tuple[DataTypeName, ...] = Field(
-        default=(), description="Element types of the weights that are taken as well."
+    weight_types: dict[str, tuple[DataTypeName, ...]] = Field(
+        default={}, description="Scheme -> element types of the weights that are taken as well."
     )
     weight_axis: Axis | None = Field(default=None, description="One scale for a tensor or for each channel.")
     weight_symmetric: bool | None = Field(default=None, description="Weights have zero point 0.")

@@ -52,6 +52,8 @@ def _schemes_named(rule: OpRule) -> Iterator[tuple[Path_, str, bool]]:
     for position, by_scheme in rule.quantization.inputs.items():
         for scheme in by_scheme:
             yield ("quantization", "inputs", position, scheme), scheme, True
+    for scheme in rule.quantization.weight_types:
+        yield ("quantization", "weight_types", scheme), scheme, True
     for scheme in rule.quantization.output:
         yield ("quantization", "output", scheme), scheme, True
 

@@ -150,6 +150,9 @@ def _without(rule: OpRule, removed: AbstractSet[str]) -> OpRule:
     quantization = rule.quantization.model_copy(
         update={
             "activation": {name: kind for name, kind in rule.quantization.activation.items() if name not in removed},
+            "weight_types": {
+                name: kinds for name, kinds in rule.quantization.weight_types.items() if name not in removed
+            },
             "inputs": {
                 position: {name: kind for name, kind in by_scheme.items() if name not in removed}
                 for position, by_scheme in rule.quantization.inputs.items()

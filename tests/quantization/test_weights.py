@@ -11,7 +11,6 @@ from support.assigning import assign
 from support.integer_chip import integer_chip
 from support.rewrites import model_from
 
-
 CONV = """(float[1,2,4,4] x) => (float[1,2,4,4] y)
 <float[2,2,1,1] w = {1, -2, 0.5, 0.25}, float[2] b = {3, -3}> {y = Conv(x, w, b)}"""
 

@@ -22,7 +22,7 @@ def integer_chip(*, free_joins: bool = False) -> Target:
     ops = [_op(name) for name in SIMPLE]
     ops += [_op(name, "" if free_joins and name == "Concat" else "share: true") for name in MOVING]
     ops += [
-        _op("Conv", "weights: [1], bias: 2, weight_types: [int16]"),
+        _op("Conv", "weights: [1], bias: 2, weight_types: {a16w8: [int16]}"),
         _op("ConvTranspose", "weights: [1], bias: 2"),
         _op("Gemm", "weights: [1], bias: 2"),
         _op("MatMul", "weights: [1], inputs: {1: {a16w8: uint8}}"),

@@ -245,7 +245,7 @@ class TestQuantizedGraphs:
             node
         ).reasons == ("weight input 1 (w) is quantized to int8; a8w8 takes uint8",)
         assert target_with(
-            self.MATMUL.replace("weights: [1]", "weights: [1], weight: uint8, weight_types: [int8]")
+            self.MATMUL.replace("weights: [1]", "weights: [1], weight: uint8, weight_types: {a8w8: [int8]}")
         ).accepts(node)
         assert target_with(self.MATMUL.replace("weights: [1]", "weights: [1], weight_axis: tensor")).accepts(
             node
