@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -14,6 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 MANIFEST = "manifest.json"
+
+_unfinished: set[Path] = set()
+
+
+@atexit.register
+def _remove_unfinished() -> None:
+    """Remove what Ctrl-C left in the moment between making a folder and being ready to remove it."""
+    for folder in _unfinished:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -29,9 +40,11 @@ def atomic_folder(final: Path) -> Generator[Path]:
     """
     if final.exists() and not _replaceable(final):
         raise UsageError("exists and is no npuopt artifact", where=str(final), hint="choose another folder with -o")
+    work = final.parent / f".{final.name}.{secrets.token_hex(8)}"
+    _unfinished.add(work)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        work.mkdir(mode=0o700)
     except OSError as error:
         raise cannot_write(error, str(final.parent)) from error
     try:
@@ -45,6 +58,8 @@ def atomic_folder(final: Path) -> Generator[Path]:
         if isinstance(error, OSError) and error.errno in FULL:
             raise cannot_write(error, str(final)) from error
         raise
+    finally:
+        _unfinished.discard(work)
 
 
 def _replaceable(folder: Path) -> bool:

@@ -1,4 +1,6 @@
 import errno
+import subprocess
+import sys
 
 import pytest
 
@@ -51,4 +53,24 @@ def test_a_full_disk_is_no_wrong_usage(tmp_path) -> None:
     with pytest.raises(NpuoptError, match="No space left") as caught, atomic_folder(tmp_path / "out"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert (caught.value.exit_code, caught.value.where) == (1, str(tmp_path / "out"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_nobody_could_clean_up_goes_when_the_process_ends(tmp_path) -> None:
+    """Ctrl-C may come between the making of the folder and the block that would remove it."""
+    program = f"""
+import os, sys
+from pathlib import Path
+from npuopt.bundle import atomic_folder
+real = Path.mkdir
+def interrupted(self, *arguments, **options):
+    real(self, *arguments, **options)
+    if self.name.startswith(".out."):
+        raise KeyboardInterrupt
+Path.mkdir = interrupted
+with atomic_folder(Path({str(tmp_path / "out")!r})):
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert "KeyboardInterrupt" in done.stderr
     assert not list(tmp_path.iterdir())
