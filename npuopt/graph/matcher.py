@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 COMMUTATIVE = frozenset({"Add", "And", "Equal", "Max", "Min", "Mul", "Or", "Xor"})
+SAME_OF_TWO = {"Sum": "Add"}
+"""Ops that with two inputs are another one."""
 CLOSE = {"FLOAT16": 1e-3, "BFLOAT16": 1e-2}
 """Relative error of a rounded constant, by element type; 1e-5 for all others, as exporters print few digits."""
 
@@ -150,15 +152,26 @@ def _at_node(pattern: Pattern, node: ir.Node, found: _Found) -> Iterator[_Found]
     if isinstance(pattern, Either):
         for option in pattern.options:
             yield from _at_node(option, node, found)
-    elif isinstance(pattern, Op) and is_op(node, pattern.op_type) and _has(node, pattern.attributes):
-        inputs = list(node.inputs)
-        while inputs and inputs[-1] is None:
-            inputs.pop()
-        if len(inputs) != len(pattern.operands):
-            return
+    elif isinstance(pattern, Op) and _is(node, pattern):
+        inputs = _inputs(node)
         orders = permutations(inputs) if pattern.op_type in COMMUTATIVE else [tuple(inputs)]
         for order in dict.fromkeys(orders):
             yield from _operands(pattern.operands, order, found.visit(pattern.name, node))
+
+
+def _is(node: ir.Node, pattern: Op) -> bool:
+    same = SAME_OF_TWO.get(node.op_type) == pattern.op_type and is_op(node, node.op_type)
+    if not (same or is_op(node, pattern.op_type)):
+        return False
+    return len(_inputs(node)) == len(pattern.operands) and _has(node, pattern.attributes)
+
+
+def _inputs(node: ir.Node) -> list[ir.Value | None]:
+    """Return the inputs without those that are left out at the end."""
+    inputs = list(node.inputs)
+    while inputs and inputs[-1] is None:
+        inputs.pop()
+    return inputs
 
 
 def _operands(patterns: Sequence[Pattern | None], values: Sequence[ir.Value | None], found: _Found) -> Iterator[_Found]:

@@ -31,6 +31,7 @@ FUSE = (
     "fuse-hard-sigmoid",
     "fuse-hard-swish",
     "fuse-swish",
+    "fuse-mish",
     "fuse-matmul-add",
     "fuse-conv-input-affine",
     "fuse-scalar-scale",

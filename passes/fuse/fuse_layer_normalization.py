@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Anything, Op, match
+from npuopt.graph import Anything, Constant, Either, Op, match
 from npuopt.passes.fuse.normalization import (
     examine,
     following,
@@ -11,6 +11,7 @@ from npuopt.passes.fuse.normalization import (
     mean_square,
     one_of,
     over_root,
+    square,
     without_casts,
 )
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 X = Anything("x")
 CENTERED = Op("Sub", X, mean(X))
-NORMALIZED = over_root(CENTERED, mean_square(CENTERED))
+DIFFERENCE = Op("Sub", mean(square(X)), square(mean(X)))
+"""The mean of squares less the square of the mean, which is the variance too."""
+NORMALIZED = Either(
+    over_root(CENTERED, mean_square(CENTERED)),
+    over_root(CENTERED, Op("Add", DIFFERENCE, Constant("epsilon"))),
+)
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,14 @@ def mean(value: Pattern) -> Op:
     return Op("ReduceMean", value, Anything())
 
 
+def square(value: Pattern) -> Either:
+    """Return the spellings of a square."""
+    return Either(Op("Mul", value, value), Op("Pow", value, Number(2.0)))
+
+
 def mean_square(value: Pattern) -> Op:
     """Return the mean of squares plus a constant called epsilon."""
-    return Op("Add", mean(Either(Op("Mul", value, value), Op("Pow", value, Number(2.0)))), Constant("epsilon"))
+    return Op("Add", mean(square(value)), Constant("epsilon"))
 
 
 def inverse_root(value: Pattern) -> Either:
@@ -51,12 +56,12 @@ def inverse_root(value: Pattern) -> Either:
     return Either(Op("Reciprocal", root), Op("Div", Number(1.0), root), Op("Pow", value, Number(-0.5)))
 
 
-def over_root(value: Pattern, square: Pattern) -> Either:
-    """Return the spellings of `value` divided by the square root of `square`."""
+def over_root(value: Pattern, total: Pattern) -> Either:
+    """Return the spellings of `value` divided by the square root of `total`."""
     return Either(
-        Op("Div", value, Op("Sqrt", square)),
-        Op("Div", value, Op("Pow", square, Number(0.5))),
-        Op("Mul", value, inverse_root(square)),
+        Op("Div", value, Op("Sqrt", total)),
+        Op("Div", value, Op("Pow", total, Number(0.5))),
+        Op("Mul", value, inverse_root(total)),
     )
 
 

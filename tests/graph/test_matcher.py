@@ -31,6 +31,12 @@ def test_one_name_is_one_value():
     assert not match(GATE, last("(float[N] x, float[N] z) => (float[N] y) {s = Sigmoid(z) y = Mul(x, s)}"))
 
 
+def test_a_sum_of_two_is_an_add():
+    pattern = Op("Add", X, Op("Neg", X))
+    assert match(pattern, last("(float[N] x) => (float[N] y) {n = Neg(x) y = Sum(n, x)}"))
+    assert not match(pattern, last("(float[N] x) => (float[N] y) {n = Neg(x) y = Sum(n, x, x)}"))
+
+
 def test_an_op_of_another_domain_is_another_op():
     text = """<ir_version: 12, opset_import: ["" : 24, "mine" : 1]>
         g (float[N] x) => (float[N] y) {s = mine.Sigmoid(x) y = Mul(x, s)}"""

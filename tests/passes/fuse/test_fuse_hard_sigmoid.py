@@ -23,6 +23,23 @@ def test_a_clipped_line(formula):
     assert_rewrites(FuseHardSigmoid(), f"{SIGNATURE} {{{formula}}}", AFTER)
 
 
+@pytest.mark.parametrize("clip", ["Clip(b, zero, one)", "Min(c, one)", "Max(e, zero)"])
+def test_any_line_between_zero_and_one(clip):
+    constants = "<float half = {0.5}, float[1] shift = {0.25}, float zero = {0}, float one = {1}>"
+    signature = f"(float[N, 4] x) => (float[N, 4] y) {constants}"
+    inner = {"Min": "c = Max(b, zero)", "Max": "e = Min(one, b)"}.get(clip[:3], "")
+    before = f"{signature} {{a = Mul(half, x) b = Add(a, shift) {inner} y = {clip}}}"
+    assert_rewrites(FuseHardSigmoid(), before, f"{signature} {{y = HardSigmoid<alpha = 0.5, beta = 0.25>(x)}}")
+
+
+def test_leaves_a_line_of_several_slopes():
+    text = """(float[N, 2] x) => (float[N, 2] y)
+        <float[2] slopes = {1, 2}, float shift = {0.25}, float zero = {0}, float one = {1}> {
+        a = Mul(slopes, x) b = Add(a, shift) y = Clip(b, zero, one)
+    }"""
+    assert_leaves(FuseHardSigmoid(), text, because="not a single number")
+
+
 BEFORE = f"{SIGNATURE} {{a = Add(x, three) c = Clip(a, zero, six) y = Div(c, six)}}"
 
 

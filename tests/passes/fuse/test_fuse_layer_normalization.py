@@ -35,6 +35,12 @@ def test_the_usual_spellings(formula):
     assert_rewrites(FuseLayerNormalization(), f"{SIGNATURE} {{{formula}}}", AFTER)
 
 
+def test_the_variance_as_a_difference_of_means():
+    formula = f"""{CENTER} s = Mul(x, x) q = ReduceMean(s, axes) r = Mul(m, m) v = Sub(q, r) e = Add(v, epsilon)
+        d = Sqrt(e) n = Div(c, d) {SCALE}"""
+    assert_rewrites(FuseLayerNormalization(), f"{SIGNATURE} {{{formula}}}", AFTER)
+
+
 def test_without_scale_and_bias_the_scale_is_one():
     before = f"{SIGNATURE} {{{CENTER} {SQUARE} d = Sqrt(e) y = Div(c, d)}}"
     after = f"""{SIGNATURE[:-1]}, float[4] ones = {{1, 1, 1, 1}}>
