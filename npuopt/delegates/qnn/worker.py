@@ -8,8 +8,8 @@ behind Python's back and can crash. Imports nothing of npuopt, so that it also r
 Requests, all with `provider_options` (strings by name):
     {"operation": "compile", "model": file, "output": file for the EPContext model}
     {"operation": "simulate", "model": file, "inputs": [npz], "outputs": [npz to write], "names": [input name]}
-    {"operation": "probe", "models": [{"name", "model", "options": more provider options, "names": [input name],
-     "inputs": npz or null, "outputs": npz to write}], "results": file of JSON lines to append to, "scratch": folder}
+    {"operation": "probe", "models": [{"name", "model", "names", "inputs": npz or null, "outputs": npz to write}],
+     "results": file of JSON lines to append to, "scratch": folder}
 Arrays in an npz are called by their position in `names`, outputs by their position among the model's outputs.
 """
 
@@ -129,7 +129,6 @@ def probe_one(item: dict, provider_options: dict, scratch: Path) -> dict:
     (scratch / TRACE).unlink(missing_ok=True)
     options = {
         **provider_options,
-        **item.get("options", {}),
         "enable_framework_op_trace": "1",
         "framework_op_trace_dir": str(scratch),
     }

@@ -61,22 +61,26 @@ class InvalidCaseError(ValueError):
     """The case is no valid ONNX, such as an attribute value past what the standard allows."""
 
 
-def build(case: Case, scheme: str | None, quantizer: Quantizer | None = None) -> Question:
+def build(case: Case, scheme: str | None, quantizer: Quantizer | None = None, *, must_run: bool = True) -> Question:
     """Make the model of a case.
 
     Args:
         case: the node.
         scheme: what to call the scheme.
         quantizer: puts QuantizeLinear and DequantizeLinear around it; None leaves it as it is.
+        must_run: a case that ONNX Runtime does not run is invalid: the checker lets wrong shapes and indices pass.
 
     Raises:
         InvalidCaseError: when ONNX does not allow the case.
     """
     draft = Draft(case)
     plain = draft.model()
+    made = run_reference(plain, draft.sample) if must_run or quantizer is not None else None
+    if must_run and (made is None or any(array.size == 0 for array in made.values())):
+        raise InvalidCaseError("ONNX Runtime does not run it" if made is None else "an output is empty")
     if quantizer is None:
         return Question(case.label, case.name, scheme, plain, draft.sample)
-    model = quantizer.quantize(draft, plain)
+    model = quantizer.quantize(draft, made or {})
     return Question(case.label, case.name, scheme, model, draft.sample)
 
 

@@ -17,11 +17,14 @@ OPSET = 24
 
 @dataclass(frozen=True)
 class Data:
-    """A run-time input with values drawn between `low` and `high` (for integers, `high` excluded)."""
+    """A run-time input with values drawn between `low` and `high` (for integers, `high` excluded).
+
+    The default range is not symmetric, so that no mean or sum is zero but for rounding.
+    """
 
     shape: tuple[int, ...]
-    low: float = -3.0
-    high: float = 3.0
+    low: float = -2.5
+    high: float = 3.5
     dtype: str = "float32"
 
 
@@ -87,7 +90,8 @@ class Case:
         """What distinguishes this case, for people and as a key."""
         inputs = ", ".join(_show(item) for item in self.inputs)
         attributes = ", ".join(f"{name}={_value(value)}" for name, value in self.attributes.items())
-        return f"{self.name}({inputs})" + (f" {attributes}" if attributes else "")
+        made = f" -> {self.outputs}" if self.outputs > 1 else ""
+        return f"{self.name}({inputs}){made}" + (f" {attributes}" if attributes else "")
 
     @property
     def has_float_data(self) -> bool:

@@ -44,6 +44,8 @@ def cases() -> Iterator[Case]:
     for op in COMPARISONS:
         yield from _binary(op, (-3.0, 3.0), (-3.0, 3.0))
     for op in LOGIC:
+        for rank in RANKS:
+            yield Case(op, (Data(DIMS[:rank], 0, 2, "bool"),) * 2)
         yield from _pairs(op, Data(SHAPE, 0, 2, "bool"))
     for op in BITWISE:
         yield from _pairs(op, Data(SHAPE, 1, 9, "int32"))
@@ -111,7 +113,8 @@ def _others() -> Iterator[Case]:
     )
     for given in bounds:
         yield Case("Clip", (Data(SHAPE), *given))
-    yield Case("Mod", (Data(SHAPE), Data(SHAPE, 1, 3)), {"fmod": 1})
+    for fmod in (0, 1):
+        yield Case("Mod", (Data(SHAPE), Data(SHAPE, 1, 3)), {"fmod": fmod})
     yield Case("Mod", (Data(SHAPE, 1, 30, "int32"), Data(SHAPE, 1, 9, "int32")), {"fmod": 1})
     for direction in ("LEFT", "RIGHT"):
         yield Case("BitShift", (Data(SHAPE, 1, 9, "uint8"), Data(SHAPE, 1, 3, "uint8")), {"direction": direction})
@@ -133,22 +136,24 @@ def _casts() -> Iterator[Case]:
     yield Case("CastLike", (Data(SHAPE, 0, 9, "int32"), Data((1,))))
 
 
-def _quantization() -> Iterator[Case]:
-    """Yield QuantizeLinear and DequantizeLinear as ops of their own, with constant and with run-time encodings."""
-    for dtype, zero_point in (("uint8", 128), ("int8", 0), ("uint16", 32768), ("int16", 0), ("int32", 0)):
-        scale, zero = Fixed(0.05, "float32"), Fixed(zero_point, dtype)
-        stored = Data(SHAPE, 1, 100, dtype)
-        yield Case("DequantizeLinear", (stored, scale, zero))
-        if dtype != "int32":
-            yield Case("QuantizeLinear", (Data(SHAPE), scale, zero))
-    zero, moving = Fixed(128, "uint8"), Fixed(128, "uint8", run_time=True)
-    scale, scaled = Fixed(0.05, "float32"), Fixed(0.05, "float32", run_time=True)
-    for given in ((scaled, zero), (scale, moving)):
-        yield Case("QuantizeLinear", (Data(SHAPE), *given))
-        yield Case("DequantizeLinear", (Data(SHAPE, 1, 100, "uint8"), *given))
-
-
 def _numpy(name: str) -> object:
     import numpy as np  # noqa: PLC0415 -- as above
 
     return np.dtype(name)
+
+
+def _quantization() -> Iterator[Case]:
+    """Yield QuantizeLinear and DequantizeLinear as ops of their own, with constant and with run-time encodings."""
+    for dtype, zero_point in (("uint8", 128), ("int8", 0), ("uint16", 32768), ("int16", 0), ("int32", 0)):
+        encoding = (Fixed(0.05, "float32"), Fixed(zero_point, dtype))
+        yield Case("DequantizeLinear", (Data(SHAPE, 1, 100, dtype), *encoding))
+        if dtype != "int32":
+            yield Case("QuantizeLinear", (Data(SHAPE), *encoding))
+    scale, zero = Fixed(0.05, "float32"), Fixed(128, "uint8")
+    stored = Data(SHAPE, 1, 100, "uint8")
+    for given in ((Fixed(0.05, "float32", run_time=True), zero), (scale, Fixed(128, "uint8", run_time=True))):
+        yield Case("QuantizeLinear", (Data(SHAPE), *given))
+        yield Case("DequantizeLinear", (stored, *given))
+    blocks = (Fixed((0.05,) * 64, "float32", (1, 8, 8)), Fixed((128,) * 64, "uint8", (1, 8, 8)))
+    yield Case("QuantizeLinear", (Data(SHAPE), *blocks), {"block_size": 2, "axis": 2})
+    yield Case("DequantizeLinear", (stored, *blocks), {"block_size": 2, "axis": 2})

@@ -25,8 +25,8 @@ def cases() -> Iterator[Case]:
     yield from _making()
 
 
-def _at_run_time(value: tuple[int, ...]) -> Fixed:
-    return Fixed(value, run_time=True)
+def _at_run_time(value: tuple[int, ...] | tuple[float, ...], dtype: str = "int64") -> Fixed:
+    return Fixed(value, dtype, run_time=True)
 
 
 def _reshaping() -> Iterator[Case]:
@@ -46,6 +46,7 @@ def _reshaping() -> Iterator[Case]:
     yield Case("Reshape", (Data(SHAPE), Fixed((0, -1))), moves=True)
     yield Case("Reshape", (Data(SHAPE), Fixed((8, 16))), {"allowzero": 1}, moves=True)
     yield Case("Reshape", (Data(SHAPE), _at_run_time((8, 16))), moves=True)
+    yield Case("Reshape", (Data((2, 0, 4)), Fixed((0, 4))), {"allowzero": 1}, moves=True)
     yield Case("Squeeze", (Data(SHAPE), _at_run_time((0,))), moves=True)
     yield Case("Unsqueeze", (Data(SHAPE), _at_run_time((0,))), moves=True)
     for axis in (0, 2, -1):
@@ -166,6 +167,7 @@ def _padding() -> Iterator[Case]:
     for value in (0.0, 1.0, -2.5):
         yield Case("Pad", (Data(IMAGE), Fixed((0, 0, 1, 1, 0, 0, 1, 1)), Fixed(value, "float32")), moves=True)
     yield Case("Pad", (Data(IMAGE), _at_run_time((0, 0, 1, 1, 0, 0, 1, 1))), moves=True)
+    yield Case("Pad", (Data(IMAGE), Fixed((1, 1)), None, _at_run_time((3,))), moves=True)
     value = Fixed(1.0, "float32", run_time=True)
     yield Case("Pad", (Data(IMAGE), Fixed((0, 0, 1, 1, 0, 0, 1, 1)), value), moves=True)
     yield Case("Pad", (Data(IMAGE), Fixed((1, 1)), None, Fixed((3,))), moves=True)
@@ -185,6 +187,11 @@ def _resize(
 def _resizing() -> Iterator[Case]:
     transforms = ("half_pixel", "half_pixel_symmetric", "asymmetric", "align_corners", "pytorch_half_pixel")
     twice, half = (1.0, 1.0, 2.0, 2.0), (1.0, 1.0, 0.5, 0.5)
+    for rates, sizes in ((_at_run_time(twice, "float32"), None), (None, _at_run_time((1, 4, 16, 16)))):
+        yield Case("Resize", (Data(IMAGE), None, rates, sizes), {"mode": "linear"}, moves=True)
+    crop: dict[str, Attribute] = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}
+    region = _at_run_time((0.0, 0.0, 0.1, 0.1, 1.0, 1.0, 0.9, 0.9), "float32")
+    yield Case("Resize", (Data(IMAGE), region, Fixed(twice, "float32")), crop, moves=True)
     for mode in ("nearest", "linear", "cubic"):
         base: dict[str, Attribute] = {"mode": mode}
         for transform in transforms:
@@ -199,11 +206,12 @@ def _resizing() -> Iterator[Case]:
         yield _resize(IMAGE, base, sizes=(1, 4, 13, 11))
         yield _resize(IMAGE, base, sizes=(1, 4, 16, 16))
         yield _resize(IMAGE, {**base, "axes": (2, 3)}, sizes=(13, 11))
-        yield _resize((1, 4, 8), base, scales=(1.0, 1.0, 2.0))
-        yield _resize((1, 4, 4, 4, 4), base, scales=(1.0, 1.0, 2.0, 2.0, 2.0))
         yield _resize((8, 8), base, scales=(2.0, 2.0))
         yield _resize((1, 8, 8, 4), base, scales=(1.0, 2.0, 2.0, 1.0))
+        yield _resize((1, 4, 8), base, scales=(1.0, 1.0, 2.0))
+        yield _resize((1, 4, 4, 4, 4), base, scales=(1.0, 1.0, 2.0, 2.0, 2.0))
         yield _resize(IMAGE, {**base, "antialias": 1}, scales=half)
+        yield _resize(IMAGE, {**base, "keep_aspect_ratio_policy": "not_larger", "axes": (2, 3)}, sizes=(13, 11))
     yield _resize(IMAGE, {"mode": "cubic", "cubic_coeff_a": -0.5}, scales=twice)
     yield _resize(IMAGE, {"mode": "cubic", "exclude_outside": 1}, scales=twice)
     yield from _sampling()
@@ -240,7 +248,6 @@ def _making() -> Iterator[Case]:
     yield Case("HannWindow", (Fixed(8),))
     weight, offset = Parameter((4, 4, 3, 3), "weight", 0), Data((1, 18, 6, 6), -0.3, 0.3)
     yield Case("DeformConv", (Data(IMAGE), weight, offset), {"kernel_shape": (3, 3)})
-    yield Case("RandomNormalLike", (data,))
     yield Case(
         "MaxUnpool",
         (Data((1, 1, 2, 2)), Data((1, 1, 2, 2), 0, 16, "int64")),

@@ -9,11 +9,13 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from npuopt.target.probing.build import is_float_info, make_node, run_reference, value_info, wrap
+from npuopt.target.probing.build import is_float_info, make_node, value_info, wrap
 from npuopt.target.probing.case import Data, Fixed, Parameter
 from npuopt.target.schema import OpQuantization, Scheme
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from npuopt.target.probing.build import Array, Draft
     from npuopt.target.probing.case import Attribute
 
@@ -52,11 +54,16 @@ class Quantizer:
     _nodes: list[onnx.NodeProto] = field(default_factory=list[onnx.NodeProto])
     _initializers: list[onnx.TensorProto] = field(default_factory=list[onnx.TensorProto])
 
-    def quantize(self, draft: Draft, plain: onnx.ModelProto) -> onnx.ModelProto:
-        """Return the draft with its float inputs and outputs quantized; graph inputs and outputs stay float."""
+    def quantize(self, draft: Draft, made: Mapping[str, Array]) -> onnx.ModelProto:
+        """Return the draft with its float inputs and outputs quantized; graph inputs and outputs stay float.
+
+        Args:
+            draft: the node in float.
+            made: its outputs in float, which set the ranges of their encodings.
+        """
         self._nodes, self._initializers = [], []
         inputs = self._inputs(draft)
-        ranges = output_ranges(draft, plain)
+        ranges = output_ranges(draft, made)
         node = draft.node()
         first = next((one for name, one in inputs.items() if name in draft.sample), None)
         for index, name in enumerate(draft.names):
@@ -186,11 +193,10 @@ def bias_encoding(dtype: str, data: Encoding, weight: Encoding) -> Encoding:
     return Encoding(dtype, scale, np.zeros(scale.shape, np.int64), None if scale.ndim == 0 else 0)
 
 
-def output_ranges(draft: Draft, plain: onnx.ModelProto) -> dict[str, tuple[float, float]]:
-    """Run the float node and return the least and greatest finite value of each float output."""
+def output_ranges(draft: Draft, made: Mapping[str, Array]) -> dict[str, tuple[float, float]]:
+    """Return the least and greatest finite value of each float output."""
     ranges = {info.name: UNKNOWN_RANGE for info in draft.output_infos}
-    made = run_reference(plain, draft.sample)
-    for name, values in (made or {}).items():
+    for name, values in made.items():
         finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
         if values.dtype.kind == "f" and finite.size:
             ranges[name] = (float(finite.min()), float(finite.max()))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from npuopt.target.schema import OpRule
     from npuopt.target.target import Target, Verdict
 
+ASKED_ALONG = frozenset(("QuantizeLinear", "DequantizeLinear"))
+"""Ops that every quantized question holds; alone they would be the graph's edge, which hosts keep."""
 TYPED_CASES = 8
 """Cases of an op among which the one is looked for that other element types are tried on."""
 
@@ -43,7 +45,7 @@ def questions(target: Target, ops: Iterable[str] = ()) -> Iterator[Asked]:
     """
     wanted = set(ops)
     bounds = bound_cases(target)
-    for name in sorted({*cases_by_op(), *target.ops}):
+    for name in sorted({*cases_by_op(), *target.ops} - ASKED_ALONG):
         if wanted and name not in wanted:
             continue
         cases = [*cases_by_op().get(name, ()), *_one_each(bounds.get(name, ()))]
@@ -110,12 +112,12 @@ def _typed(target: Target, case: Case, types: list[str]) -> Iterator[Question | 
     for dtype in types:
         is_float = dtype.startswith("float")
         if not is_float or target.float_scheme is not None:
-            yield _try(case.with_type(dtype), target.float_scheme if is_float else None, None)
+            yield _try(case.with_type(dtype), target.float_scheme if is_float else None, None, must_run=False)
 
 
-def _try(case: Case, scheme: str | None, quantizer: Quantizer | None) -> Question | None:
+def _try(case: Case, scheme: str | None, quantizer: Quantizer | None, *, must_run: bool = True) -> Question | None:
     try:
-        return build(case, scheme, quantizer)
+        return build(case, scheme, quantizer, must_run=must_run)
     except InvalidCaseError:
         return None
 
