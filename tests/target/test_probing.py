@@ -47,9 +47,7 @@ def test_the_catalogues_cases_are_valid_onnx():
 
 @pytest.mark.parametrize("op", ["Conv", "Gather", "Reshape", "Softmax", "Add", "LSTM", "TopK"])
 def test_the_catalogues_cases_run(op):
-    cases = [
-        case for case in cases_by_op()[op] if all(0 not in getattr(item, "shape", None) or () for item in case.inputs)
-    ]
+    cases = [case for case in cases_by_op()[op] if 0 not in getattr(case.inputs[0], "shape", ())]
     assert [case.label for case in cases if not builds(case)] == []
 
 
