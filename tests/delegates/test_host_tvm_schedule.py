@@ -108,6 +108,20 @@ def test_rows_of_any_length(body, extent):
     assert_as_onnx_runtime(model_of(body, f"{shape} x", f"{shape} y", s=weights(extent) + 1, last=np.array([-1])))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y = LayerNormalization <axis = 0, epsilon = 0.1> (x, s)",
+        "y = LayerNormalization <axis = 1> (x, one, s)",
+        "y = RMSNormalization <axis = 0> (x, one)",
+        "y = RMSNormalization <axis = -2> (x, s)",
+    ],
+)
+def test_normalizations_of_several_axes_with_broadcast_scales(body):
+    model = model_of(body, "float[3,5,8] x", "float[3,5,8] y", s=weights(8), one=np.full(1, 1.5, np.float32))
+    assert_as_onnx_runtime(model)
+
+
 def test_rows_that_are_large_enough_to_share_among_threads():
     model = model_of("y = Softmax (x)", "float[37,1024] x", "float[37,1024] y")
     assert_as_onnx_runtime(model)
@@ -140,3 +154,21 @@ def test_every_vector_width_gives_the_same_numbers():
 def test_inputs_of_size_zero_and_of_rank_zero():
     body = "c = Concat <axis = 1> (past, x) y = Mul (c, k)"
     assert_as_onnx_runtime(model_of(body, "float[2,0,8] past, float[2,3,8] x, float k", "float[2,3,8] y"))
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16"])
+def test_quantized_models_run_at_their_edges(kind):
+    body = """
+        q = QuantizeLinear (x, scale, zero)
+        d = DequantizeLinear (q, scale, zero)
+        p = QuantizeLinear <axis = 1> (x, scales, zeros)
+        e = DequantizeLinear <axis = 1> (p, scales, zeros)
+        y = Add (d, e)
+    """
+    weights = {
+        "scale": np.float32(0.05),
+        "zero": np.array(3, kind),
+        "scales": np.array([0.1, 0.02, 0.3], np.float32),
+        "zeros": np.array([0, 7, 1], kind),
+    }
+    assert_as_onnx_runtime(model_of(body, "float[5,3] x", "float[5,3] y", **weights))

@@ -1,8 +1,8 @@
 """Reads a frozen ONNX model into Relax: TVM's front end, with the operators it reads badly read here.
 
-Here are Clip, Gather and the n-ary Max, Min, Sum and Mean, which TVM turns into loops that its own layout and fusion
-passes cannot see through (its Gather also reads out of bounds), Squeeze, whose negative axes TVM's layout pass cannot
-take, Conv over one axis and ConvTranspose, for which there is no schedule, and Swish, which TVM does not know.
+Here are Clip and the n-ary Max, Min, Sum and Mean, which TVM turns into loops that its fusion cannot see through;
+Gather, which reads out of bounds there; Squeeze, for negative axes are not understood everywhere; the normalizations,
+whose scale it does not broadcast; Conv over one axis and ConvTranspose, for which there is no schedule; and Swish.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from npuopt.delegates.host import tvm_conv_transpose
 from npuopt.delegates.host.tvm_api import Expression, Module, onnx_frontend, relax
 from npuopt.delegates.host.tvm_legalize import constant_value, static_shape
+from npuopt.delegates.host.tvm_products import Shape
 
 if TYPE_CHECKING:
     import onnx
@@ -116,6 +117,34 @@ def _conv_transpose(inputs: Inputs, attributes: Attributes) -> Expression | None
     return made if bias is None else relax.op.add(made, relax.op.reshape(bias, (1, -1, 1, 1)))
 
 
+def _layer_norm(inputs: Inputs, attributes: Attributes) -> Expression:
+    """Normalizes the last axes; scale and bias are broadcast, the further outputs (which nobody reads) are zero."""
+    data, scale, bias = (*inputs, None)[:3]
+    shape, axes = _normalized(data, attributes)
+    scale = relax.op.broadcast_to(scale, shape)
+    bias = relax.op.zeros(shape, "float32") if bias is None else relax.op.broadcast_to(bias, shape)
+    result = relax.op.nn.layer_norm(data, scale, bias, axes, float(attributes.get("epsilon", 1e-5)))
+    unread = relax.const(0.0, "float32")
+    return relax.Tuple([result, unread, unread])
+
+
+def _rms_norm(inputs: Inputs, attributes: Attributes) -> Expression:
+    """Normalizes the last axes; under one more axis, for TVM cannot normalize them all."""
+    data, scale = inputs[:2]
+    shape, axes = _normalized(data, attributes)
+    wider = relax.op.expand_dims(data, axis=0)
+    scale = relax.op.broadcast_to(scale, shape)
+    epsilon = float(attributes.get("epsilon", 1e-5))
+    return relax.op.squeeze(relax.op.nn.rms_norm(wider, scale, [axis + 1 for axis in axes], epsilon), [0])
+
+
+def _normalized(data: Expression, attributes: Attributes) -> tuple[Shape, list[int]]:
+    """The shape of what is normalized, and its axes."""
+    shape = static_shape(data) or ()
+    first = int(attributes.get("axis", -1)) % len(shape)
+    return shape[first:], list(range(first, len(shape)))
+
+
 def _pairwise(step: Callable[[Expression, Expression], Expression]) -> Converter:
     return lambda inputs, attributes: functools.reduce(step, inputs)
 
@@ -136,9 +165,11 @@ CONVERTERS: Mapping[str, Converter] = {
     "Clip": _clip,
     "ConvTranspose": _conv_transpose,
     "Gather": _gather,
+    "LayerNormalization": _layer_norm,
     "Max": _pairwise(relax.op.maximum),
     "Mean": _mean,
     "Min": _pairwise(relax.op.minimum),
+    "RMSNormalization": _rms_norm,
     "Squeeze": _squeeze,
     "Sum": _pairwise(relax.op.add),
     "Swish": _swish,
