@@ -71,9 +71,8 @@ class WeightFormat:
         symmetric = scheme.weight_symmetric if wants.weight_symmetric is None else wants.weight_symmetric
         dtype = cast("IntegerType", wants.weight or scheme.weight or scheme.activation)
         if wish.activation in SIXTEEN_BITS and (is_depthwise(wish.node) or is_op(wish.node, *NORMALIZATIONS)):
-            wider: IntegerType = "uint16" if dtype.startswith("u") else "int16"
-            if wider in wants.weight_types.get(wish.scheme_name, ()):
-                return cls(wider, symmetric, by_channel=False)
+            if "int16" in wants.weight_types.get(wish.scheme_name, ()):
+                return cls("int16", symmetric=True, by_channel=False)
         return cls(dtype, symmetric, (wants.weight_axis or scheme.weight_axis) == "channel")
 
 
