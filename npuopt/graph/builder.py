@@ -32,7 +32,7 @@ class Builder:
         self.node = node
         self.type = element_type(input_at(node, 0))
         self.emitted: list[str] = []
-        self._numbers: dict[tuple[float, ir.DataType], ir.Value] = {}
+        self._numbers: dict[tuple[str, ir.DataType], ir.Value] = {}
 
     def __call__(self, op_type: str, *operands: Operand, **attributes: AttributeLike) -> ir.Value:
         """Emit a one-output node; None leaves an optional input or attribute out."""
@@ -54,7 +54,7 @@ class Builder:
         """
         if self.type is None:
             raise ValueError(f"{self.node.name}: the type of the first input is not known")
-        key = (number, self.type)
+        key = (repr(float(number)), self.type)  # by its digits: zero has two signs
         if key not in self._numbers:
             self._numbers[key] = self.array(np.array(number))
         return self._numbers[key]
