@@ -70,9 +70,10 @@ class WeightFormat:
         scheme, wants = wish.scheme, wish.rule
         symmetric = scheme.weight_symmetric if wants.weight_symmetric is None else wants.weight_symmetric
         dtype = cast("IntegerType", wants.weight or scheme.weight or scheme.activation)
-        if wish.activation in SIXTEEN_BITS and (is_depthwise(wish.node) or is_op(wish.node, *NORMALIZATIONS)):
-            if "int16" in wants.weight_types.get(wish.scheme_name, ()):
-                return cls("int16", symmetric=True, by_channel=False)
+        decides_much = is_depthwise(wish.node) or is_op(wish.node, *NORMALIZATIONS)
+        taken = "int16" in wants.weight_types.get(wish.scheme_name, ())
+        if wish.activation in SIXTEEN_BITS and decides_much and taken:
+            return cls("int16", symmetric=True, by_channel=False)
         return cls(dtype, symmetric, (wants.weight_axis or scheme.weight_axis) == "channel")
 
 
