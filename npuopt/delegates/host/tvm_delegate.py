@@ -15,7 +15,8 @@ import numpy as np
 from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.process import run_child
-from npuopt.errors import InputError, InternalError, ToolchainMissingError, UsageError
+from npuopt.errors import InputError, ToolchainMissingError, UsageError
+from npuopt.target import list_targets, load_target
 from npuopt.target.schema import TvmDelegate as Processor
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ LOG_FILE = "tvm.log"
 DESCRIPTION = "model.json"
 LINKERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+HOSTS = {"x86_64": "x86-64"}
 DEBIAN_PACKAGES = {"aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "riscv64-linux-gnu-g++": "g++-riscv64-linux-gnu"}
 
 
@@ -113,14 +115,17 @@ class TvmDelegate:
 
 
 def processor_of(target: Target) -> Processor:
-    """Return the target's processor.
+    """Return the target's processor; for the host's part beside a chip, which runs here, that of this machine.
 
     Raises:
-        InternalError: the target's road is another one.
+        UsageError: there is no descriptor for this kind of machine.
     """
-    if not isinstance(target.delegate, Processor):
-        raise InternalError(f"its road is {target.delegate.road}, not tvm", where=target.name)
-    return target.delegate
+    if isinstance(target.delegate, Processor):
+        return target.delegate
+    name = f"host/{HOSTS.get(this_architecture(), this_architecture())}"
+    if name not in list_targets():
+        raise UsageError(f"there is no target {name}", where=target.name, hint="use --target with a descriptor of it")
+    return processor_of(load_target(name))
 
 
 def this_architecture() -> str:

@@ -9,6 +9,7 @@ Started as `python -P tvm_worker.py REQUEST ANSWER`, both JSON (see npuopt.deleg
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -32,6 +33,7 @@ MOST_NAMED = 20
 def compile_model(request: dict[str, Any]) -> dict[str, Any]:
     """Write model.so, model.json and loader.py, or say why TVM does not take the model."""
     started = time.perf_counter()
+    os.environ.pop("TVM_USE_RUNTIME_LIB", None)  # set where a compiled model is run, and inherited from there
     # Here, not above: a run does without the compiler library.
     from npuopt.delegates.host.tvm_api import tvm  # noqa: PLC0415
     from npuopt.delegates.host.tvm_check import find_refusals  # noqa: PLC0415
