@@ -9,13 +9,15 @@ import inspect
 import pkgutil
 import re
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_origin, get_type_hints
 
 from npuopt.errors import InputError, UsageError
 from npuopt.pipeline.contract import Pass
+from npuopt.pipeline.option_text import parse_options
 from npuopt.pipeline.surgery import surgeries_in
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def find_pass(name: str, *, extra: dict[str, type[Pass]] | None = None) -> type[
 
 
 def make_pass(text: str, *, extra: dict[str, type[Pass]] | None = None) -> Pass:
-    """Build a pass from `name` or `name{option=value,option=value}`.
+    """Build a pass from `name` or `name{option=value,option=value}`; see npuopt.pipeline.option_text.
 
     Raises:
         UsageError: when the name, an option or a value is wrong.
@@ -85,12 +87,13 @@ def make_pass(text: str, *, extra: dict[str, type[Pass]] | None = None) -> Pass:
     if match is None:
         raise UsageError(f"{text!r} is no pass", hint="write it as name or name{option=value}")
     pass_type = find_pass(match["name"], extra=extra)
-    options = dict(_split_option(text, item) for item in (match["options"] or "").split(",") if item.strip())
-    return with_options(pass_type, options)
+    return with_options(pass_type, parse_options(match["options"] or "", text))
 
 
-def with_options(pass_type: type[Pass], options: dict[str, Any]) -> Pass:
+def with_options(pass_type: type[Pass], options: Mapping[str, Any]) -> Pass:
     """Build a pass with options given as text or values, each converted to its field's type.
+
+    A mapping also fits an option that is a tuple of pairs.
 
     Raises:
         UsageError: when an option does not exist or its value does not fit.
@@ -102,10 +105,13 @@ def with_options(pass_type: type[Pass], options: dict[str, Any]) -> Pass:
     values: dict[str, Any] = {}
     for key, value in options.items():
         if key not in fields:
+            close = get_close_matches(key, fields, n=1)
+            meant = f"did you mean {close[0]}? " if close else ""
             known = ", ".join(fields) or "none"
-            raise UsageError(f"pass {pass_type.name} has no option {key!r}", hint=f"its options: {known}")
+            raise UsageError(f"pass {pass_type.name} has no option {key!r}", hint=f"{meant}its options: {known}")
+        fitting = tuple(cast("Mapping[str, Any]", value).items()) if _takes_pairs(hints[key], value) else value
         try:
-            values[key] = TypeAdapter(hints[key]).validate_python(value)
+            values[key] = TypeAdapter(hints[key]).validate_python(fitting)
         except ValidationError as error:
             raise UsageError(
                 f"{value!r} does not fit option {key!r} of {pass_type.name}: {error.errors()[0]['msg']}"
@@ -114,6 +120,10 @@ def with_options(pass_type: type[Pass], options: dict[str, Any]) -> Pass:
         return pass_type(**values)
     except TypeError as error:
         raise UsageError(f"pass {pass_type.name} misses an option: {error}") from None
+
+
+def _takes_pairs(hint: object, value: object) -> bool:
+    return isinstance(value, Mapping) and get_origin(hint) is tuple
 
 
 def load_pass_file(path: Path) -> dict[str, type[Pass]]:
@@ -168,13 +178,6 @@ def _register(found: dict[str, type[Pass]], pass_type: type[Pass]) -> None:
     if name in found and found[name] is not pass_type:
         raise InputError(f"two passes are called {name}: {found[name].__module__} and {pass_type.__module__}")
     found[name] = pass_type
-
-
-def _split_option(text: str, item: str) -> tuple[str, str]:
-    key, equals, value = item.partition("=")
-    if not equals:
-        raise UsageError(f"{item.strip()!r} in {text!r} is no option", hint="write options as option=value")
-    return key.strip(), value.strip()
 
 
 def describe(pass_type: type[Pass]) -> dict[str, Any]:

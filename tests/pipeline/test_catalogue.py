@@ -95,8 +95,8 @@ def test_options_are_read_from_text():
         ("", "is no pass"),
         ("Drop Nothing", "is no pass"),
         ("drop-nothing{times=3", "is no pass"),
-        ("drop-nothing{times}", "'times' in .* is no option; write options as option=value"),
-        ("drop-nothing{time=3}", "has no option 'time'; its options: times, politely, names"),
+        ("drop-nothing{times}", "'times' in .* is no option; write it as name=value"),
+        ("drop-nothing{time=3}", "has no option 'time'; did you mean times\\? its options: times, politely, names"),
         ("drop-nothing{times=often}", "'often' does not fit option 'times' of drop-nothing"),
     ],
 )
