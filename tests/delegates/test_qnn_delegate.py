@@ -171,7 +171,7 @@ def test_a_chip_that_is_not_what_the_descriptor_says_is_an_error(region, tmp_pat
 
 def test_float_on_a_chip_without_float_is_an_error(region, tmp_path):
     v68 = hexagon(soc_model=30, arch="v68", vtcm_mib=4)
-    with pytest.raises(VendorToolError, match=r"refused it: .*finalize"):
+    with pytest.raises(VendorToolError, match="the Hexagon compiler"):
         region(float_model(tmp_path / "plain.onnx", "[act] y = Gelu (x)"), v68)
 
 
@@ -211,7 +211,7 @@ def test_a_failing_run_is_an_error_and_not_repeated_on_the_cpu(region, tmp_path)
     compiled = region(path)
     simulated = QnnDelegate().run(compiled, [good], hexagon(), limits=LIMITS)
     assert simulated[0]["y"].shape == (1, 2, 8)
-    with pytest.raises(VendorToolError, match="the Hexagon simulator refused it"):
+    with pytest.raises(VendorToolError, match="the Hexagon simulator"):
         QnnDelegate().run(compiled, [bad], hexagon(), limits=LIMITS)
 
 

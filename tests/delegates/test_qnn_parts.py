@@ -157,19 +157,21 @@ def test_a_missing_extra_names_its_command(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    ("source", "seconds", "message"),
     [
-        ("import os; os.kill(os.getpid(), 11)", r"the Hexagon compiler crashed \(Segmentation fault\)"),
-        ("import time; time.sleep(60)", "did not end in time"),
-        ("print('garbage')", r"ended without an answer \(garbage\)"),
-        ("raise SystemExit('no such library')", r"failed with exit code 1 \(no such library\)"),
+        ("import os; os.kill(os.getpid(), 11)", 60, r"the Hexagon compiler crashed \(Segmentation fault\)"),
+        ("import os; os.abort()", 60, r"the Hexagon compiler crashed \(Aborted\)"),
+        ("import time; time.sleep(600)", 1, "did not end in time"),
+        ("print('garbage')", 60, r"ended without an answer \(garbage\)"),
+        ("raise SystemExit('no such library')", 60, r"failed with exit code 1 \(no such library\)"),
         (
             "import json, sys; json.dump({'refused': 'Failed to finalize QNN graph'}, open(sys.argv[2], 'w'))",
+            60,
             "refused it: Failed to finalize QNN graph",
         ),
     ],
 )
-def test_a_broken_compiler_is_one_sentence_with_its_log(tmp_path, monkeypatch, source, message):
+def test_a_broken_compiler_is_one_sentence_with_its_log(tmp_path, monkeypatch, source, seconds, message):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(delegate, "ensure_available", lambda: None)
     worker = tmp_path / "worker.py"
@@ -179,7 +181,7 @@ def test_a_broken_compiler_is_one_sentence_with_its_log(tmp_path, monkeypatch, s
     folder.mkdir()
     with pytest.raises(VendorToolError, match=message) as caught:
         delegate.QnnDelegate().compile(
-            quantized_model(tmp_path / "net.onnx"), folder, hexagon(), limits=Limits(seconds=2, memory_mib=1024)
+            quantized_model(tmp_path / "net.onnx"), folder, hexagon(), limits=Limits(seconds, memory_mib=1024)
         )
     assert "; its log: " in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -27,7 +28,7 @@ from npuopt.target.probing.answer import Answer
 from npuopt.target.probing.build import NODE, Question, run_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from npuopt.delegates.contract import Limits
     from npuopt.delegates.process import ChildRun
@@ -109,9 +110,8 @@ class _Batch:
         }
         child = run_child(WORKER, request, log=folder / "probe.log", limits=self.limits)
         running: int | None = None
-        lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-        for line in lines:
-            result = json.loads(line)
+        told = list(_read_lines(results))
+        for result in told:
             if "started" in result:
                 running = int(result["started"])
             else:
@@ -120,7 +120,7 @@ class _Batch:
                 answers[index] = self._judge(self.questions[index], result, folder / f"{index}-out.npz")
         if running is not None:
             answers[running] = Answer(taken=False, reason=_ended(child))
-        elif not lines:
+        elif not told:
             child.require("the Hexagon compiler")
 
     def _judge(self, question: Question, result: dict[str, Any], outputs: Path) -> Answer:
@@ -158,6 +158,13 @@ def _runs_on_host(account: Account, known: Mapping[str, object]) -> bool:
             if original == NODE or (original is None and op_type not in moving):
                 return True
     return False
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what a child told; one that crashed may leave its last line unfinished."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
 
 
 def _ended(child: ChildRun) -> str:
