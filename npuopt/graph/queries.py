@@ -36,7 +36,7 @@ def subgraphs_of(node: ir.Node) -> list[ir.Graph]:
 
 
 def nodes(model: ir.Model, *op_types: str) -> list[ir.Node]:
-    """List the standard-domain nodes of the given types, or all nodes of every domain when none is given.
+    """List the nodes of the given types (`domain::Name` outside ONNX), or all nodes when none is given.
 
     A snapshot in graph order, subgraphs included: safe to edit the graph while walking it.
     """
@@ -44,7 +44,12 @@ def nodes(model: ir.Model, *op_types: str) -> list[ir.Node]:
     if not op_types:
         return list(every)
     wanted = frozenset(op_types)
-    return [node for node in every if node.op_type in wanted and node.domain in STANDARD_DOMAINS]
+    return [node for node in every if qualified_op_type(node) in wanted]
+
+
+def qualified_op_type(node: ir.Node) -> str:
+    """Return the op's name as descriptors write it: `Conv` for a standard op, `domain::Name` for any other."""
+    return node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}::{node.op_type}"
 
 
 def producer(value: ir.Value | None, *op_types: str) -> ir.Node | None:

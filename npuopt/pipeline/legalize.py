@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from npuopt.errors import InternalError
-from npuopt.graph import Editor, label
+from npuopt.graph import Editor, label, qualified_op_type
 from npuopt.pipeline.contract import Changed, Declined
 from npuopt.pipeline.scratch import one_node_model, signature
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from npuopt.pipeline.contract import Lowering
     from npuopt.target import Target
 
-MAX_DEPTH = 5
-"""Lowerings in a row: the longest chain in the catalogue (a fused op to parts, a part to arithmetic) needs three."""
+MAX_DEPTH = 8
+"""Lowerings in a row: a fused op to parts and a part to arithmetic is three; halving a large kernel takes several."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,25 @@ class _Choice:
     tried: tuple[str, ...]
 
 
+_NOWHERE = _Choice(None, 0, ())
+
+
+@dataclass
+class _Frame:
+    """What one search depends on beyond the node's signature; where it does, its result holds for this once.
+
+    Attributes:
+        cuts: signatures of nodes further out at which a branch of it was cut.
+        reads: somebody looked at the numbers of a large constant.
+    """
+
+    cuts: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
+    reads: bool = False
+
+    def note_read(self) -> None:
+        self.reads = True
+
+
 class _RecordingEditor(Editor):
     """An editor that remembers the nodes it emitted."""
 
@@ -91,7 +110,8 @@ def legalize(
     """Lower, in place, every node that `target` refuses in `scheme` and that some chain of lowerings makes legal.
 
     A chain is searched on a model of that one node, so what the target is asked about are real nodes with their
-    attributes, ranks, dtypes and constants. Equal nodes share one search. A node that no chain makes legal in
+    attributes, ranks, dtypes and constants. Equal nodes share one search, unless it looked at the numbers of a large
+    constant. A node that no chain makes legal in
     `scheme` stays: on the device in its float scheme where the target takes it so, else on the host.
 
     Nodes inside branches and loop bodies are left alone: they go with the node that holds them.
@@ -117,6 +137,8 @@ class _Driver:
         self.edit = _RecordingEditor(model)
         self.report = LegalizationReport()
         self.known: dict[tuple[object, ...], _Choice] = {}
+        self.path: list[tuple[object, ...]] = []
+        self.frames: list[_Frame] = [_Frame()]
 
     def run(self) -> LegalizationReport:
         nodes = list(self.model.graph)
@@ -185,17 +207,31 @@ class _Driver:
 
     def _best(self, node: Node, scheme: str | None, depth: int) -> _Choice:
         """Find the lowering that leads to the fewest nodes, all legal."""
-        key = (scheme, depth, *signature(node))
-        if key not in self.known:
-            self.known[key] = _Choice(None, 0, ())  # a chain that comes back to the same node leads nowhere
-            self.known[key] = self._search(node, scheme, depth)
-        return self.known[key]
+        here = (scheme, *signature(node))
+        if here in self.path:  # a chain that comes back to where it was leads nowhere
+            self.frames[-1].cuts.add(here)
+            return _NOWHERE
+        if (depth, *here) in self.known:
+            return self.known[(depth, *here)]
+        self.path.append(here)
+        self.frames.append(_Frame())
+        choice = self._search(node, scheme, depth)
+        self.path.pop()
+        frame = self.frames.pop()
+        frame.cuts.discard(here)
+        self.frames[-1].cuts |= frame.cuts
+        self.frames[-1].reads |= frame.reads
+        if not frame.cuts and not frame.reads:
+            self.known[(depth, *here)] = choice
+        return choice
 
     def _search(self, node: Node, scheme: str | None, depth: int) -> _Choice:
-        best = _Choice(None, 0, ())
+        best = _NOWHERE
         tried: list[str] = []
-        for lowering in self._candidates(node) if depth else ():
-            cost, why = self._try(lowering, node, scheme, depth)
+        candidates = self._candidates(node) if depth else []
+        reasons = self.target.accepts(node, scheme).reasons if candidates else ()
+        for lowering in candidates:
+            cost, why = self._try(lowering, node, reasons, scheme, depth)
             if cost is None:
                 tried.append(f"{lowering.name}: {why}")
             elif best.lowering is None or cost < best.cost:
@@ -203,18 +239,19 @@ class _Driver:
         return _Choice(best.lowering, best.cost, tuple(tried))
 
     def _candidates(self, node: Node) -> list[Lowering]:
-        if node.domain not in ("", "ai.onnx"):
-            return []
-        rule = self.target.rule(node.op_type)
+        name = qualified_op_type(node)
+        rule = self.target.rule(node.op_type, node.domain)
         preferred = rule.lower if rule is not None else ()
-        fitting = [lowering for lowering in self.lowerings if node.op_type in lowering.op_types]
+        fitting = [lowering for lowering in self.lowerings if name in lowering.op_types]
         return sorted(
             fitting, key=lambda item: preferred.index(item.name) if item.name in preferred else len(preferred)
         )
 
-    def _try(self, lowering: Lowering, node: Node, scheme: str | None, depth: int) -> tuple[int | None, str]:
+    def _try(
+        self, lowering: Lowering, node: Node, reasons: tuple[str, ...], scheme: str | None, depth: int
+    ) -> tuple[int | None, str]:
         """Lower a copy of `node`; return the number of legal nodes it ends in, or None and why not."""
-        scratch = one_node_model(node, self.model)
+        scratch = one_node_model(node, self.model, self.frames[-1].note_read)
         outcome = lowering.lower(scratch.graph[0], Editor(scratch))
         if not isinstance(outcome, Changed):
             return None, outcome.why if isinstance(outcome, Declined) else "does not cover this form"
@@ -224,6 +261,8 @@ class _Driver:
             if verdict:
                 cost += 1
                 continue
+            if new.op_type == node.op_type and set(verdict.reasons) >= set(reasons):
+                return None, f"ends in {new.op_type}, refused as before: {verdict.reasons[0]}"
             further = self._best(new, scheme, depth - 1)
             if further.lowering is None:
                 return None, f"ends in {new.op_type}, refused: {verdict.reasons[0]}"

@@ -4,7 +4,7 @@ import numpy as np
 import onnx.checker
 import pytest
 
-from npuopt.graph import constant, dims, nodes, to_proto
+from npuopt.graph import constant, dims, is_constant, nodes, to_proto
 from npuopt.pipeline.scratch import SMALL, one_node_model, signature
 from support.rewrites import model_from
 
@@ -93,3 +93,32 @@ def test_the_numbers_of_large_constants_do_not_count():
     <float[{size}] p = {{{values[0]}}}, float[{size}] q = {{{values[1]}}}> {{a = Add(x, p)  y = Add(a, q)}}"""
     left, right = nodes(model_from(text))
     assert signature(left) == signature(right)
+
+
+def test_who_looks_at_the_numbers_of_a_large_constant_is_noticed():
+    size, reads = SMALL + 1, []
+    text = f"""(float[2,{size}] x) => (float[2,{size}] y)
+    <float[{size}] p = {{{",".join(["1"] * size)}}}> {{y = Add(x, p)}}"""
+    node, model = node_from(text, "Add")
+    large = one_node_model(node, model, lambda: reads.append("read")).graph[0].inputs[1]
+    assert (dims(large), large.dtype, is_constant(large), reads) == ((size,), node.inputs[1].dtype, True, [])
+    assert np.array_equal(constant(large), np.ones(size))
+    assert reads == ["read"]
+
+
+def test_text_and_tensors_in_attributes_count():
+    left, right = nodes(
+        model_from("""(string[2] x) => (bool[2] y, bool[2] z) <string[2] p = {"a", "b"}, string[2] q = {"a", "c"}>
+        {y = Equal(x, p) z = Equal(x, q)}""")
+    )
+    assert signature(left) != signature(right)
+    left, right = nodes(
+        model_from("""(int64[1] n) => (float[N] y, float[N] z) {
+        y = ConstantOfShape<value = float[1] {1}>(n) z = ConstantOfShape<value = float[1] {2}>(n)}""")
+    )
+    assert signature(left) != signature(right)
+
+
+def test_a_value_read_twice_counts():
+    left, right = nodes(model_from("(float[2] x, float[2] z) => (float[2] y) {a = Mul(x, x) y = Mul(x, z)}"))
+    assert signature(left) != signature(right)
