@@ -19,28 +19,26 @@ from npuopt.delegates.registry import find_delegate
 from npuopt.errors import PlacementError, UsageError, cannot_write
 from npuopt.graph import load, save
 from npuopt.graph.saving import replacing
+from npuopt.optimizing import Wanted, observers, optimize
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
-from npuopt.pipeline.catalogue import load_pass_file, make_pass
 from npuopt.pipeline.checks import count_nodes
-from npuopt.pipeline.dumps import Dumps
-from npuopt.pipeline.recipes import APPROXIMATE
-from npuopt.pipeline.runner import Observer, Runner, Verify
+from npuopt.pipeline.runner import Runner
 from npuopt.preparation import Prepared, choose_scheme, prepare
 from npuopt.quantizing import Quantized, quantize_model
 from npuopt.records import CheckResult, Journey
 from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE, run_steps
 from npuopt.target import load_target
-from npuopt.verify import NumbersObserver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from npuopt.bundle import Stage
     from npuopt.compilation import CompiledPlan
-    from npuopt.pipeline import Pass
     from npuopt.target import Target
+
+__all__ = ["CheckResult", "CompileOptions", "Wanted", "check", "compile", "optimize", "quantize", "run"]
 
 DEFAULTS = CompileOptions()
 
@@ -100,53 +98,6 @@ def check(
     if save_nodes is not None:
         save_refused(prepared.model, plan, save_nodes)
     return records.check_result(model, chip, scheme, prepared, plan)
-
-
-def optimize(
-    model: Path,
-    output: Path,
-    *,
-    target: str | None = None,
-    passes: Sequence[str] | None = None,
-    dims: Mapping[str, int] | None = None,
-    verify: Verify = "final",
-    dump: Path | None = None,
-    pass_files: tuple[Path, ...] = (),
-    say: Say = silent,
-) -> dict[str, Any]:
-    """Run graph passes on an ONNX file and write the result; returns what `optimize --json` prints.
-
-    Args:
-        model: the ONNX file.
-        output: the file to write.
-        target: lower what this target refuses.
-        passes: `name` or `name{option=value}`, to run just these; the standard order when None.
-        dims: named dims to freeze.
-        verify: `each`, `final` or `off`.
-        dump: a folder for the graph after each pass.
-        pass_files: Python files with passes of the user's own.
-        say: told what is being done.
-    """
-    loaded = load(model)
-    before = count_nodes(loaded)
-    chip = load_target(target) if target else None
-    runner = Runner(chip, verify, _observers(verify, dims or {}, dump))
-    if passes is None:
-        prepare(loaded, runner, dims or {}, scheme=chip.float_scheme if chip else None, pass_files=pass_files, say=say)
-    else:
-        extra = {name: found for path in pass_files for name, found in load_pass_file(path).items()}
-        steps: list[Pass] = [make_pass(text, extra=extra) for text in passes]
-        runner.run(loaded, steps)
-    save(loaded, output)
-    return {
-        "nodes_before": before,
-        "nodes_after": count_nodes(loaded),
-        "passes": [
-            {"name": item.name, "changed": len(item.changed), "declined": len(item.declined), "seconds": item.seconds}
-            for item in runner.reports
-        ],
-        "output": str(output),
-    }
 
 
 def quantize(
@@ -210,16 +161,8 @@ def _prepare(
 ) -> Prepared:
     say(f"loading {model}")
     loaded = load(model)
-    runner = Runner(chip, options.verify, _observers(options.verify, options.dims, dumps))
+    runner = Runner(chip, options.verify, observers(options.verify, options.dims, dumps))
     return prepare(loaded, runner, options.dims, scheme=scheme, pass_files=options.pass_files, say=say)
-
-
-def _observers(verify: Verify, dims: Mapping[str, int], dumps: Path | None) -> list[Observer]:
-    """Return what looks on while passes run."""
-    observers: list[Observer] = [Dumps(dumps)] if dumps else []
-    if verify == "each":
-        observers.append(NumbersObserver(dims, approximate=APPROXIMATE))
-    return observers
 
 
 def _verify(

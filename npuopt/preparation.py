@@ -11,6 +11,7 @@ from npuopt.graph.dynamic_shapes import first_dynamic
 from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_options
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.legalize import legalize
+from npuopt.pipeline.recipe_file import Choice
 from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE
 from npuopt.pipeline.report import Entry, Report
 from npuopt.pipeline.runner import Runner
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from npuopt.options import Say
     from npuopt.pipeline.legalize import LegalizationReport
     from npuopt.target import Target
+
+AS_THEY_ARE = Choice()
+"""Every pass of the standard order with its default options."""
 
 
 @dataclass
@@ -86,9 +90,10 @@ def prepare(
     *,
     scheme: str | None = None,
     pass_files: Sequence[Path] = (),
+    choice: Choice = AS_THEY_ARE,
     say: Say,
 ) -> Prepared:
-    """Clean, freeze and fuse `model` in place; with a target, lower what it refuses.
+    """Clean, freeze and fuse `model` in place; with a target, lower what it refuses. `choice` says with which options.
 
     Raises:
         InputError: when nobody knows an op, or the target wants static shapes and a tensor stays dynamic.
@@ -101,45 +106,53 @@ def prepare(
         prepared.assumed_dims = _batch_of_one(model, frozen)
         frozen = {**prepared.assumed_dims, **frozen}
     say("cleaning")
-    runner.run_until_stable(model, named(CLEAN))
+    runner.run_until_stable(model, choice.make(CLEAN))
     if frozen:
         say("freezing dims")
         shapes = {value.name or "": dims(value) for value in model.graph.inputs}
-        freeze = [with_options(catalogue()[name], _freeze_options(name, frozen)) for name in FREEZE]
-        declined = [
-            entry for report in runner.run(model, freeze) for entry in report.declined if entry.op_type == "dim"
-        ]
-        if declined:
-            raise UsageError(declined[0].text)
-        runner.run_until_stable(model, named(CLEAN))
+        require_dims(runner.run(model, freezing(frozen, choice)))
+        runner.run_until_stable(model, choice.make(CLEAN))
         prepared.dropped_inputs = _dropped(shapes, model, frozen)
     if runner.target is not None and runner.target.shapes.static == "required":
         require_static(model)
     say("fusing")
-    runner.run_until_stable(model, [*named(FUSE), *named(CLEAN)])
-    own = [with_options(found, {}) for path in pass_files for found in load_pass_file(path).values()]
+    runner.run_until_stable(model, [*choice.make(FUSE), *choice.make(CLEAN)])
+    own = [found for path in pass_files for found in load_pass_file(path).values()]
     if own:
-        runner.run_until_stable(model, [*own, *named(CLEAN)])
+        runner.run_until_stable(model, [*(with_options(found, {}) for found in own), *choice.make(CLEAN)])
         require_known_ops(model, runner.target)
     if runner.target is not None:
         say(f"fitting the graph to {runner.target.name}")
-        fit = Legalize((*lowerings(), *_lowerings_in(own)), scheme)
+        fit = Legalize(tuple(lowerings(own)), scheme)
         runner.run(model, [fit])
         prepared.legalization = fit.results[-1]
-        runner.run_until_stable(model, named(CLEAN))
+        runner.run_until_stable(model, choice.make(CLEAN))
     return prepared
 
 
-def named(names: Iterable[str]) -> list[Pass]:
-    """Return the catalogue's passes of these names, with their default options."""
-    found = catalogue()
-    return [with_options(found[name], {}) for name in names]
+def freezing(frozen: Mapping[str, int], choice: Choice = AS_THEY_ARE) -> list[Pass]:
+    """Return the passes that freeze these dims."""
+    wanted = {**choice.options, "freeze-dims": {"dims": tuple(frozen.items())}}
+    return Choice(wanted, choice.without).make(FREEZE)
 
 
-def lowerings() -> list[Lowering]:
-    """Return every lowering of the catalogue."""
-    made = (with_options(item, {}) for item in catalogue().values() if group_of(item) in ("lower", "plug-in"))
-    return _lowerings_in(made)
+def require_dims(reports: Iterable[Report]) -> None:
+    """Check that every dim that was to be frozen exists.
+
+    Raises:
+        UsageError: naming the dim, and those that exist.
+    """
+    for report in reports:
+        for entry in report.declined:
+            if entry.op_type == "dim":
+                raise UsageError(entry.text)
+
+
+def lowerings(extra: Iterable[type[Pass]] = ()) -> list[Lowering]:
+    """Return every lowering of the catalogue, then those among `extra`."""
+    known = [item for item in catalogue().values() if group_of(item) in ("lower", "plug-in")]
+    made = (with_options(item, {}) for item in (*known, *extra) if issubclass(item, Lowering))
+    return [item for item in made if isinstance(item, Lowering)]
 
 
 def choose_scheme(target: Target, precision: str, *, calibrated: bool) -> str:
@@ -228,10 +241,6 @@ def _batch_of_one(model: Model, frozen: Mapping[str, int]) -> dict[str, int]:
     return dict.fromkeys(free, 1) if len(free) == 1 and all(axis == 0 for _, axis in places) else {}
 
 
-def _freeze_options(name: str, frozen: Mapping[str, int]) -> dict[str, object]:
-    return {"dims": tuple(frozen.items())} if name == "freeze-dims" else {}
-
-
 def _dropped(
     before: Mapping[str, tuple[int | str | None, ...] | None], model: Model, frozen: Mapping[str, int]
 ) -> dict[str, tuple[int, ...]]:
@@ -241,7 +250,3 @@ def _dropped(
         name: tuple(dim if isinstance(dim, int) else frozen.get(dim or "", 0) for dim in shape)
         for name, shape in gone.items()
     }
-
-
-def _lowerings_in(passes: Iterable[Pass]) -> list[Lowering]:
-    return [item for item in passes if isinstance(item, Lowering)]

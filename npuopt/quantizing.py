@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from npuopt.compilation import model_runs
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import BEFORE_CALIBRATION
-from npuopt.preparation import named
+from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate, encodings_for
 from npuopt.quantization.data import open_samples
 from npuopt.verify import seeded_inputs
@@ -53,7 +53,7 @@ def quantize_model(prepared: Prepared, target: Target, scheme: str, options: Com
     """Quantize the prepared model in place, when the scheme asks for it, and remember what it computed in float."""
     quantized = Quantized()
     if not target.scheme(scheme).is_float:
-        prepared.runner.run(prepared.model, named(BEFORE_CALIBRATION))
+        prepared.runner.run(prepared.model, AS_THEY_ARE.make(BEFORE_CALIBRATION))
     if options.verify != "off":
         say("running the optimized model")
         quantized.samples = verification_samples(prepared, options)

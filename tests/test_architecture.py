@@ -25,10 +25,11 @@ ALLOWED = {
     "passes": FOUNDATION | {"pipeline", "quantization"},  # quantization: the encodings that one pass inserts
     "options": {"errors"},
     "preparation": FOUNDATION | {"pipeline", "options"},
+    "optimizing": FOUNDATION | {"pipeline", "verify", "options", "preparation"},
     "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation"},
     "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
     "compilation": FOUNDATION | ROOMS | {"options", "preparation"},
-    "api": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing", "records"},
+    "api": FOUNDATION | ROOMS | {"options", "preparation", "optimizing", "compilation", "quantizing", "records"},
     "cli": FOUNDATION | ROOMS | {"options", "api"},
 }
 CHIPS = re.compile(

@@ -13,6 +13,8 @@ from npuopt.cli.options import (
     ModelArgument,
     OptionalTargetOption,
     PassFileOption,
+    PassOption,
+    RecipeOption,
     Verify,
     VerifyOption,
     parse_dims,
@@ -25,10 +27,8 @@ def optimize_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The optimized model.", metavar="OUT.onnx")],
     *,
     target: OptionalTargetOption = None,
-    passes: Annotated[
-        list[str] | None,
-        typer.Option("--pass", help="Run only these passes: name or name{option=value}.", metavar="NAME"),
-    ] = None,
+    passes: PassOption = None,
+    recipe: RecipeOption = None,
     dim: DimOption = None,
     verify: VerifyOption = Verify.final,
     dump: Annotated[
@@ -41,17 +41,8 @@ def optimize_command(
     from npuopt import api
 
     with progress() as say:
-        result = api.optimize(
-            model,
-            output,
-            target=target,
-            passes=passes,
-            dims=parse_dims(dim),
-            verify=verify.value,
-            dump=dump,
-            pass_files=tuple(pass_file or ()),
-            say=say,
-        )
+        wanted = api.Wanted(target, passes, recipe, parse_dims(dim), tuple(pass_file or ()))
+        result = api.optimize(model, output, wanted=wanted, verify=verify.value, dump=dump, say=say)
     if json:
         print_json(result)
         return

@@ -52,6 +52,14 @@ PassFileOption = Annotated[
     list[Path] | None, typer.Option("--pass-file", help="A Python file with passes of your own.", metavar="FILE")
 ]
 
+PassOption = Annotated[
+    list[str] | None,
+    typer.Option("--pass", help="Run only these passes: name or name{option=value}.", metavar="NAME"),
+]
+RecipeOption = Annotated[
+    Path | None, typer.Option("--recipe", help="A YAML file that pins passes and options.", metavar="FILE")
+]
+
 
 def parse_dims(texts: list[str] | None) -> dict[str, int]:
     """Read `NAME=N` texts.

@@ -46,8 +46,8 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-def explain(error: ValidationError, document: Document) -> list[Problem]:
-    """Turn a validation error of `document` into problems with positions, one for each place."""
+def explain(error: ValidationError, document: Document, schema: type[BaseModel] = Descriptor) -> list[Problem]:
+    """Turn a validation error of `document`, held against `schema`, into problems with positions, one a place."""
     grouped: dict[Path_, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         grouped.setdefault(_path_in(document.data, details["loc"]), []).append(details)
@@ -55,7 +55,7 @@ def explain(error: ValidationError, document: Document) -> list[Problem]:
     for path, group in grouped.items():
         first = group[0]
         at_key = first["type"] == "extra_forbidden"
-        problems.append(Problem(document.position(path, key=at_key), dotted(path), _message(group)))
+        problems.append(Problem(document.position(path, key=at_key), dotted(path), _message(group, schema)))
     return problems
 
 
@@ -80,7 +80,7 @@ def _path_in(data: object, location: Sequence[str | int]) -> Path_:
     return tuple(path)
 
 
-def _message(group: Sequence[ErrorDetails]) -> str:
+def _message(group: Sequence[ErrorDetails], schema: type[BaseModel]) -> str:
     wanted = list(dict.fromkeys(_EXPECTED[one["type"]] for one in group if one["type"] in _EXPECTED))
     details = group[0]
     given = details["input"]
@@ -91,7 +91,7 @@ def _message(group: Sequence[ErrorDetails]) -> str:
             return "is missing"
         case "extra_forbidden":
             key = details["loc"][-1]
-            return f"unknown key{did_you_mean(key, _keys_at(details['loc'][:-1]))}"
+            return f"unknown key{did_you_mean(key, _keys_at(schema, details['loc'][:-1]))}"
         case "literal_error":
             known = str(details.get("ctx", {}).get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
             return f"{_show(given)} is not one of {', '.join(known)}{did_you_mean(given, known)}"
@@ -126,9 +126,9 @@ def _show(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _keys_at(location: Sequence[str | int]) -> list[str]:
+def _keys_at(schema: type[BaseModel], location: Sequence[str | int]) -> list[str]:
     """List the keys that the schema has at pydantic's `location`."""
-    here: Any = Descriptor
+    here: Any = schema
     for part in location:
         here = _step(here, part)
     if not (isinstance(here, type) and issubclass(here, BaseModel)):

@@ -1,0 +1,150 @@
+"""The stretch of the road that `optimize` and `bisect` share: the standard order, a recipe, or passes by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from npuopt.errors import UsageError
+from npuopt.graph import load, save
+from npuopt.options import silent
+from npuopt.pipeline.catalogue import load_pass_file, make_pass
+from npuopt.pipeline.checks import count_nodes
+from npuopt.pipeline.dumps import Dumps
+from npuopt.pipeline.recipe_file import Late, Recipe, Round, read_recipe
+from npuopt.pipeline.recipes import APPROXIMATE
+from npuopt.pipeline.runner import Observer, Runner, Verify
+from npuopt.preparation import Legalize, freezing, lowerings, prepare, require_dims
+from npuopt.target import load_target
+from npuopt.verify import NumbersObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from npuopt.graph import Model
+    from npuopt.options import Say
+    from npuopt.pipeline import Pass
+    from npuopt.pipeline.recipe_file import Item
+    from npuopt.target import Target
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be done to a model.
+
+    Attributes:
+        target: lower what this target refuses; the recipe's where None.
+        passes: `name` or `name{option=value}`, to run just these.
+        recipe: a recipe file; not together with `passes`.
+        dims: dims to freeze, beside those of the recipe.
+        pass_files: Python files with passes of the user's own.
+    """
+
+    target: str | None = None
+    passes: Sequence[str] | None = None
+    recipe: Path | None = None
+    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    pass_files: tuple[Path, ...] = ()
+
+
+class Optimizer:
+    """Knows what is wanted, checked and read, and does it to any number of models.
+
+    Attributes:
+        target: what the graph is to fit, or None.
+        dims: what is frozen.
+
+    Raises:
+        UsageError: when passes are named and a recipe given, or a pass or target does not exist.
+        InputError: when the recipe or a pass file is wrong.
+    """
+
+    def __init__(self, wanted: Wanted) -> None:
+        if wanted.recipe is not None and wanted.passes is not None:
+            raise UsageError("a recipe and single passes exclude each other", hint="name the passes in the recipe")
+        self._extra = {name: found for path in wanted.pass_files for name, found in load_pass_file(path).items()}
+        self._pass_files = wanted.pass_files
+        recipe = Recipe() if wanted.recipe is None else read_recipe(wanted.recipe, self._extra)
+        self._choice, self._rounds = recipe.choice, recipe.rounds
+        if wanted.passes is not None:
+            self._rounds = (Round(tuple(make_pass(text, extra=self._extra) for text in wanted.passes)),)
+        name = wanted.target or recipe.target
+        self.target: Target | None = load_target(name) if name else None
+        self.dims = {**recipe.dims, **wanted.dims}
+
+    def apply(self, model: Model, runner: Runner, *, say: Say = silent) -> None:
+        """Transform `model` in place.
+
+        Raises:
+            UsageError: when a dim does not exist.
+            InternalError: when a pass leaves an invalid model.
+        """
+        scheme = self.target.float_scheme if self.target else None
+        if self._rounds is None:
+            files, choice = self._pass_files, self._choice
+            prepare(model, runner, self.dims, scheme=scheme, pass_files=files, choice=choice, say=say)
+            return
+        for stage in self._rounds:
+            steps = [step for item in stage.items for step in self._steps(item, scheme)]
+            run = runner.run_until_stable if stage.repeated else runner.run
+            require_dims(run(model, steps))
+
+    def _steps(self, item: Item, scheme: str | None) -> Iterable[Pass]:
+        if item is Late.FREEZE:
+            return freezing(self.dims, self._choice) if self.dims else []
+        if item is Late.LEGALIZE:
+            return [Legalize(tuple(lowerings(self._extra.values())), scheme)] if self.target is not None else []
+        return [item]
+
+
+def optimize(
+    model: Path,
+    output: Path,
+    *,
+    wanted: Wanted,
+    verify: Verify = "final",
+    dump: Path | None = None,
+    say: Say = silent,
+) -> dict[str, Any]:
+    """Run graph passes on an ONNX file and write the result; returns what `optimize --json` prints.
+
+    Args:
+        model: the ONNX file.
+        output: the file to write.
+        wanted: which passes to run, and for what.
+        verify: `each`, `final` or `off`.
+        dump: a folder for the graph after each pass.
+        say: told what is being done.
+    """
+    optimizer = Optimizer(wanted)
+    loaded = load(model)
+    record = optimize_loaded(loaded, optimizer, verify=verify, dump=dump, say=say)
+    save(loaded, output)
+    return {**record, "output": str(output)}
+
+
+def optimize_loaded(
+    model: Model, optimizer: Optimizer, *, verify: Verify = "final", dump: Path | None = None, say: Say = silent
+) -> dict[str, Any]:
+    """Transform a loaded model in place and return the record of what was done."""
+    before = count_nodes(model)
+    runner = Runner(optimizer.target, verify, observers(verify, optimizer.dims, dump))
+    optimizer.apply(model, runner, say=say)
+    return {
+        "nodes_before": before,
+        "nodes_after": count_nodes(model),
+        "passes": [
+            {"name": item.name, "changed": len(item.changed), "declined": len(item.declined), "seconds": item.seconds}
+            for item in runner.reports
+        ],
+        "notes": list(dict.fromkeys(note for item in runner.reports for note in item.notes)),
+    }
+
+
+def observers(verify: Verify, dims: Mapping[str, int], dumps: Path | None) -> list[Observer]:
+    """Return what looks on while passes run."""
+    found: list[Observer] = [Dumps(dumps)] if dumps else []
+    if verify == "each":
+        found.append(NumbersObserver(dims, approximate=APPROXIMATE))
+    return found
