@@ -21,7 +21,7 @@ def test_a_product_with_constant_weights_and_what_follows_it(rows, depth, column
     assert_as_onnx_runtime(model_of(body, inputs, outputs, w=weights(depth, columns), c=weights(columns)))
 
 
-@pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 32, 129), (17, 16, 32), (9, 40, 30)])
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 32, 129), (17, 16, 32), (9, 40, 30), (16, 8, 21)])
 def test_a_product_of_two_inputs_with_broadcast_batches(rows, depth, columns):
     inputs = f"float[2,3,{rows},{depth}] q, float[3,{depth},{columns}] k"
     assert_as_onnx_runtime(model_of("y = MatMul (q, k)", inputs, f"float[2,3,{rows},{columns}] y"))
@@ -78,6 +78,14 @@ def test_a_depthwise_convolution(channels, size, stride):
     body = f"a = Conv <{attributes}> (x, w, b) y = HardSwish (a)"
     shapes = (f"float[1,{channels},{size},{size}] x", f"float[1,{channels},{after},{after}] y")
     assert_as_onnx_runtime(model_of(body, *shapes, w=weights(channels, 1, 3, 3), b=weights(channels)))
+
+
+@pytest.mark.parametrize(("groups", "channels", "filters"), [(2, 8, 48), (8, 32, 32), (4, 4, 32), (3, 6, 6)])
+def test_a_convolution_in_groups(groups, channels, filters):
+    body = f"a = Conv <pads = [1, 1, 1, 1], group = {groups}> (x, w, b) y = Relu (a)"
+    shapes = (f"float[2,{channels},6,7] x", f"float[2,{filters},6,7] y")
+    weight = weights(filters, channels // groups, 3, 3)
+    assert_as_onnx_runtime(model_of(body, *shapes, w=weight, b=weights(filters)))
 
 
 @pytest.mark.parametrize(

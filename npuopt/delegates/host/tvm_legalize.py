@@ -24,6 +24,8 @@ from npuopt.delegates.host.tvm_tiles import VectorUnit, choose_tile, padded_colu
 
 Rule: TypeAlias = Callable[[Builder, Call], Expression]
 
+ROWS_WORTH_PACKING = 16
+"""Rows of the left side from which on a run-time right side is copied into panels first."""
 REDUCTION_PATTERN, PRODUCT_PATTERN = 3, 4
 """TVM's OpPatternKind: elementwise producers join a reduction, elementwise consumers join a product."""
 
@@ -67,7 +69,8 @@ def _matmul(unit: VectorUnit, builder: Builder, call: Call) -> Expression:
     tile = choose_tile(left_shape[-2], padded, unit)
     weight = constant_value(right)
     if weight is None or weight.ndim != 2:
-        return _emit(builder, partial(batched_matmul, padded=padded, tile=tile), "matmul", left, right)
+        pack = left_shape[-2] >= ROWS_WORTH_PACKING
+        return _emit(builder, partial(batched_matmul, padded=padded, tile=tile, pack=pack), "matmul", left, right)
     packed = relax.const(pack_columns(weight, padded, tile.columns))
     return _emit(builder, partial(packed_matmul, columns=columns, tile=tile), "matmul", left, packed)
 
@@ -88,13 +91,14 @@ def _convolution(unit: VectorUnit, builder: Builder, call: Call) -> Expression:
     if groups == channels == out_channels:
         tile = choose_tile(window.result[1], padded, unit)
         return _emit(builder, partial(depthwise, window=window, tile=tile), "depthwise", data, kernel)
-    if groups != 1:
+    # The columns of one tile read the same input channels, so no tile reaches over two groups.
+    together = padded if groups == 1 else out_channels // groups
+    if unit.lanes_for(together) == 1:
         return _as_tvm_does(builder, call)
-    tile = choose_tile(window.result[0] * window.result[1], padded, unit)
+    tile = choose_tile(window.result[0] * window.result[1], together, unit)
     packed = relax.const(pack_columns(weight, padded, tile.columns))
-    return _emit(
-        builder, partial(convolution, out_channels=out_channels, window=window, tile=tile), "conv2d", data, packed
-    )
+    kernel_of = partial(convolution, out_channels=out_channels, groups=groups, window=window, tile=tile)
+    return _emit(builder, kernel_of, "conv2d", data, packed)
 
 
 def _softmax(unit: VectorUnit, builder: Builder, call: Call) -> Expression:

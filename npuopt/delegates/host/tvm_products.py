@@ -48,18 +48,28 @@ def packed_matmul(left: Tensor, packed: Tensor, columns: int, tile: Tile) -> Ten
     return _crop(product, columns)
 
 
-def batched_matmul(left: Tensor, right: Tensor, padded: int, tile: Tile) -> Tensor:
-    """[..., M, K] x [..., K, N] -> [..., M, N] with broadcast leading dimensions, neither side constant."""
+def batched_matmul(left: Tensor, right: Tensor, padded: int, tile: Tile, *, pack: bool) -> Tensor:
+    """[..., M, K] x [..., K, N] -> [..., M, N] with broadcast leading dimensions, neither side constant.
+
+    Args:
+        left: of rank 2 or more.
+        right: of rank 2 or more.
+        padded: the columns to compute, a multiple of the tile's.
+        tile: the register tile.
+        pack: copy the right side to [..., N / c, K, c] first, which pays when many rows read it.
+    """
     rows, depth = left.shape[-2:]
     columns = int(right.shape[-1])
     lead = np.broadcast_shapes(ints(left.shape[:-2]), ints(right.shape[:-2]))
     k = te.reduce_axis((0, depth), name="k")
-    if padded != columns:
-        right = _widen(right, padded)
+    c = tile.columns
+    packed = _pack(right, padded, c) if pack or padded != columns else None
 
     def element(*index: Index) -> Index:
         *batch, i, j = index
-        return te.sum(_of_batch(left, batch, i, k) * _of_batch(right, batch, k, j), axis=k)
+        at = _of_batch(right.shape[:-2], batch)
+        value = right(*at, k, j) if packed is None else packed(*at, tirx.indexdiv(j, c), k, tirx.indexmod(j, c))
+        return te.sum(left(*_of_batch(left.shape[:-2], batch), i, k) * value, axis=k)
 
     product = compute((*lead, rows, padded), element, "product", _annotation(PRODUCT, tile))
     return _crop(product, columns)
@@ -118,18 +128,20 @@ class Window:
         return compute((batch, *self.padded, channels), element, "padded", {ROLE: PAD})
 
 
-def convolution(data: Tensor, packed: Tensor, out_channels: int, window: Window, tile: Tile) -> Tensor:
-    """NHWC x packed [O / c, kh, kw, I, c] -> NHWO, the pixels of an image as one axis of the product."""
+def convolution(data: Tensor, packed: Tensor, out_channels: int, groups: int, window: Window, tile: Tile) -> Tensor:
+    """NHWC x packed [O / c, kh, kw, I / groups, c] -> NHWO, the pixels of an image as one axis of the product."""
     padded = window.pad(data)
     kh = te.reduce_axis((0, window.kernel[0]), name="kernel_row")
     kw = te.reduce_axis((0, window.kernel[1]), name="kernel_column")
-    ic = te.reduce_axis((0, data.shape[3]), name="in_channel")
+    depth = int(packed.shape[3])
+    ic = te.reduce_axis((0, depth), name="in_channel")
     (height, width), c = window.result, tile.columns
 
     def element(n: Index, pixel: Index, o: Index) -> Index:
         place = window.place(tirx.indexdiv(pixel, width), tirx.indexmod(pixel, width), kh, kw)
         weight = packed(tirx.indexdiv(o, c), kh, kw, ic, tirx.indexmod(o, c))
-        return te.sum(padded(n, *place, ic) * weight, axis=(kh, kw, ic))
+        channel = ic if groups == 1 else tirx.indexdiv(o, out_channels // groups) * depth + ic
+        return te.sum(padded(n, *place, channel) * weight, axis=(kh, kw, ic))
 
     shape = (data.shape[0], height * width, int(packed.shape[0]) * c)
     product = compute(shape, element, "product", _annotation(PRODUCT, tile))
@@ -169,17 +181,21 @@ def _crop(product: Tensor, columns: int) -> Tensor:
     return compute(shape, product, "cropped", {ROLE: CROP})
 
 
-def _widen(right: Tensor, padded: int) -> Tensor:
-    columns = right.shape[-1]
+def _pack(right: Tensor, padded: int, columns: int) -> Tensor:
+    """[..., K, N] -> [..., padded / columns, K, columns], zeros beyond N."""
+    *lead, depth, width = right.shape
 
     def element(*index: Index) -> Index:
-        return tirx.if_then_else(index[-1] < columns, right(*index), tirx.const(0.0, "float32"))
+        *batch, panel, k, column = index
+        j = panel * columns + column
+        if padded == int(width):
+            return right(*batch, k, j)
+        return tirx.if_then_else(j < width, right(*batch, k, j), tirx.const(0.0, "float32"))
 
-    return compute((*right.shape[:-1], padded), element, "widened", {ROLE: PAD})
+    return compute((*lead, padded // columns, depth, columns), element, "packed", {ROLE: PAD})
 
 
-def _of_batch(tensor: Tensor, batch: Sequence[Index], row: Index, column: Index) -> Index:
-    own = len(tensor.shape) - 2
-    used = batch[len(batch) - own :]
-    places = [0 if int(extent) == 1 else at for extent, at in zip(tensor.shape[:own], used, strict=True)]
-    return tensor(*places, row, column)
+def _of_batch(own: Sequence[Index], batch: Sequence[Index]) -> list[Index]:
+    """Where in a tensor with the leading dimensions `own` the element of a broadcast batch lies."""
+    used = batch[len(batch) - len(own) :]
+    return [0 if int(extent) == 1 else at for extent, at in zip(own, used, strict=True)]
