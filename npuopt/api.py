@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from npuopt import records
-from npuopt.bundle import Manifest, atomic_folder, write_target
+from npuopt.bundle import Manifest, Stage, atomic_folder, write_target
 from npuopt.compilation import compile_plan, model_runs, reference_runs, stage
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import PlacementError, UsageError, cannot_write
 from npuopt.graph import load, save
 from npuopt.graph.saving import replacing
+from npuopt.inspection import bisect, compare, extract
 from npuopt.optimizing import Wanted, observers, optimize
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
@@ -34,11 +35,22 @@ from npuopt.target import load_target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from npuopt.bundle import Stage
     from npuopt.compilation import CompiledPlan
     from npuopt.target import Target
 
-__all__ = ["CheckResult", "CompileOptions", "Wanted", "check", "compile", "optimize", "quantize", "run"]
+__all__ = [
+    "CheckResult",
+    "CompileOptions",
+    "Wanted",
+    "bisect",
+    "check",
+    "compare",
+    "compile",
+    "extract",
+    "optimize",
+    "quantize",
+    "run",
+]
 
 DEFAULTS = CompileOptions()
 
@@ -186,10 +198,12 @@ def _verify(
     latest = model_runs(folder / MODEL_FILE, samples)
     if quantized.encodings is not None:
         stages.append(stage("quantized", "source", reference, latest))
+    if compiled.elsewhere:
+        return [*stages, Stage(name="compiled", against=MODEL_FILE, samples=0, outputs={}, skipped=compiled.elsewhere)]
     say(f"verifying: the compiled parts, {min(len(samples), 1)} sample")
     few = samples[:1]
     made = run_steps(folder, compiled.steps, few, chip, Limits(seconds=options.time_limit))
-    stages.append(stage("compiled", "model.onnx", latest[: len(few)], made))
+    stages.append(stage("compiled", MODEL_FILE, latest[: len(few)], made))
     return stages
 
 

@@ -26,10 +26,13 @@ ALLOWED = {
     "options": {"errors"},
     "preparation": FOUNDATION | {"pipeline", "options"},
     "optimizing": FOUNDATION | {"pipeline", "verify", "options", "preparation"},
+    "inspection": FOUNDATION | {"pipeline", "verify", "quantization", "options", "optimizing"},  # quantization: samples
     "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation"},
     "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
     "compilation": FOUNDATION | ROOMS | {"options", "preparation"},
-    "api": FOUNDATION | ROOMS | {"options", "preparation", "optimizing", "compilation", "quantizing", "records"},
+    "api": FOUNDATION
+    | ROOMS
+    | {"options", "preparation", "optimizing", "inspection", "compilation", "quantizing", "records"},
     "cli": FOUNDATION | ROOMS | {"options", "api"},
 }
 CHIPS = re.compile(

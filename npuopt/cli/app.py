@@ -12,7 +12,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from npuopt import __version__
-from npuopt.cli import check, compile, optimize, passes, quantize, run, targets  # noqa: A004 -- named after its command
+from npuopt.cli import (
+    bisect,
+    check,
+    compare,
+    compile,  # noqa: A004 -- named after its command
+    extract,
+    optimize,
+    passes,
+    quantize,
+    run,
+    targets,
+)
 from npuopt.errors import NpuoptError, UsageError
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -29,6 +40,9 @@ app.command("check")(check.check_command)
 app.command("optimize")(optimize.optimize_command)
 app.command("quantize")(quantize.quantize_command)
 app.command("run")(run.run_command)
+app.command("compare")(compare.compare_command)
+app.command("bisect")(bisect.bisect_command)
+app.command("extract")(extract.extract_command)
 app.add_typer(targets.app, name="targets")
 app.add_typer(passes.app, name="passes")
 

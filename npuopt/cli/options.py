@@ -60,6 +60,22 @@ RecipeOption = Annotated[
     Path | None, typer.Option("--recipe", help="A YAML file that pins passes and options.", metavar="FILE")
 ]
 
+SamplesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs", "-i", help="A .npz whose leading axes count samples; seeded numbers without it.", metavar="NPZ"
+    ),
+]
+ToleranceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--tolerance",
+        min=0,
+        help="Allowed difference relative to an output's largest value (float32: 1e-4).",
+        show_default=False,
+    ),
+]
+
 
 def parse_dims(texts: list[str] | None) -> dict[str, int]:
     """Read `NAME=N` texts.

@@ -13,7 +13,7 @@ from npuopt.verify.compare import compare
 from npuopt.verify.inputs import seeded_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from npuopt.graph import Model
     from npuopt.pipeline import Pass, Report
@@ -59,10 +59,9 @@ class NumbersObserver:
             return
         after = self._run(model)
         if step.name not in self.approximate:
-            for before_outputs, after_outputs in zip(self._before, after, strict=True):
-                for name, reference in before_outputs.items():
-                    if name in after_outputs:
-                        _check(step.name, name, reference, after_outputs[name])
+            for output, difference, allowed in differences(self._before, after):
+                if not difference <= allowed:
+                    raise _wrong(step.name, output, difference, allowed)
         self._before = after
 
     def _run(self, model: Model) -> list[dict[str, np.ndarray]]:
@@ -70,16 +69,47 @@ class NumbersObserver:
         return [session.run(feed) for feed in self._feeds]
 
 
-def _check(step: str, output: str, reference: np.ndarray, got: np.ndarray) -> None:
+def differences(
+    reference: Sequence[Mapping[str, np.ndarray]],
+    got: Sequence[Mapping[str, np.ndarray]],
+    tolerance: float | None = None,
+) -> Iterator[tuple[str, float, float]]:
+    """Yield each output's name, how far it is from its reference, and how far it may be.
+
+    The difference is relative to the output's largest value, infinite for another shape and 0 or 1 for what is no
+    float. Outputs that only one side has are not looked at.
+
+    Args:
+        reference: outputs by name, for each sample.
+        got: the same of the other model.
+        tolerance: what is allowed of floats; by type where None.
+    """
+    for before, after in zip(reference, got, strict=True):
+        for name, array in before.items():
+            if name in after:
+                yield name, _difference(array, after[name]), _allowed(array, tolerance)
+
+
+def _difference(reference: np.ndarray, got: np.ndarray) -> float:
     if reference.shape != got.shape:
-        raise InternalError(f"pass {step} changed the shape of {output!r} from {reference.shape} to {got.shape}")
-    tolerance = TOLERANCE.get(reference.dtype.str[1:], 0.0)
-    difference = (
-        compare(reference, got).max_relative if reference.dtype.kind == "f" else float(np.any(reference != got))
+        return float("inf")
+    if reference.dtype.kind == "f":
+        return compare(reference, got).max_relative
+    return float(np.any(reference != got))
+
+
+def _allowed(reference: np.ndarray, tolerance: float | None) -> float:
+    known = TOLERANCE.get(reference.dtype.str[1:], 0.0)
+    return known if tolerance is None or not known else tolerance
+
+
+def _wrong(step: str, output: str, difference: float, allowed: float) -> InternalError:
+    if difference == float("inf"):
+        what = f"pass {step} made output {output!r} infinite, NaN or of another shape"
+    else:
+        what = f"pass {step} changed the numbers of output {output!r} by {difference:.2e} of its range"
+    return InternalError(
+        f"{what} (allowed {allowed:.0e})",
+        hint=f"report it, or leave the pass out; `npuopt bisect` finds the node, `npuopt passes show {step}` says"
+        " what the pass does",
     )
-    if difference > tolerance:
-        raise InternalError(
-            f"pass {step} changed the numbers of output {output!r} by {difference:.2e} of its range"
-            f" (allowed {tolerance:.0e})",
-            hint=f"report it, or leave the pass out; `npuopt passes show {step}` says what it does",
-        )
