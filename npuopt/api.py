@@ -107,9 +107,8 @@ def check(
     scheme = choose_scheme(chip, options.precision, calibrated=True)
     prepared = _prepare(model, chip, scheme, options, say=say)
     plan = partition(prepared.model, chip, scheme)
-    if save_nodes is not None:
-        save_refused(prepared.model, plan, save_nodes)
-    return records.check_result(model, chip, scheme, prepared, plan)
+    saved = [] if save_nodes is None else save_refused(prepared.model, plan, save_nodes)
+    return records.check_result(model, chip, scheme, prepared, plan, saved)
 
 
 def quantize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import isfinite
@@ -15,12 +16,15 @@ import numpy as np
 
 from npuopt import __version__
 from npuopt.bundle import Manifest, NodeRecord, PassRecord, PlacementSummary, describe_files, sha256
+from npuopt.graph import label
+from npuopt.pipeline.legalize import LegalizationReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from npuopt.bundle import Stage
     from npuopt.compilation import CompiledPlan
+    from npuopt.graph import Node
     from npuopt.options import CompileOptions
     from npuopt.partition import Plan
     from npuopt.pipeline import Report
@@ -32,14 +36,36 @@ PACKAGES = ("onnx", "onnx-ir", "onnxruntime", "numpy")
 
 
 @dataclass(frozen=True)
+class Lowered:
+    """How many nodes of one type were taken apart, and by which lowerings, outermost first."""
+
+    op_type: str
+    by: tuple[str, ...]
+    nodes: int
+
+
+@dataclass(frozen=True)
 class CheckResult:
-    """Where each node would go, and why."""
+    """Where each node would go, and why.
+
+    Attributes:
+        refused_before: nodes that the device takes in no scheme, as the model has them.
+        refused_after: the same once the lowerings are done.
+        lowered: what was taken apart.
+        tried: name of a node on the host -> each lowering that was tried on it, and why it does not help.
+        saved: one-op models that were written.
+    """
 
     model: str
     target: str
     scheme: str
     summary: PlacementSummary
     nodes: tuple[NodeRecord, ...]
+    refused_before: int = 0
+    refused_after: int = 0
+    lowered: tuple[Lowered, ...] = ()
+    tried: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    saved: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `check --json` prints."""
@@ -48,13 +74,35 @@ class CheckResult:
             "target": self.target,
             "scheme": self.scheme,
             "summary": self.summary.model_dump(),
-            "nodes": [node.model_dump(mode="json") for node in self.nodes],
+            "refused_before": self.refused_before,
+            "refused_after": self.refused_after,
+            "lowered": [asdict(item) for item in self.lowered],
+            "nodes": [
+                {**node.model_dump(mode="json"), "tried": list(self.tried.get(node.name, ()))} for node in self.nodes
+            ],
+            "saved": list(self.saved),
         }
 
 
-def check_result(model: Path, target: Target, scheme: str, prepared: Prepared, plan: Plan) -> CheckResult:
+def check_result(
+    model: Path, target: Target, scheme: str, prepared: Prepared, plan: Plan, saved: Sequence[Path] = ()
+) -> CheckResult:
     """Put a placement on record."""
-    return CheckResult(str(model), target.name, scheme, _summary(plan), _nodes(plan, prepared))
+    report = prepared.legalization or LegalizationReport()
+    lowered = Counter((entry.op_type, entry.lowered_by) for entry in report.entries if entry.lowered_by)
+    tried = {entry.node: entry.tried for entry in report.entries}
+    return CheckResult(
+        str(model),
+        target.name,
+        scheme,
+        _summary(plan),
+        _nodes(plan, prepared),
+        report.refused_before,
+        report.refused_after,
+        tuple(Lowered(op_type, by, count) for (op_type, by), count in sorted(lowered.items())),
+        {_name(item.node): tried.get(label(item.node), ()) for item in plan.placements if item.where == "host"},
+        tuple(str(path) for path in saved),
+    )
 
 
 @dataclass(frozen=True)
@@ -152,7 +200,7 @@ def _nodes(plan: Plan, prepared: Prepared) -> tuple[NodeRecord, ...]:
     origins = prepared.legalization.origins if prepared.legalization else {}
     return tuple(
         NodeRecord(
-            name=item.node.name or (item.node.outputs[0].name or ""),
+            name=_name(item.node),
             op_type=item.node.op_type,
             domain=item.node.domain,
             placement="host" if item.where == "host" else "npu",
@@ -163,6 +211,10 @@ def _nodes(plan: Plan, prepared: Prepared) -> tuple[NodeRecord, ...]:
         for item in plan.placements
         if item.where != "edge"
     )
+
+
+def _name(node: Node) -> str:
+    return node.name or (node.outputs[0].name or "")
 
 
 def _legalization(prepared: Prepared) -> tuple[dict[str, Any], ...]:

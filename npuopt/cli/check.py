@@ -20,6 +20,8 @@ from npuopt.cli.options import (
 from npuopt.cli.output import console, print_json, progress, table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from npuopt.api import CheckResult
 
 
@@ -76,6 +78,29 @@ def _print(result: CheckResult) -> None:
     for op_type in sorted({*on_device, *on_host}):
         rows.add_row(op_type, str(on_device[op_type] or ""), str(on_host[op_type] or ""))
     out.print(rows)
+    _print_lowerings(out, result)
     for node in result.nodes:
         if node.placement == "host":
             out.print(f"host: {node.op_type} {node.name}: {'; '.join(node.reasons)}", markup=False)
+            if node.reasons:
+                _print_tried(out, node.op_type, result.tried.get(node.name, ()))
+    for path in result.saved:
+        out.print(f"saved {path}", markup=False)
+
+
+def _print_lowerings(out: Console, result: CheckResult) -> None:
+    if not (result.refused_before or result.lowered):
+        return
+    out.print(f"refused: {result.refused_before} nodes before lowering, {result.refused_after} after")
+    if result.lowered:
+        rows = table("", "op", "nodes", "lowered by", right=("nodes",))
+        for item in result.lowered:
+            rows.add_row(item.op_type, str(item.nodes), ", then ".join(item.by))
+        out.print(rows)
+
+
+def _print_tried(out: Console, op_type: str, tried: tuple[str, ...]) -> None:
+    for text in tried:
+        out.print(f"      tried {text}", markup=False)
+    if not tried:
+        out.print(f"      tried nothing: no lowering takes {op_type} apart", markup=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from npuopt.errors import cannot_write
 from npuopt.graph import Editor, input_at, is_constant, label, save
 from npuopt.graph.regions import cut_nodes, values_read
 
@@ -47,17 +48,30 @@ def _requantize(edit: Editor, dequantize: Node) -> None:
 
 
 def save_refused(model: Model, plan: Plan, folder: Path) -> list[Path]:
-    """Save each node that the device refused as a one-op model with its real shapes and weights."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Save each node that the device refused as a one-op model with its real shapes and weights.
+
+    A file is named `<number>-<op>-<name>.onnx` in letters, digits and underscores, whatever the model calls them.
+
+    Raises:
+        UsageError: when the folder cannot be made or written; a plain NpuoptError when the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(error, str(folder)) from error
     saved: list[Path] = []
     for index, placement in enumerate(plan.placements):
         if not placement.reasons:
             continue
         node = placement.node
         inputs = [value for value in values_read(node) if not is_constant(value)]
-        safe = re.sub(r"[^A-Za-z0-9]+", "_", label(node))[:60].strip("_")
-        path = folder / f"{index:04d}-{node.op_type}-{safe}.onnx"
         outputs = [value for value in node.outputs if value.name]
-        save(cut_nodes(model, [node], inputs, outputs, name=safe or node.op_type), path)
+        name = f"{_safe(node.op_type)}-{_safe(label(node))}"
+        path = folder / f"{index:04d}-{name}.onnx"
+        save(cut_nodes(model, [node], inputs, outputs, name=name), path)
         saved.append(path)
     return saved
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", name)[:60].strip("_")
