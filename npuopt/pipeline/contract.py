@@ -10,6 +10,8 @@ from npuopt.graph import Editor, label, nodes
 from npuopt.pipeline.report import Entry, Report
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from npuopt.graph import Model, Node
     from npuopt.target import Target
 
@@ -100,6 +102,9 @@ class NodePass(Pass):
 class Lowering(NodePass):
     """A node pass that takes one op apart into ops that more targets have.
 
+    It knows no target's bounds. Where a target takes an op up to some size, the lowering goes one step (half a kernel)
+    and the driver asks again; where one of several results may be taken (uint8 or int32), `forms` lists them.
+
     Called with a target, it lowers only the nodes that the target refuses; called without, all of them.
     The legalization driver applies it to single nodes and checks the results against the descriptor.
 
@@ -112,6 +117,10 @@ class Lowering(NodePass):
     @abstractmethod
     def lower(self, node: Node, edit: Editor) -> Outcome:
         """Take `node` apart, or say why that cannot be done, or return None for a form it does not cover."""
+
+    def forms(self) -> Sequence[Lowering]:
+        """Return what the legalization driver may try: this lowering, and itself with other options."""
+        return (self,)
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
         """Lower `node` unless the target takes it as it is."""

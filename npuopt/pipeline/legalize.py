@@ -242,7 +242,7 @@ class _Driver:
         name = qualified_op_type(node)
         rule = self.target.rule(node.op_type, node.domain)
         preferred = rule.lower if rule is not None else ()
-        fitting = [lowering for lowering in self.lowerings if name in lowering.op_types]
+        fitting = [form for lowering in self.lowerings if name in lowering.op_types for form in lowering.forms()]
         return sorted(
             fitting, key=lambda item: preferred.index(item.name) if item.name in preferred else len(preferred)
         )
