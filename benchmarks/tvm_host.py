@@ -1,9 +1,10 @@
-"""Time of a model compiled with TVM over its time in ONNX Runtime, both with one thread.
+"""Time of the real models compiled with TVM over their time in ONNX Runtime, both with one thread.
 
-    python benchmarks/tvm_host.py MODEL.onnx ... [--target host/x86-64] [--runs 60] [--json]
+    python -m benchmarks.tvm_host [NAME ...] [--target host/x86-64] [--rounds 40] [--json]
 
-The models have static shapes (such as the model.onnx of an artifact). The two take turns, run by run, and the fastest
-run of each counts, so that a busy machine slows both. ONNX Runtime has all of its optimizations on.
+Each model is compiled by `npuopt compile` in float. TVM, ONNX Runtime on the model as it came, and ONNX Runtime on the
+model as npuopt prepared it take turns, round by round, in one process; ONNX Runtime has all of its optimizations on.
+The ratio is the median over the rounds of TVM's time over that of the faster of the two.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
+import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,86 +25,200 @@ os.environ["TVM_NUM_THREADS"] = "1"  # read when tvm is imported
 import numpy as np
 import onnx
 
-from npuopt.delegates.contract import Limits
+from benchmarks.location import models_folder
+from benchmarks.models import all_cases
+from npuopt import api
 from npuopt.delegates.host.loader import Model
-from npuopt.delegates.host.tvm_delegate import TvmDelegate
-from npuopt.graph import Session
-from npuopt.target import Target, load_target
+from npuopt.graph import Session, load
+from npuopt.options import CompileOptions
+from npuopt.quantization.data import open_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    Arrays = dict[str, np.ndarray]
+
+TRANSFORMERS = ("tiny_llama-decode", "tiny_llama-prefill", "minilm")
+MOST_OVER_TRANSFORMERS, MOST_OVER_OTHERS = 1.5, 3.0
+LEAST_SECONDS = 0.005  # of one timing: short models run several times in it
 
 
-def sample_for(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Random inputs: floats around zero; integers from 0 to 999, or 0 and 1 where a name speaks of masks or types."""
-    random = np.random.default_rng(0)
-    sample: dict[str, np.ndarray] = {}
-    for value in model.graph.input:
-        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        largest = 2 if any(word in value.name for word in ("mask", "type")) else 1000
-        drawn = random.standard_normal(shape) if kind.kind == "f" else random.integers(0, largest, shape)
-        sample[value.name] = drawn.astype(kind)
-    return sample
+@dataclass(frozen=True)
+class HostCase:
+    """A model to compile in float.
+
+    Attributes:
+        name: of the row.
+        source: the model file.
+        dims: to freeze.
+        data: a .npz whose first sample is run.
+    """
+
+    name: str
+    source: Path
+    dims: Mapping[str, int]
+    data: Path
+
+    @property
+    def most(self) -> float:
+        """The ratio aimed at."""
+        return MOST_OVER_TRANSFORMERS if self.name in TRANSFORMERS else MOST_OVER_OTHERS
 
 
-def measure(path: Path, target: Target, runs: int) -> dict[str, object]:
-    """Compile, run and compare one model."""
-    sample = sample_for(onnx.load(path, load_external_data=False))
-    with tempfile.TemporaryDirectory() as folder:
-        region = TvmDelegate().compile(path, Path(folder), target, limits=Limits())
-        compiled = Model(folder)
-        session = Session(path, optimize=True, threads=1)
-        expected, made = session.run(sample), compiled.run(sample)
-        both = fastest([lambda: compiled.run(sample), lambda: session.run(sample)], runs)
-    return {
-        "model": str(path),
-        "tvm_ms": round(both[0] * 1e3, 3),
-        "onnxruntime_ms": round(both[1] * 1e3, 3),
-        "ratio": round(both[0] / both[1], 3),
-        "relative_error": largest_error(expected, made),
-        "compile_seconds": round(region.figures["compile_seconds"], 1),
-        "plain_functions": region.figures["plain_functions"],
-    }
+@dataclass(frozen=True)
+class CompiledCase:
+    """A compiled model and one sample of real data for it.
+
+    Attributes:
+        library: the folder of model.so.
+        prepared: the model as npuopt prepared it, as an ONNX file.
+        sample: inputs of `library` and `prepared`.
+        source_sample: the same for the source: with the inputs that the freeze made empty.
+        seconds: the compiler took.
+        plain_functions: what did not get the planned schedule.
+    """
+
+    library: Path
+    prepared: Path
+    sample: Arrays
+    source_sample: Arrays
+    seconds: float
+    plain_functions: Sequence[str]
 
 
-def fastest(functions: list[Callable[[], object]], runs: int) -> list[float]:
-    """The shortest wall-clock seconds of each function, called in turns."""
-    best = [float("inf")] * len(functions)
-    for _ in range(runs):
-        for index, function in enumerate(functions):
-            started = time.perf_counter()
-            function()
-            best[index] = min(best[index], time.perf_counter() - started)
-    return best
+def host_cases() -> list[HostCase]:
+    """Return the models that are measured: those of the NPU's table, and the Silero sequence model."""
+    cases = [
+        HostCase(case.name, case.folder / "model.onnx", case.dims, case.folder / case.calibration)
+        for case in all_cases()
+    ]
+    silero = models_folder() / "silero"
+    return [*cases, HostCase("silero", silero / "model.onnx", {"sequence_length": 32}, silero / "calibration.npz")]
+
+
+def compile_case(case: HostCase, target: str, out: Path) -> CompiledCase:
+    """Compile a case into the folder `out`, as one library.
+
+    Raises:
+        ValueError: some nodes are not taken by TVM.
+    """
+    manifest = api.compile(case.source, target, out, CompileOptions(dims=case.dims, precision="fp32", verify="off"))
+    if [step.road for step in manifest.steps] != ["tvm"]:
+        raise ValueError(f"{case.name}: {manifest.placement.host} nodes are left to ONNX Runtime")
+    step, prepared = manifest.steps[0], out / "model.onnx"
+    sample = next(iter(open_samples(case.data, load(prepared))))
+    return CompiledCase(
+        library=(out / step.files[0]).parent,
+        prepared=prepared,
+        sample=dict(sample),
+        source_sample={**sample, **_empty_inputs(case)},
+        seconds=step.figures["compile_seconds"],
+        plain_functions=step.figures["plain_functions"],
+    )
+
+
+def _empty_inputs(case: HostCase) -> Arrays:
+    empty: Arrays = {}
+    for value in onnx.load(case.source, load_external_data=False).graph.input:
+        tensor = value.type.tensor_type
+        shape = [case.dims.get(dim.dim_param, 1) if dim.dim_param else dim.dim_value or 1 for dim in tensor.shape.dim]
+        if 0 in shape:
+            empty[value.name] = np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    return empty
 
 
 def largest_error(expected: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray]) -> float:
     """The largest difference of any output, as a fraction of that output's largest magnitude."""
     errors = [
-        np.abs(made[name] - array).max(initial=0.0) / (np.abs(array).max(initial=0.0) or 1.0)
+        np.abs(made[name].astype(np.float64) - array).max(initial=0.0) / (np.abs(array).max(initial=0.0) or 1.0)
         for name, array in expected.items()
     ]
     return float(max(errors))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="+")
+def measure(case: HostCase, target: str, rounds: int) -> dict[str, object]:
+    """Compile, run and compare one model."""
+    with tempfile.TemporaryDirectory(prefix="npuopt-host-") as folder:
+        compiled = compile_case(case, target, Path(folder) / "out")
+        model = Model(compiled.library)
+        source = Session(case.source, optimize=True, threads=1)
+        prepared = Session(compiled.prepared, optimize=True, threads=1)
+        error = largest_error(source.run(compiled.source_sample), model.run(compiled.sample))
+        runs: list[Callable[[], object]] = [
+            lambda: model.run(compiled.sample),
+            lambda: source.run(compiled.source_sample),
+            lambda: prepared.run(compiled.sample),
+        ]
+        times = in_turns(runs, rounds)
+    return {
+        "model": case.name,
+        "ratio": round(statistics.median(tvm / min(others) for tvm, *others in times), 2),
+        "aim": case.most,
+        "tvm_ms": round(_median_ms(times, 0), 3),
+        "onnxruntime_ms": round(_median_ms(times, 1), 3),
+        "onnxruntime_prepared_ms": round(_median_ms(times, 2), 3),
+        "relative_error": error,
+        "compile_seconds": round(compiled.seconds, 1),
+        "plain_functions": len(compiled.plain_functions),
+    }
+
+
+def in_turns(functions: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Seconds of one call of each function, a list a round."""
+    repeats = [_repeats(function) for function in functions]
+    return [
+        [_time(function, count) / count for function, count in zip(functions, repeats, strict=True)]
+        for _ in range(rounds)
+    ]
+
+
+def _repeats(function: Callable[[], object]) -> int:
+    function()
+    return max(1, round(LEAST_SECONDS / _time(function, 1)))
+
+
+def _time(function: Callable[[], object], count: int) -> float:
+    started = time.perf_counter()
+    for _ in range(count):
+        function()
+    return time.perf_counter() - started
+
+
+def _median_ms(times: list[list[float]], index: int) -> float:
+    return statistics.median(row[index] for row in times) * 1e3
+
+
+def main() -> int:
+    cases = host_cases()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tvm_host", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(case.name for case in cases))
     parser.add_argument("--target", default="host/x86-64")
-    parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
     arguments = parser.parse_args()
-    target = load_target(arguments.target)
-    rows = [measure(path, target, arguments.runs) for path in arguments.models]
-    if arguments.json:
-        print(json.dumps(rows, indent=1))
-        return
-    print(f"{'ratio':>6} {'TVM ms':>9} {'ORT ms':>9} {'error':>8}  model")
-    for row in rows:
-        line = "{ratio:>6.2f} {tvm_ms:>9.3f} {onnxruntime_ms:>9.3f} {relative_error:>8.1e}  {model}"
-        print(line.format(**row))
+    if unknown := set(arguments.names) - {case.name for case in cases}:
+        parser.error(f"no model called {', '.join(sorted(unknown))}")
+    if not arguments.json:
+        print("| model | TVM / ONNX Runtime | aim | TVM ms | ONNX Runtime ms, as it came / prepared | relative error |")
+        print("|---|---|---|---|---|---|")
+    for case in cases:
+        if arguments.names and case.name not in arguments.names:
+            continue
+        if not case.source.is_file():
+            print(f"{case.name}: not there; run `make models`", file=sys.stderr)
+            continue
+        row = measure(case, arguments.target, arguments.rounds)
+        print(json.dumps(row) if arguments.json else _table_row(row), flush=True)
+    return 0
+
+
+def _table_row(row: Mapping[str, object]) -> str:
+    form = (
+        "| {model} | {ratio:.2f} | {aim} | {tvm_ms:.2f} | {onnxruntime_ms:.2f} / {onnxruntime_prepared_ms:.2f} |"
+        " {relative_error:.1e} |"
+    )
+    return form.format(**row)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
