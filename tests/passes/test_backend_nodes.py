@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from onnx.backend.test.case.test_case import TestCase
 
-    from npuopt.graph import Model
     from npuopt.pipeline import Lowering, Pass
     from npuopt.target import Target
 
