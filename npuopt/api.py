@@ -20,7 +20,7 @@ from npuopt.errors import PlacementError, UsageError, cannot_write
 from npuopt.graph import load, save
 from npuopt.graph.saving import replacing
 from npuopt.inspection import bisect, compare, extract
-from npuopt.optimizing import Wanted, observers, optimize
+from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
 from npuopt.pipeline.checks import count_nodes
@@ -48,6 +48,7 @@ __all__ = [
     "compile",
     "extract",
     "optimize",
+    "optimize_profiles",
     "quantize",
     "run",
 ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from npuopt.bundle import atomic_folder
 from npuopt.errors import UsageError
 from npuopt.graph import load, save
+from npuopt.graph.saving import save_sharing
 from npuopt.options import silent
 from npuopt.pipeline.catalogue import load_pass_file, make_pass
 from npuopt.pipeline.checks import count_nodes
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
     from npuopt.pipeline import Pass
     from npuopt.pipeline.recipe_file import Item
     from npuopt.target import Target
+
+PROFILES_FILE = "profiles.json"
+PROFILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,49 @@ def optimize(
     record = optimize_loaded(loaded, optimizer, verify=verify, dump=dump, say=say)
     save(loaded, output)
     return {**record, "output": str(output)}
+
+
+def optimize_profiles(
+    model: Path,
+    output: Path,
+    profiles: Mapping[str, Mapping[str, int]],
+    *,
+    wanted: Wanted,
+    verify: Verify = "final",
+    dump: Path | None = None,
+    say: Say = silent,
+) -> dict[str, Any]:
+    """Optimize one ONNX file once for each profile; the models share one file of weights.
+
+    Args:
+        model: the ONNX file, read once.
+        output: a folder, which appears whole or not at all: `<profile>.onnx` each, `weights.data`, `profiles.json`.
+        profiles: name -> dims to freeze, beside those of `wanted`.
+        wanted: which passes to run, and for what.
+        verify: `each`, `final` or `off`.
+        dump: a folder that gets one folder a profile.
+        say: told what is being done.
+
+    Raises:
+        UsageError: when a profile's name is no file name, or `output` exists and was not made by npuopt.
+    """
+    if strays := [name for name in profiles if not PROFILE_NAME.fullmatch(name)]:
+        raise UsageError(f"{strays[0]!r} is no name for a profile", hint="use letters, digits, - and _")
+    loaded = load(model)
+    records: dict[str, dict[str, Any]] = {}
+    made: dict[str, Model] = {}
+    for name, dims in profiles.items():
+        say(f"profile {name}")
+        made[name] = loaded.clone()
+        optimizer = Optimizer(replace(wanted, dims={**wanted.dims, **dims}))
+        dumps = None if dump is None else dump / name
+        record = optimize_loaded(made[name], optimizer, verify=verify, dump=dumps, say=say)
+        records[name] = {"file": f"{name}.onnx", "dims": dict(optimizer.dims), **record}
+    with atomic_folder(output, PROFILES_FILE) as folder:
+        save_sharing(made, folder)
+        written = {name: {"file": record["file"], "dims": record["dims"]} for name, record in records.items()}
+        (folder / PROFILES_FILE).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    return {"output": str(output), "profiles": records}
 
 
 def optimize_loaded(

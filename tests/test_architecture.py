@@ -25,7 +25,7 @@ ALLOWED = {
     "passes": FOUNDATION | {"pipeline", "quantization"},  # quantization: the encodings that one pass inserts
     "options": {"errors"},
     "preparation": FOUNDATION | {"pipeline", "options"},
-    "optimizing": FOUNDATION | {"pipeline", "verify", "options", "preparation"},
+    "optimizing": FOUNDATION | {"pipeline", "verify", "bundle", "options", "preparation"},
     "inspection": FOUNDATION | {"pipeline", "verify", "quantization", "options", "optimizing"},  # quantization: samples
     "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation"},
     "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},

@@ -28,17 +28,21 @@ def _remove_unfinished() -> None:
 
 
 @contextmanager
-def atomic_folder(final: Path) -> Generator[Path]:
+def atomic_folder(final: Path, marker: str = MANIFEST) -> Generator[Path]:
     """Yield a temporary folder beside `final` that takes its name when the block ends well.
 
     An earlier artifact of that name is replaced only then; on any error or Ctrl-C the temporary folder goes and
     the earlier artifact stays.
 
+    Args:
+        final: the folder to be.
+        marker: the file that says of a folder that npuopt made it.
+
     Raises:
-        UsageError: when `final` exists and is neither empty nor an artifact, or its parent cannot be written.
+        UsageError: when `final` exists and is neither empty nor made by npuopt, or its parent cannot be written.
         NpuoptError: when the disk is full.
     """
-    if final.exists() and not _replaceable(final):
+    if final.exists() and not _replaceable(final, marker):
         raise UsageError("exists and is no npuopt artifact", where=str(final), hint="choose another folder with -o")
     work = final.parent / f".{final.name}.{secrets.token_hex(8)}"
     _unfinished.add(work)
@@ -62,8 +66,8 @@ def atomic_folder(final: Path) -> Generator[Path]:
         _unfinished.discard(work)
 
 
-def _replaceable(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))
+def _replaceable(folder: Path, marker: str) -> bool:
+    return folder.is_dir() and ((folder / marker).is_file() or not any(folder.iterdir()))
 
 
 def _take_place(work: Path, final: Path) -> None:

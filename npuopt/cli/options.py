@@ -77,7 +77,7 @@ ToleranceOption = Annotated[
 ]
 
 
-def parse_dims(texts: list[str] | None) -> dict[str, int]:
+def parse_dims(texts: list[str] | None, of: str = "--dim") -> dict[str, int]:
     """Read `NAME=N` texts.
 
     Raises:
@@ -87,9 +87,26 @@ def parse_dims(texts: list[str] | None) -> dict[str, int]:
     for text in texts or []:
         name, equals, number = text.partition("=")
         if not equals or not name or not number.isdecimal():
-            raise UsageError(f"--dim {text!r} is not NAME=N with a whole number N", hint="for example --dim batch=1")
+            raise UsageError(f"{of} {text!r} is not NAME=N with a whole number N", hint="for example batch=1")
         if int(number) > LARGEST_DIM:
-            raise UsageError(f"--dim {text!r} is larger than any tensor's dim ({LARGEST_DIM})")
+            raise UsageError(f"{of} {text!r} is larger than any tensor's dim ({LARGEST_DIM})")
         if dims.setdefault(name, int(number)) != int(number):
-            raise UsageError(f"--dim {name} is given twice, as {dims[name]} and as {number}")
+            raise UsageError(f"{of} {name} is given twice, as {dims[name]} and as {number}")
     return dims
+
+
+def parse_profiles(texts: list[str]) -> dict[str, dict[str, int]]:
+    """Read `NAME:DIM=N,DIM=N` texts.
+
+    Raises:
+        UsageError: when one is not of that form, or a name is given twice.
+    """
+    profiles: dict[str, dict[str, int]] = {}
+    for text in texts:
+        name, colon, sizes = text.partition(":")
+        if not colon or not name or not sizes:
+            raise UsageError(f"--profile {text!r} is not NAME:DIM=N,DIM=N", hint="for example decode:seq=1,past=127")
+        if name in profiles:
+            raise UsageError(f"--profile {name} is given twice")
+        profiles[name] = parse_dims(sizes.split(","), of="--profile")
+    return profiles

@@ -78,12 +78,17 @@ class _Hasher:
 
     def _tensor(self, tensor: ir.TensorProtocol) -> str:
         if self._contents or tensor.size <= SMALL_CONSTANT:
-            content = cast("str | None", tensor.meta.get(_DIGEST))
-            if content is None:
-                content = tensor.meta[_DIGEST] = _digest(_chunks(tensor))
-        else:
-            content = tensor.meta.setdefault(_TOKEN, f"tensor {next(_TOKENS)}")
-        return _hash("constant", tensor.dtype.name, tensor.shape.numpy(), content)
+            return _hash("constant", *content_key(tensor))
+        content = tensor.meta.setdefault(_TOKEN, f"tensor {next(_TOKENS)}")
+        return _hash("constant", tensor.dtype, tuple(tensor.shape.numpy()), content)
+
+
+def content_key(tensor: ir.TensorProtocol) -> tuple[object, ...]:
+    """Return what equal tensors have in common: type, shape and a hash of the bytes, which are read in chunks once."""
+    content = cast("str | None", tensor.meta.get(_DIGEST))
+    if content is None:
+        content = tensor.meta[_DIGEST] = _digest(_chunks(tensor))
+    return tensor.dtype, tuple(tensor.shape.numpy()), content
 
 
 def _chunks(tensor: ir.TensorProtocol) -> Iterable[bytes]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import onnx
 import onnx_ir as ir
 
 from npuopt.errors import InputError, InternalError, cannot_write
+from npuopt.graph.fingerprint import content_key
 from npuopt.graph.headers import hidden_index, weights_hidden
 from npuopt.graph.mapped import InFile
 from npuopt.graph.wire import Payload, encode_varint, rewrite_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
     from os import PathLike
 
     from npuopt.graph.wire import Piece
@@ -26,6 +27,9 @@ LARGEST_SINGLE_FILE = 1 << 30
 
 LARGEST_PROTOBUF = (1 << 31) - 1
 """Bytes that other readers of protobuf accept in one file."""
+
+SHARED_DATA = "weights.data"
+"""The file that `save_sharing` puts weights into."""
 
 _SMALLEST_STREAMED = 1024
 """Bytes from which a tensor is streamed or external; shape arithmetic needs the small ones inside."""
@@ -72,6 +76,42 @@ def save(model: ir.Model, path: str | PathLike[str], external_data: bool | None 
                     file.write(piece)
     except OSError as error:
         raise cannot_write(error, str(path)) from None
+
+
+def save_sharing(models: Mapping[str, ir.Model], folder: Path) -> None:
+    """Write several models into a folder, `<name>.onnx` each, with one `weights.data` that they share.
+
+    Weights with the same type, shape and bytes are written once, whichever models they are of.
+
+    Args:
+        models: by name; stay as they are.
+        folder: is there already.
+
+    Raises:
+        UsageError: when a file cannot be written; a plain NpuoptError when the disk is full.
+    """
+    headers: list[bytes] = []
+    weights: list[list[ir.TensorProtocol]] = []
+    known: dict[tuple[object, ...], ir.TensorProtocol] = {}
+    for model in models.values():
+        with weights_hidden(model, _is_streamed) as tensors:
+            headers.append(ir.to_proto(model).SerializeToString(deterministic=True))
+        weights.append([known.setdefault(content_key(tensor), tensor) for tensor in tensors])
+    flat = [tensor for tensors in weights for tensor in tensors]
+    offsets = _layout(flat)
+    places = {id(tensor): offset for tensor, offset in zip(flat, offsets, strict=True)}
+    try:
+        with replacing(folder / SHARED_DATA) as file:
+            _write_data(file, flat, offsets)
+        for (name, model), header, tensors in zip(models.items(), headers, weights, strict=True):
+            in_subgraphs = any(graph.initializers for graph in model.graph.subgraphs())
+            at = [places[id(tensor)] for tensor in tensors]
+            pieces = _pointing_to_weights(header, tensors, at, SHARED_DATA, in_subgraphs)
+            with replacing(folder / f"{name}.onnx") as file:
+                for piece in pieces:
+                    file.write(cast("memoryview", piece))
+    except OSError as error:
+        raise cannot_write(error, str(folder)) from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from npuopt.errors import InputError, UsageError
 from npuopt.graph import Model, Session, load, parse, save, to_text
-from npuopt.graph.saving import replacing
+from npuopt.graph.saving import replacing, save_sharing
 
 X = np.ones((8, 64), np.float32)
 
@@ -152,3 +152,15 @@ print(peak() - before)
     assert int(done.stdout) < 0.1 * size
     assert (tmp_path / "o.onnx.data").stat().st_size == size
     np.testing.assert_array_equal(load(tmp_path / "n.onnx").graph.initializers["w"].const_value.numpy()[-1], w[-1])
+
+
+def test_models_that_are_saved_together_share_equal_weights(tmp_path):
+    first, second = small_model(), small_model()
+    value = second.graph.initializers["w2"]
+    value.const_value = ir.tensor(np.ones((64, 64), np.float32))
+    save_sharing({"a": first, "b": second}, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "b.onnx", "weights.data"]
+    assert (tmp_path / "weights.data").stat().st_size == 3 * 64 * 64 * 4 + 8 * 64 * 4  # w1, w2, the other w2, bias
+    for name, model in (("a", first), ("b", second)):
+        np.testing.assert_array_equal(outputs(tmp_path / f"{name}.onnx"), outputs(model))
+        assert to_text(load(tmp_path / f"{name}.onnx")) == to_text(model)
