@@ -131,10 +131,12 @@ class CompiledRule:
         quantized_asked = not self.descriptor.schemes[asked].is_float
         if form != "plain" or (quantized_asked and stays_float):
             if self.float_scheme is None:
-                return None, [f"{self.name} is left in float here; it is taken in {self._schemes()} only"]
+                return None, [self._fault("left in float")]
             return self.float_scheme, []
         if asked not in self.rule.schemes:
-            return None, [f"{self.name} is not taken in {asked}, only in {self._schemes()}"]
+            if not self.rule.schemes:
+                return None, [self._fault("in float")]
+            return None, [f"{self.name} is not taken in {asked}, only in {', '.join(self.rule.schemes)}"]
         return asked, []
 
     def _quantized_scheme(self, node: Node, asked: str) -> tuple[str | None, list[str]]:
@@ -143,14 +145,18 @@ class CompiledRule:
         candidates = [name for name in self.rule.schemes if not schemes[name].is_float]
         candidates.sort(key=lambda name: name != asked)
         if not candidates:
-            return None, [f"{self.name} is quantized here; it is taken in {self._schemes()} only"]
+            return None, [self._fault("quantized")]
         seen = QuantizedNode(node, self.rule.quantization)
         faults = {name: list(seen.faults(name, schemes[name])) for name in candidates}
         fitting = next((name for name, wrong in faults.items() if not wrong), None)
         return (fitting, []) if fitting is not None else (candidates[0], faults[candidates[0]])
 
-    def _schemes(self) -> str:
-        return ", ".join(self.rule.schemes) or "no scheme"
+    def _fault(self, given: str) -> str:
+        """Say that the node is `given`, and what is taken instead."""
+        if self.rule.schemes:
+            return f"{self.name} is {given} here; it is taken in {', '.join(self.rule.schemes)} only"
+        kinds = dict.fromkeys(kind for listed in self.rule.dtypes.inputs.values() for kind in listed)
+        return f"{self.name} has float data here; it is taken with {', '.join(kinds)} only"
 
 
 def _values(node: Node) -> Iterator[tuple[str, int, Value]]:

@@ -162,8 +162,12 @@ def _without(rule: OpRule, removed: AbstractSet[str]) -> OpRule:
     )
     schemes = _kept(rule.schemes, removed)
     if rule.schemes and not schemes and not rule.dtypes.inputs and not rule.dtypes.outputs:
-        return rule.model_copy(update={"schemes": (), "when": (), "refused": f"only in {', '.join(rule.schemes)}"})
+        return rule.model_copy(update={"schemes": (), "when": (), "refused": _lacks(rule.schemes)})
     return rule.model_copy(update={"schemes": schemes, "when": conditions, "quantization": quantization})
+
+
+def _lacks(schemes: tuple[str, ...]) -> str:
+    return f"the family computes it in {' and '.join(schemes)} only, which this chip does not have"
 
 
 def _kept(names: tuple[str, ...], removed: AbstractSet[str]) -> tuple[str, ...]:

@@ -238,6 +238,14 @@ class TestQuantizedGraphs:
             "Relu is left in float here; it is taken in a8w8 only",
         )
 
+    def test_an_op_without_float_data_says_what_it_takes(self):
+        whole_numbers = target_with("{Relu: {dtypes: {inputs: {0: [int32, bool]}, outputs: {0: [int32, bool]}}}}")
+        float_data = node_of("Relu", "y = Relu(x)", "float[4] x", "float[4] y")
+        for node in (float_data, quantized("Relu", "Relu(xd)")):
+            for scheme in (None, "a8w8"):
+                reasons = whole_numbers.accepts(node, scheme).reasons
+                assert reasons[0] == "Relu has float data here; it is taken with int32, bool only"
+
     def test_weights(self):
         node = quantized("MatMul", "MatMul(xd, w)", BY_COLUMN, constants=self.WEIGHT)
         assert target_with(self.MATMUL).accepts(node, "a8w8")
