@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.graph import attribute_list, static_shape
+from npuopt.passes.lower.axes import SMALL
 from npuopt.passes.lower.formula import FormulaLowering
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
     from npuopt.graph import Builder, Node, Value
-
-SMALL = 4
-"""The rank that every target takes, and the rank of a swap of two neighbouring blocks."""
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,15 @@ KEEPS_ITS_OP = {
     "lower-conv-1d",
     "lower-conv-padding",
     "lower-dilation",
+    "lower-elementwise-rank",
     "lower-grouped-conv",
     "lower-large-kernel",
     "lower-large-pool",
     "lower-large-stride",
+    "lower-matmul-rank",
+    "lower-normalization-axis",
     "lower-pool-ceiling",
+    "lower-softmax-axis",
     "lower-transpose-rank",
 }
 """Lowerings that change an op's rank, size or attributes, and not its type."""

@@ -14,9 +14,9 @@ def test_the_halves_see_their_parts_of_the_input():
     assert_rewrites(
         LowerLargeKernel(),
         f"{signature}> {{y = Conv(x, w, b)}}",
-        f"""{signature}, float[1, 1, 1] w1 = {{2}}, float[1, 1, 1] w2 = {{3}}, int64[1] zero = {{0}}, int64[1] one = {{1}},
+        f"""{signature}, float[1, 1, 1] w1 = {{2}}, float[1, 1, 1] w2 = {{3}}, int64[1] o = {{0}}, int64[1] one = {{1}},
             int64[1] axis = {{2}}, int64[1] three = {{3}}, int64[1] four = {{4}}, int64[1] axis2 = {{2}}> {{
-            left = Slice(x, zero, three, axis) p = Conv<kernel_shape = [1]>(left, w1, b)
+            left = Slice(x, o, three, axis) p = Conv<kernel_shape = [1]>(left, w1, b)
             right = Slice(x, one, four, axis2) q = Conv<kernel_shape = [1]>(right, w2) y = Add(p, q)
         }}""",
     )
