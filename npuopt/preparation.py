@@ -12,7 +12,7 @@ from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.legalize import legalize
 from npuopt.pipeline.recipe_file import Choice
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, RAISED
 from npuopt.pipeline.report import Entry, Report
 from npuopt.pipeline.runner import Runner
 
@@ -116,7 +116,7 @@ def prepare(
     if runner.target is not None and runner.target.shapes.static == "required":
         require_static(model)
     say("fusing")
-    runner.run_until_stable(model, [*choice.make(FUSE), *choice.make(CLEAN)])
+    runner.run_until_stable(model, [*choice.make(fusions(runner.target, scheme)), *choice.make(CLEAN)])
     own = [found for path in pass_files for found in load_pass_file(path).values()]
     if own:
         runner.run_until_stable(model, [*(with_options(found, {}) for found in own), *choice.make(CLEAN)])
@@ -128,6 +128,16 @@ def prepare(
         prepared.legalization = fit.results[-1]
         runner.run_until_stable(model, choice.make(CLEAN))
     return prepared
+
+
+def fusions(target: Target | None, scheme: str | None = None) -> list[str]:
+    """Return the fusions of the standard order, without those that raise ops which `target` does not take."""
+    if target is None:
+        return list(FUSE)
+    wanted = scheme or target.float_scheme
+    rules = {name: target.rule(op_type) for name, op_type in RAISED.items()}
+    refused = {name for name, rule in rules.items() if rule is None or wanted not in rule.schemes}
+    return [name for name in FUSE if name not in refused]
 
 
 def freezing(frozen: Mapping[str, int], choice: Choice = AS_THEY_ARE) -> list[Pass]:

@@ -32,6 +32,8 @@ FUSE = (
     "fuse-hard-swish",
     "fuse-swish",
     "fuse-mish",
+    "fuse-flattened-transpose",
+    "fuse-attention",
     "fuse-matmul-add",
     "fuse-conv-input-affine",
     "fuse-scalar-scale",
@@ -44,6 +46,9 @@ FUSE = (
 
 Activations come ahead of what folds scales, which would otherwise take the constants that an activation is known by.
 """
+
+RAISED = {"fuse-attention": "Attention"}
+"""Fusions that are left out for a target which does not take what they make: lowering gives back another graph."""
 
 BEFORE_CALIBRATION = ("lower-mask-constants",)
 """Run once, when the scheme is an integer one: what would ruin the ranges that calibration sees."""

@@ -1,0 +1,177 @@
+"""What masks of an attention become: one mask of a shape and of values that mean the same inside the op."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npuopt.graph import DataType, constant, element_type, is_op, producer, rank, scalar
+from npuopt.passes.fuse.attention import Mask
+from npuopt.passes.fuse.sizes import may_broadcast, size_of, size_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from npuopt.graph import Builder, Value
+
+WIDE = (DataType.FLOAT, DataType.DOUBLE)
+HIDDEN = -1e4
+"""A fill below which a score weighs nothing beside any that is shown."""
+
+
+def unfolded(mask: Mask) -> Mask:
+    """Return a mask that is added as the replacement it is, where it is `Where(shown, 0, fill)`."""
+    node = producer(mask.value, "Where")
+    if node is None:
+        return mask
+    condition, left, right = node.inputs
+    for kept, fill, keeps in ((left, right, True), (right, left, False)):
+        number = scalar(fill)
+        if scalar(kept) == 0 and number is not None and number <= HIDDEN:
+            return Mask(value=mask.value, shown=condition, keeps=keeps, fill=number)
+    return mask
+
+
+def why_not(masks: Sequence[Mask], kind: DataType, *, guarded: bool, trusted: bool) -> str:
+    """Say which mask would mean something else inside the op, or return an empty string.
+
+    A query that sees no key: its softmax is NaN if all its scores are minus infinity, zero behind a guard, and even
+    if they are a very low number. The op gives zero for minus infinity (ONNX Runtime for the lowest number too).
+
+    Args:
+        masks: as `unfolded` returns them.
+        kind: the element type of the scores.
+        guarded: NaN is replaced by zero behind the softmax.
+        trusted: every query is taken to see a key.
+    """
+    for mask in masks:
+        if mask.shown is not None and mask.fill > HIDDEN:
+            return f"it fills hidden scores with {mask.fill:g}, which may weigh something"
+        if trusted or _shows_a_key(mask):
+            continue
+        if mask.shown is not None and np.isneginf(mask.fill) and not guarded:
+            return "a query that its mask hides from every key gives NaN, and zero in Attention"
+        if kind not in WIDE and not (mask.shown is not None and guarded and np.isneginf(mask.fill)):
+            return f"in {kind} its mask may hide every key of a query only nearly"
+    return ""
+
+
+def joined(masks: Sequence[Mask], build: Builder, *, guarded: bool) -> Value | None:
+    """Return one mask that does what all of them do: of bool where minus infinity is meant, else of floats."""
+    if not masks:
+        return None
+    if all(mask.shown is not None and _is_exact(mask, guarded=guarded) for mask in masks):
+        return reduce(lambda left, right: build("And", left, right), [_shown(mask, build) for mask in masks])
+    lowest = float((build.type or DataType.FLOAT).min) / 2 ** len(masks)
+    return reduce(lambda left, right: build("Add", left, right), [_added(mask, lowest, build) for mask in masks])
+
+
+def is_causal(masks: Sequence[Mask], queries: object, keys: object) -> bool:
+    """Say whether the one mask is a constant that shows each query the keys up to its own place."""
+    if len(masks) != 1 or not isinstance(queries, int) or not isinstance(keys, int):
+        return False
+    known = _known(masks[0])
+    if known is None or known.size != queries * keys:
+        return False
+    return bool((known.reshape(queries, keys) == np.tril(np.ones((queries, keys), dtype=np.bool_))).all())
+
+
+def misfit(masks: Sequence[Mask], query: Value, key: Value) -> str:
+    """Return why a mask cannot be brought to the shape of the scores, or an empty string."""
+    places = [(query, 0), (query, 1), (query, 2), (key, 2)]
+    for mask in masks:
+        value = mask.shown if mask.shown is not None else mask.value
+        depth = rank(value)
+        if value is None or depth is None or depth > 4:
+            return "the rank of its mask is not known, or above 4"
+        for axis, place in enumerate(places[4 - depth :]):
+            size = size_of(value, axis)
+            if size != 1 and may_broadcast(size, size_of(*place)):
+                return f"its mask stretches axis {axis + 4 - depth} of the scores from {size_of(*place)} to {size}"
+    return ""
+
+
+def written_out(mask: Value, query: Value, key: Value, build: Builder) -> Value:
+    """Return the mask with all its queries and keys written out, as ONNX Runtime wants it."""
+    depth = rank(mask) or 0
+    places = [(query, 2), (key, 2)]
+    here = [size_of(mask, axis) for axis in range(depth)][-2:]
+    missing = places[: 2 - len(here)]
+    last = (
+        [
+            1 if size != 1 or size_of(*place) == 1 else place
+            for size, place in zip(here, places[-len(here) :], strict=True)
+        ]
+        if here
+        else []
+    )
+    if not missing and last == [1, 1]:
+        return mask
+    return build("Expand", mask, size_vector([*missing, *last], build))
+
+
+def _shows_a_key(mask: Mask) -> bool:
+    known = _known(mask)
+    return known is not None and known.ndim > 0 and bool(known.any(axis=-1).all())
+
+
+def _known(mask: Mask) -> np.ndarray | None:
+    """Return where a constant mask shows keys."""
+    if mask.shown is not None:
+        known = constant(mask.shown)
+        return known if known is None or mask.keeps else ~known
+    known = constant(mask.value)
+    if known is None or not bool(((known == 0) | (known <= HIDDEN)).all()):
+        return None
+    return known == 0
+
+
+def _is_exact(mask: Mask, *, guarded: bool) -> bool:
+    """Say whether hiding a key by bool is the same: where each query sees one, or nothing is what it then gets."""
+    return _shows_a_key(mask) or (guarded and bool(np.isneginf(mask.fill)))
+
+
+def _shown(mask: Mask, build: Builder) -> Value:
+    assert mask.shown is not None  # noqa: S101 -- asked for by the caller
+    return mask.shown if mask.keeps else build("Not", mask.shown)
+
+
+def _added(mask: Mask, lowest: float, build: Builder) -> Value:
+    """Return a mask to be added that is nowhere the lowest number, which ONNX Runtime would read as hidden."""
+    if mask.shown is not None:
+        fill = -np.inf if np.isneginf(mask.fill) else lowest if mask.value is None else max(mask.fill, lowest)
+        shown, hidden = (0.0, fill) if mask.keeps else (fill, 0.0)
+        return build("Where", mask.shown, shown, hidden)
+    known = constant(mask.value)
+    if known is not None:
+        wide = known.astype(np.float64)
+        return build.array(np.where(np.isneginf(wide), wide, np.maximum(wide, lowest)))
+    if _is_moderate(mask.value):
+        assert mask.value is not None  # noqa: S101 -- a mask is added or replaces
+        return mask.value
+    is_lowest = build("Equal", mask.value, float((build.type or DataType.FLOAT).min))
+    return build("Where", is_lowest, lowest, mask.value)
+
+
+def _is_moderate(value: Value | None) -> bool:
+    """Say whether no element can be near the lowest number: an integer or a truth, less a number, times a number."""
+    bound = 1.0
+    for _ in range(6):
+        node = producer(value)
+        if node is None:
+            return False
+        if is_op(node, "Cast"):
+            kind = element_type(node.inputs[0])
+            return kind is not None and not kind.is_floating_point() and bound * 2.0**64 < 1e30
+        if is_op(node, "Unsqueeze", "Reshape", "Expand", "Slice", "Transpose"):
+            value = node.inputs[0]
+            continue
+        numbers = [scalar(item) for item in node.inputs]
+        known = [number for number in numbers if number is not None]
+        if not is_op(node, "Mul", "Sub", "Add") or len(numbers) != 2 or len(known) != 1:
+            return False
+        bound *= max(abs(known[0]), 2.0)
+        value = node.inputs[numbers.index(None)]
+    return False

@@ -1,0 +1,15 @@
+from npuopt.pipeline.recipes import FUSE, RAISED
+from npuopt.preparation import fusions
+from npuopt.target import load_target
+
+
+def test_ops_are_raised_only_for_a_target_that_takes_them():
+    assert fusions(None) == list(FUSE)
+    npu = load_target("qualcomm/sm8750")
+    assert fusions(npu, "fp16") == list(FUSE)
+    assert set(FUSE) - set(fusions(npu, "a16w8")) == set(RAISED)
+    assert set(FUSE) - set(fusions(load_target("host/x86-64"))) == set(RAISED)
+
+
+def test_every_fusion_that_raises_has_its_place():
+    assert RAISED.keys() <= set(FUSE)
