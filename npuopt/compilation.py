@@ -45,6 +45,11 @@ class CompiledPlan:
     regions: dict[str, CompiledRegion] = field(default_factory=dict[str, CompiledRegion])
 
     @property
+    def elsewhere(self) -> str:
+        """Why the parts do not all run on this machine, or an empty string."""
+        return next((region.elsewhere for region in self.regions.values() if region.elsewhere), "")
+
+    @property
     def tools(self) -> dict[str, str]:
         """Versions of all tools that took part."""
         return {name: version for region in self.regions.values() for name, version in region.tools.items()}

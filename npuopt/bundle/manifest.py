@@ -100,12 +100,13 @@ class OutputComparison(_Record):
 
 
 class Stage(_Record):
-    """One comparison: of what against what, over how many samples, per output."""
+    """One comparison: of what against what, over how many samples, per output; or why there is none."""
 
     name: str
     against: str
     samples: int
     outputs: dict[str, OutputComparison]
+    skipped: str = ""
 
 
 class Manifest(_Record):

@@ -100,6 +100,9 @@ def print_manifest(manifest: Manifest, folder: Path) -> None:
         steps.add_row(step.name, step.road, "\n".join(step.files or (step.model,)))
     out.print(steps)
     for stage in manifest.verification:
+        if stage.skipped:
+            out.print(f"{stage.name} not compared with {stage.against}: {stage.skipped}", markup=False)
+            continue
         rows = table(
             f"{stage.name} against {stage.against}, {stage.samples} samples", "output", "cosine", "SQNR dB", "max abs"
         )

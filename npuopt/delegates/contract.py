@@ -46,6 +46,7 @@ class CompiledRegion:
         figures: sizes in bytes (`*_bytes`), times in seconds (`*_seconds`), the vendor's own estimates.
         tools: package or tool name -> version.
         log: path of the kept log relative to `folder`, or an empty string.
+        elsewhere: why it does not run on this machine (`compiled for ...; this machine is ...`), or an empty string.
     """
 
     road: str
@@ -55,6 +56,7 @@ class CompiledRegion:
     figures: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tools: Mapping[str, str] = field(default_factory=dict[str, str])
     log: str = ""
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)

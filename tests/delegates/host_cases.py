@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx.parser
 import onnx_ir as ir
+import pytest
 
 from npuopt.delegates.host.tvm_api import tvm
+from npuopt.delegates.host.tvm_delegate import LINKERS
 from npuopt.delegates.host.tvm_import import import_model
 from npuopt.delegates.host.tvm_pipeline import build, make_target
 from npuopt.graph import Model, Session, infer_shapes
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     import onnx
 
 X86 = "x86_64-unknown-linux-gnu"
+needs_linker = pytest.mark.skipif(
+    not any(map(shutil.which, LINKERS)), reason="NOT TESTED: there is no C++ compiler to link with; apt-get install g++"
+)
 
 
 def model_of(body: str, inputs: str, outputs: str, **weights: np.ndarray) -> onnx.ModelProto:
@@ -76,14 +82,19 @@ def assert_as_onnx_runtime(model: onnx.ModelProto, *, planned: bool = True, cpu:
     assert bool(plain) is not planned, plain
 
 
-def processor(triple: str = X86, cpu: str = "x86-64-v3", cross_compiler: str = "") -> Target:
-    """A target of the TVM road."""
+def processor_yaml(triple: str = X86, cpu: str = "x86-64-v3", cross_compiler: str = "") -> str:
+    """The descriptor of a target of the TVM road that takes one operator."""
     linker = f", cross_compiler: {cross_compiler}" if cross_compiler else ""
-    return parse_target(f"""
+    return f"""
 name: host/test
 title: a processor
 source: this test
 delegate: {{road: tvm, triple: {triple}, cpu: {cpu}{linker}}}
 schemes: {{fp32: {{activation: float32}}}}
 ops: {{Relu: {{schemes: [fp32]}}}}
-""")
+"""
+
+
+def processor(triple: str = X86, cpu: str = "x86-64-v3", cross_compiler: str = "") -> Target:
+    """The same as a target."""
+    return parse_target(processor_yaml(triple, cpu, cross_compiler))

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from delegates.host_cases import model_of, processor, relative_error, sample_for
+from delegates.host_cases import model_of, needs_linker, processor, relative_error, sample_for
 
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.host.loader import Model
@@ -20,7 +20,10 @@ from npuopt.errors import InputError, ToolchainMissingError, UsageError, VendorT
 from npuopt.graph import Session
 from npuopt.target import load_target, parse_target
 
-pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the targets here are x86-64 processors")
+pytestmark = [
+    needs_linker,
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the targets here are x86-64 processors"),
+]
 
 LIMITS = Limits(seconds=120, memory_mib=4096)
 ARM = {"triple": "aarch64-linux-gnu", "cpu": "cortex-a76", "cross_compiler": "aarch64-linux-gnu-g++"}
@@ -180,19 +183,6 @@ def test_a_machine_without_a_descriptor_has_to_be_described(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "loongarch64")
     with pytest.raises(UsageError, match=r"no target host/loongarch64.*--target with a descriptor"):
         processor_of(chip("road: ort"))
-
-
-@pytest.mark.crosscompile
-def test_a_region_for_aarch64_is_linked_by_its_own_compiler(model, tmp_path):
-    if shutil.which(ARM["cross_compiler"]) is None:
-        pytest.skip("NOT TESTED: aarch64-linux-gnu-g++ is missing; on Debian: apt-get install g++-aarch64-linux-gnu")
-    compiled = TvmDelegate().compile(model, tmp_path, processor(**ARM), limits=LIMITS)
-    header = (compiled.folder / "model.so").read_bytes()[:20]
-    assert header[:4] == b"\x7fELF"
-    assert int.from_bytes(header[18:20], "little") == 183  # EM_AARCH64
-    assert compiled.figures["plain_functions"] == []
-    with pytest.raises(UsageError, match="this machine is x86_64"):
-        TvmDelegate().run(compiled, [], processor(**ARM), limits=LIMITS)
 
 
 def test_outputs_stay_as_they_are_when_the_model_runs_again(tmp_path):

@@ -73,7 +73,15 @@ class TvmDelegate:
             "compile_seconds": float(answer["seconds"]),
             "plain_functions": list(answer["plain_functions"]),
         }
-        return CompiledRegion(self.road, folder, tuple(answer["files"]), (), figures, answer["tools"], LOG_FILE)
+        return CompiledRegion(
+            self.road,
+            folder,
+            tuple(answer["files"]),
+            figures=figures,
+            tools=answer["tools"],
+            log=LOG_FILE,
+            elsewhere=_elsewhere(processor.triple),
+        )
 
     def run(
         self,
@@ -92,9 +100,8 @@ class TvmDelegate:
         """
         self.ensure_available()
         description = _read_description(region.folder / DESCRIPTION)
-        if _architecture(description["triple"]) != this_architecture():
-            what = f"compiled for {description['triple']}; this machine is {this_architecture()}"
-            raise UsageError(what, where=str(region.folder), hint="run it there with the loader.py beside it")
+        if elsewhere := _elsewhere(description["triple"]):
+            raise UsageError(elsewhere, where=str(region.folder), hint="run it there with the loader.py beside it")
         for sample in samples:
             _check_sample(sample, description["inputs"])
         names = [item["name"] for item in description["inputs"]]
@@ -160,6 +167,12 @@ def find_linker(processor: Processor) -> str:
 
 def _architecture(triple: str) -> str:
     return triple.split("-", 1)[0]
+
+
+def _elsewhere(triple: str) -> str:
+    """Return why what was compiled for `triple` does not run here, or an empty string."""
+    here = this_architecture()
+    return "" if _architecture(triple) == here else f"compiled for {triple}; this machine is {here}"
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from npuopt.graph import Value
 
 MOST_NAMED = 20
+MOST_PRINTED = 300  # characters of what a linker says
 
 
 def compile_model(request: dict[str, Any]) -> dict[str, Any]:
@@ -50,8 +51,11 @@ def compile_model(request: dict[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
     target = make_target(request["triple"], request["cpu"], tuple(request["features"]))
     executable, plain = build(import_model(to_proto(model)), target)
-    library = folder / "model.so"
-    executable.export_library(str(library), fcompile=tvm.support.cc.cross_compiler(request["linker"]))
+    try:
+        executable.export_library(str(folder / "model.so"), fcompile=tvm.support.cc.cross_compiler(request["linker"]))
+    except RuntimeError as error:  # a heading, what the linker printed, and its command line
+        printed = str(error).split("Command line:")[0].removeprefix("Compilation error:")
+        return {"refused": f"{Path(request['linker']).name} cannot link it: {printed.strip()[:MOST_PRINTED]}"}
     shutil.copyfile(loader.__file__, folder / "loader.py")
     description = {key: request[key] for key in ("triple", "cpu", "features")}
     description |= {"inputs": _tensors(model.graph.inputs), "outputs": _tensors(model.graph.outputs)}
