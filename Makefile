@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= out
 JOBS   ?= 2
+SECONDS ?= 120
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models benchmarks docs clean
+.PHONY: help demo test lint format models fuzz docs clean
 
 help:  ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +39,12 @@ lint: $(VENV)/.dev  ## check style and types
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(VENV)/.dev  ## optimize random graphs for SECONDS (120) and compare; SEED=N starts there, SECONDS=0 runs that one round
+	PYTHONPATH=tests:. $(BIN)/python -m fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+docs: $(VENV)/.dev  ## write docs/targets and docs/target.schema.json anew
+	$(BIN)/python -m npuopt.target.documentation docs
 
 models: $(VENV)/.dev  ## fetch and export the real models into the cache folder (about 1 GB, with torch in an environment of its own)
 	$(BIN)/python -m tools.models

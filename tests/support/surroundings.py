@@ -97,18 +97,26 @@ class Surroundings:
         read = {name for node in self.nodes for name in _reads(node)}
         made = [name for node in self.nodes for name in node.output]
         outputs = list(dict.fromkeys([*self.outputs, *(name for name in made if name not in {*read, *self.unread})]))
-        graph = helper.make_graph(
-            self.nodes, "drawn", self.inputs, [onnx.ValueInfoProto(name=name) for name in outputs], self.initializers
+        proto = onnx.shape_inference.infer_shapes(
+            self.draft(outputs), check_type=True, strict_mode=True, data_prop=True
         )
-        imports = [helper.make_opsetid("", OPSET)]
-        imports += [helper.make_opsetid(domain, 1) for domain in {item.domain for item in self.functions}]
-        proto = helper.make_model(graph, functions=self.functions, opset_imports=imports, ir_version=IR_VERSION)
-        proto = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
         assume(all(value.type.tensor_type.HasField("shape") for value in proto.graph.output))  # else it is not valid
         onnx.checker.check_model(proto, full_check=True)
         model = ir.from_proto(proto)
         infer_shapes(model)
         return model
+
+    def draft(self, outputs: Sequence[str]) -> onnx.ModelProto:
+        """Return the graph so far with these outputs, whose types are not known yet."""
+        graph = helper.make_graph(
+            self.nodes, "drawn", self.inputs, [onnx.ValueInfoProto(name=name) for name in outputs], self.initializers
+        )
+        functions = {(item.domain, item.name): item for item in self.functions}
+        imports = [helper.make_opsetid("", OPSET)]
+        imports += [helper.make_opsetid(domain, 1) for domain in sorted({domain for domain, _ in functions})]
+        return helper.make_model(
+            graph, functions=list(functions.values()), opset_imports=imports, ir_version=IR_VERSION
+        )
 
     def _input(self, array: np.ndarray, declared: Sequence[int | str] | None) -> str:
         name = f"input_{len(self.inputs)}"
