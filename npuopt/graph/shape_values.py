@@ -55,7 +55,7 @@ def known_result(node: ir.Node, known: Mapping[ir.Value, Known]) -> Known | None
     rule = RULES.get(node.op_type)
     if rule is None or node.domain not in ("", "ai.onnx") or node.outputs[0].dtype not in INTEGERS:
         return None
-    result = rule(node, _Operands(node, known))
+    result = rule(node, Operands(node, known))
     if result is None or len(result.elements) > MOST_ELEMENTS:
         return None
     limit = LIMITS.get(cast("ir.DataType", node.outputs[0].dtype), 2)
@@ -65,7 +65,7 @@ def known_result(node: ir.Node, known: Mapping[ir.Value, Known]) -> Known | None
     return None if is_shapeless else result
 
 
-class _Operands:
+class Operands:
     """The inputs of one node, by index."""
 
     def __init__(self, node: ir.Node, known: Mapping[ir.Value, Known]) -> None:
@@ -94,7 +94,7 @@ def _of_constant(value: ir.Value) -> Known | None:
     return None if array is None else Known(tuple(int(item) for item in array.reshape(-1)), not shape)
 
 
-def _shape(node: ir.Node, operands: _Operands) -> Known | None:
+def _shape(node: ir.Node, operands: Operands) -> Known | None:
     del operands
     shape = dims(node.inputs[0])
     if shape is None:
@@ -103,13 +103,13 @@ def _shape(node: ir.Node, operands: _Operands) -> Known | None:
     return Known(shape[start : attribute(node, "end", len(shape))])
 
 
-def _size(node: ir.Node, operands: _Operands) -> Known | None:
+def _size(node: ir.Node, operands: Operands) -> Known | None:
     del operands
     shape = static_shape(node.inputs[0])
     return None if shape is None else Known((math.prod(shape),), is_scalar=True)
 
 
-def _gather(node: ir.Node, operands: _Operands) -> Known | None:
+def _gather(node: ir.Node, operands: Operands) -> Known | None:
     data, indices = operands[0], operands[1]
     if data is None or data.is_scalar or indices is None or indices.numbers is None:
         return None
@@ -119,7 +119,7 @@ def _gather(node: ir.Node, operands: _Operands) -> Known | None:
     return Known(tuple(data.elements[index] for index in indices.numbers), indices.is_scalar)
 
 
-def _slice(node: ir.Node, operands: _Operands) -> Known | None:
+def _slice(node: ir.Node, operands: Operands) -> Known | None:
     data, starts, ends = operands[0], operands.numbers(1), operands.numbers(2)
     steps = [1] if input_at(node, 4) is None else operands.numbers(4)
     if data is None or data.is_scalar or starts is None or ends is None or not steps:
@@ -129,7 +129,7 @@ def _slice(node: ir.Node, operands: _Operands) -> Known | None:
     return Known(data.elements[starts[0] : ends[0] : steps[0]])
 
 
-def _same_elements(node: ir.Node, operands: _Operands) -> Known | None:
+def _same_elements(node: ir.Node, operands: Operands) -> Known | None:
     """Reshape, Squeeze, Unsqueeze, Flatten: the output's rank says whether it is a scalar."""
     data, shape = operands[0], node.outputs[0].shape
     if data is None or shape is None or len(shape) > 1 or (len(shape) == 0 and len(data.elements) != 1):
@@ -137,14 +137,14 @@ def _same_elements(node: ir.Node, operands: _Operands) -> Known | None:
     return Known(data.elements, is_scalar=len(shape) == 0)
 
 
-def _cast(node: ir.Node, operands: _Operands) -> Known | None:
+def _cast(node: ir.Node, operands: Operands) -> Known | None:
     data = operands[0]
     if data is None or node.outputs[0].dtype != ir.DataType.BOOL:
         return data
     return Known(tuple(int(item != 0) if isinstance(item, int) else None for item in data.elements), data.is_scalar)
 
 
-def _concat(node: ir.Node, operands: _Operands) -> Known | None:
+def _concat(node: ir.Node, operands: Operands) -> Known | None:
     parts: list[Element] = []
     for index, value in enumerate(node.inputs):
         part, shape = operands[index], static_shape(value)
@@ -157,7 +157,7 @@ def _concat(node: ir.Node, operands: _Operands) -> Known | None:
     return Known(tuple(parts))
 
 
-def _constant_of_shape(node: ir.Node, operands: _Operands) -> Known | None:
+def _constant_of_shape(node: ir.Node, operands: Operands) -> Known | None:
     shape = operands.numbers(0)
     if shape is None or len(shape) > 1 or math.prod(shape) > MOST_ELEMENTS:
         return None
@@ -166,7 +166,7 @@ def _constant_of_shape(node: ir.Node, operands: _Operands) -> Known | None:
     return Known((item,) * math.prod(shape), is_scalar=not shape)
 
 
-def _range(node: ir.Node, operands: _Operands) -> Known | None:
+def _range(node: ir.Node, operands: Operands) -> Known | None:
     bounds = [operands.numbers(index) for index in range(3)]
     if any(bound is None or len(bound) != 1 for bound in bounds):
         return None
@@ -176,7 +176,7 @@ def _range(node: ir.Node, operands: _Operands) -> Known | None:
     return Known(tuple(range(start, limit, delta)))
 
 
-def _expand(node: ir.Node, operands: _Operands) -> Known | None:
+def _expand(node: ir.Node, operands: Operands) -> Known | None:
     data, shape = operands[0], static_shape(node.outputs[0])
     if data is None or shape is None or len(shape) > 1 or math.prod(shape) > MOST_ELEMENTS:
         return None
@@ -184,8 +184,8 @@ def _expand(node: ir.Node, operands: _Operands) -> Known | None:
     return Known(elements, is_scalar=not shape)
 
 
-def _elementwise(rule: Callable[..., Element]) -> Callable[[ir.Node, _Operands], Known | None]:
-    def apply(node: ir.Node, operands: _Operands) -> Known | None:
+def _elementwise(rule: Callable[..., Element]) -> Callable[[ir.Node, Operands], Known | None]:
+    def apply(node: ir.Node, operands: Operands) -> Known | None:
         return _broadcast(rule, [operands[index] for index in range(len(node.inputs))])
 
     return apply
@@ -203,7 +203,7 @@ def _broadcast(rule: Callable[..., Element], inputs: Sequence[Known | None]) -> 
     return Known(tuple(map(rule, *columns)), all(item.is_scalar for item in found))
 
 
-RULES: dict[str, Callable[[ir.Node, _Operands], Known | None]] = {
+RULES: dict[str, Callable[[ir.Node, Operands], Known | None]] = {
     "Shape": _shape,
     "Size": _size,
     "Gather": _gather,

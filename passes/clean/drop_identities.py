@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.graph import attribute_list, constant, dims, element_type, input_at, integers, rank
+from npuopt.graph import attribute, attribute_list, constant, dims, element_type, input_at, integers, rank
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ class DropIdentities(NodePass):
 
     y = Identity(x), y = Cast<to = type of x>(x), y = Reshape(x, shape of x) -> x
 
-    So are Dropout at inference; Transpose, Slice, Pad, Expand, Tile, Squeeze, Unsqueeze and Flatten that move
-    nothing; Concat, Sum, Max, Min and Mean of one operand.
+    So are Dropout at inference; Transpose, Slice, Pad, Resize, Expand, Tile, Squeeze, Unsqueeze and Flatten
+    that move nothing; Concat, Sum, Max, Min and Mean of one operand.
 
     Left alone: what may be no identity at run time (unknown dims, bounds or repeats); Dropout whose mask is read; a
     node between a graph input (or initializer, or another graph output) and a graph output, since both names stay.
@@ -37,7 +37,7 @@ class DropIdentities(NodePass):
         *("Identity", "Cast", "CastLike", "Dropout"),
         *("Concat", "Sum", "Max", "Min", "Mean"),
         *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile"),
-        *("Transpose", "Slice", "Pad"),
+        *("Transpose", "Slice", "Pad", "Resize"),
     )
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
@@ -119,23 +119,34 @@ def _transpose(node: Node) -> str:
 
 
 def _slice(node: Node) -> str:
-    starts, ends = integers(input_at(node, 1)), integers(input_at(node, 2))
-    steps = integers(input_at(node, 4)) if input_at(node, 4) is not None else [1] * len(starts or ())
-    if starts is None or ends is None or steps is None:
+    steps = integers(input_at(node, 4)) if input_at(node, 4) is not None else [1]
+    if steps is None or any(step < 1 for step in steps):
         return ""
-    if any(step < 1 for step in steps):
-        return ""
-    if all(start == 0 for start in starts) and all(end >= BEYOND_ANY_DIM for end in ends) and set(steps) == {1}:
-        return "it takes everything"
     # Forward steps keep the order, so as many elements as before are the same ones.
     shape = dims(node.inputs[0])
-    known = shape is not None and all(isinstance(dim, int) for dim in shape)
-    return "it takes everything" if known and shape == dims(node.outputs[0]) else ""
+    if shape is not None and None not in shape and shape == dims(node.outputs[0]):
+        return "it takes everything"
+    starts, ends = integers(input_at(node, 1)), integers(input_at(node, 2))
+    if starts is None or ends is None or set(steps) != {1}:
+        return ""
+    whole = all(start == 0 for start in starts) and all(end >= BEYOND_ANY_DIM for end in ends)
+    return "it takes everything" if whole else ""
 
 
 def _pad(node: Node) -> str:
     pads = integers(input_at(node, 1))
     return "it pads by nothing" if pads is not None and not any(pads) else ""
+
+
+def _resize(node: Node) -> str:
+    """At scale 1 every output coordinate is that of its input, whatever the mode, but where a region is cropped."""
+    if attribute(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        return ""
+    scales, shape = constant(input_at(node, 2)), dims(node.inputs[0])
+    if scales is not None and scales.size:
+        return "it scales by 1" if bool((scales == 1).all()) else ""
+    sized = input_at(node, 3) is not None and shape is not None and None not in shape
+    return "the size is what it was" if sized and shape == dims(node.outputs[0]) else ""
 
 
 def _tile(node: Node) -> str:
@@ -156,6 +167,7 @@ RULES: dict[str, Callable[[Node], str]] = {
     "Transpose": _transpose,
     "Slice": _slice,
     "Pad": _pad,
+    "Resize": _resize,
     "Tile": _tile,
 }
 """Op type -> the reason why the node is an identity, or an empty string; others are identities by their shape."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from npuopt.graph import Editor, attribute, dims, infer_node, input_at, is_constant, is_op, label, nodes, opset
+from npuopt.graph import Editor, attribute, dims, input_at, is_constant, is_op, label, nodes, opset
+from npuopt.graph.shape_results import infer_again, known_shape, note_dims
 from npuopt.graph.shape_values import Known, known_result
 from npuopt.pipeline import Entry, Pass, Report
 
@@ -26,6 +27,7 @@ class FoldShapes(Pass):
     One sweep in graph order: what a folded shape says of the values behind it is inferred at once, so that a chain
     of any length falls in one run. Followed are Shape, Size, Gather, Slice, Concat, Squeeze, Unsqueeze, Reshape,
     Cast, ConstantOfShape, Range, Expand, Where, comparisons and integer arithmetic on vectors of up to 64 elements.
+    What is known of a target or bound is noted in the shape of what Expand, Reshape, Slice and Range make.
 
     Left alone: elements that depend on dims without a number (a Reshape's target may hold dims of the same name as
     its input's at the same place, or else one that all the others settle); a 0 beside a -1 in a target, which fails
@@ -57,12 +59,10 @@ class _Sweep:
         self._folded: list[tuple[Node, Value, Entry]] = []
 
     def visit(self, node: Node) -> None:
-        if not self._fresh.isdisjoint(node.inputs):
-            shapes = [dims(output) for output in node.outputs]
-            infer_node(node, self._opset)
-            self._fresh.update(
-                output for output, shape in zip(node.outputs, shapes, strict=True) if dims(output) != shape
-            )
+        found = known_shape(node, self._known)
+        sharper = not self._fresh.isdisjoint(node.inputs) and infer_again(node, self._opset)
+        if (found is not None and note_dims(node.outputs[0], found)) or sharper:
+            self._fresh.update(node.outputs)
         result = known_result(node, self._known)
         if result is not None:
             self._known[node.outputs[0]] = result

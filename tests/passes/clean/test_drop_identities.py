@@ -7,7 +7,8 @@ from support.surroundings import Surroundings, check_surroundings
 
 CONSTANTS = """<float half = {0.5}, bool off = {0}, bool on = {1}, int64[2] copy = {0, 0}, int64[2] ones = {1, 1},
     int64[2] zeros = {0, 0}, int64[2] back = {-1, -1}, int64[2] far = {9223372036854775807, 2147483647},
-    int64[2] axes = {1, 0}, int64[2] low = {-9, -9}, int64[4] no_pads = {0, 0, 0, 0}, int64[2] merge = {0, -1}>"""
+    int64[2] axes = {1, 0}, int64[2] low = {-9, -9}, int64[4] no_pads = {0, 0, 0, 0}, int64[2] merge = {0, -1},
+    float[2] once = {1, 1}, float[2] nearly = {1, 1.2}, int64[2] size = {2, 3}, int64[1] three = {3}>"""
 
 
 def between(node: str, shape: str = "N, 3") -> str:
@@ -40,6 +41,8 @@ def without(shape: str = "N, 3") -> str:
         "Slice(a, zeros, far, axes, ones)",
         "Pad(a, no_pads)",
         'Pad<mode = "edge">(a, no_pads)',
+        "Resize(a, , once)",
+        'Resize<mode = "linear", coordinate_transformation_mode = "align_corners">(a, , once)',
     ],
 )
 def test_an_identity_goes(identity):
@@ -53,6 +56,8 @@ def test_an_identity_goes(identity):
         ("1, 1", "Transpose<perm = [1, 0]>(a)"),
         ("1, 3", "Slice(a, zeros, far, axes, ones)"),
         ("2, 0", "Reshape(a, zeros)"),
+        ("2, 3", 'Resize<mode = "linear">(a, , , size)'),
+        ("2, 3", 'Resize<axes = [1], coordinate_transformation_mode = "asymmetric">(a, , , three)'),
     ],
 )
 def test_static_shapes_show_more_of_them(shape, identity):
@@ -68,11 +73,15 @@ def test_static_shapes_show_more_of_them(shape, identity):
         ("N, 3", "b = Dropout(a, half, on)"),
         ("N, M", "b = Reshape(a, merge)"),
         ("N, 3", "b = Max(a, x)"),
+        ("2, 3", "b = Resize(a, , nearly)"),  # as large as before, but taken from other places
+        ("2, 3", 'b = Resize<coordinate_transformation_mode = "tf_crop_and_resize">(a, roi, once)'),
         ("N, 3", "t = Cast<to = 10>(a) b = Cast<to = 1>(t)"),
     ],
 )
 def test_what_only_looks_like_one_stays(shape, node):
-    text = between(node, shape).replace("int64[2] merge", "int64[2] s = {1, 3}, int64[2] merge")
+    text = between(node, shape).replace(
+        "int64[2] merge", "int64[2] s = {1, 3}, float[4] roi = {0, 0, 0.5, 1}, int64[2] merge"
+    )
     assert_leaves(DropIdentities(), text, because=None)
 
 

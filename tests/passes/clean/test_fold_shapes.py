@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from npuopt.graph import nodes, static_shape
+from npuopt.passes.clean.drop_identities import DropIdentities
 from npuopt.passes.clean.fold_shapes import FoldShapes
 from support.rewrites import assert_leaves, assert_rewrites, model_from
 from support.surroundings import Surroundings, check_surroundings
@@ -148,3 +149,30 @@ def test_the_shape_that_a_default_would_give_is_not_taken_for_granted():
         a = Expand(x, target) y = Shape(a)
     }"""
     assert_leaves(FoldShapes(), text, because=None)
+
+
+def test_names_are_followed_through_masks_that_are_expanded():
+    """As encoders are exported: what the mask is expanded to must not hide that the dims stay."""
+    report = assert_rewrites(
+        FoldShapes(),
+        """(float[B, S, 8] x, float[1, 1, 1, S] mask) => (float[C, D, E] y)
+            <int64[1] one = {1}, int64[2] heads = {2, 4}, int64[1] eight = {8}> {
+            b = Shape<start = 0, end = 1>(x) s = Shape<start = 1, end = 2>(x)
+            f = Concat<axis = 0>(b, s, heads) h = Reshape(x, f)
+            q = Transpose<perm = [0, 2, 1, 3]>(h) k = Transpose<perm = [0, 2, 3, 1]>(h) p = MatMul(q, k)
+            t = Concat<axis = 0>(b, one, s, s) m = Expand(mask, t) a = Add(p, m)
+            v = MatMul(a, q) r = Transpose<perm = [0, 2, 1, 3]>(v)
+            sizes = Shape<start = 0, end = 2>(r) u = Concat<axis = 0>(sizes, eight) y = Reshape(r, u)
+        }""",
+        None,
+        dims={"B": 2, "S": 3},
+    )
+    assert {entry.text for entry in report.changed} == {"its target is [0, 0, 2, 4]", "its target is [0, 0, 8]"}
+
+
+def test_a_slice_that_ends_where_its_axis_ends_is_known_to_be_whole():
+    model = model_from("""(float[N, 4] x) => (float[A, 4] y) <int64[1] zero = {0}> {
+        n = Shape<start = 0, end = 1>(x) a = Slice(x, zero, n, zero) y = Abs(a)
+    }""")
+    FoldShapes()(model)
+    assert DropIdentities()(model).changed
