@@ -29,6 +29,7 @@ KEEPS_ITS_OP = {
     "lower-large-pool",
     "lower-large-stride",
     "lower-matmul-rank",
+    "lower-narrow-dequantize-linear",
     "lower-normalization-axis",
     "lower-pool-ceiling",
     "lower-softmax-axis",

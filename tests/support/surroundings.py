@@ -47,6 +47,7 @@ class Surroundings:
     unread: list[str] = field(default_factory=list)
     feeds: dict[str, np.ndarray] = field(default_factory=dict)
     functions: list[onnx.FunctionProto] = field(default_factory=list)
+    known: list[onnx.ValueInfoProto] = field(default_factory=list)
 
     def choose(self, *options: Drawn) -> Drawn:
         """Draw one of these."""
@@ -92,6 +93,11 @@ class Surroundings:
             self._keep_company(name)
         return names
 
+    def declare(self, name: str, *shape: int, dtype: str = "float32") -> str:
+        """Say type and shape of what an op of another domain makes and the graph reads: ONNX does not infer them."""
+        self.known.append(helper.make_tensor_value_info(name, _element_type(np.zeros((), dtype)), shape))
+        return name
+
     def model(self) -> ir.Model:
         """Return the graph, checked, with its shapes inferred."""
         read = {name for node in self.nodes for name in _reads(node)}
@@ -108,12 +114,12 @@ class Surroundings:
 
     def draft(self, outputs: Sequence[str]) -> onnx.ModelProto:
         """Return the graph so far with these outputs, whose types are not known yet."""
-        graph = helper.make_graph(
-            self.nodes, "drawn", self.inputs, [onnx.ValueInfoProto(name=name) for name in outputs], self.initializers
-        )
+        results = [onnx.ValueInfoProto(name=name) for name in outputs]
+        graph = helper.make_graph(self.nodes, "drawn", self.inputs, results, self.initializers, value_info=self.known)
         functions = {(item.domain, item.name): item for item in self.functions}
+        domains = {domain for domain, _ in functions} | {node.domain for node in self.nodes if node.domain}
         imports = [helper.make_opsetid("", OPSET)]
-        imports += [helper.make_opsetid(domain, 1) for domain in sorted({domain for domain, _ in functions})]
+        imports += [helper.make_opsetid(domain, 1) for domain in sorted(domains)]
         return helper.make_model(
             graph, functions=list(functions.values()), opset_imports=imports, ir_version=IR_VERSION
         )
