@@ -34,6 +34,7 @@ FUSE = (
     "fuse-mish",
     "fuse-flattened-transpose",
     "fuse-attention",
+    "fuse-rotary-embedding",
     "fuse-matmul-add",
     "fuse-conv-input-affine",
     "fuse-scalar-scale",
@@ -47,7 +48,7 @@ FUSE = (
 Activations come ahead of what folds scales, which would otherwise take the constants that an activation is known by.
 """
 
-RAISED = {"fuse-attention": "Attention"}
+RAISED = {"fuse-attention": "Attention", "fuse-rotary-embedding": "RotaryEmbedding"}
 """Fusions that are left out for a target which does not take what they make: lowering gives back another graph."""
 
 BEFORE_CALIBRATION = ("lower-mask-constants",)

@@ -3,15 +3,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Builder, dims, has_one_use, input_at, integers, producer
+from npuopt.graph import Builder, dims, has_one_use, input_at, producer
+from npuopt.passes.fuse.slices import places, slice_bounds
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
     from npuopt.graph import Editor, Node, Value
+    from npuopt.passes.fuse.slices import Bounds
     from npuopt.target import Target
-
-Bounds = tuple[int, int, int]
-"""Start, end and step of one axis, as the op reads them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class FuseConsecutiveSlices(NodePass):
             return Declined(f"{first.outputs[0].name!r} is read elsewhere or is a graph output")
         if shape is None:
             return Declined(f"the rank of {source.name!r} is not known")
-        inner, outer = _bounds(first, len(shape)), _bounds(node, len(shape))
+        inner, outer = slice_bounds(first, len(shape)), slice_bounds(node, len(shape))
         if inner is None or outer is None:
             return Declined("its bounds are not constant")
         for axis, bounds in outer.items():
@@ -49,7 +48,7 @@ class FuseConsecutiveSlices(NodePass):
             if axis not in inner:
                 inner[axis] = bounds
             elif isinstance(length, int):
-                inner[axis] = _written(_places(range(length), inner[axis]), bounds, length)
+                inner[axis] = _written(places(range(length), inner[axis]), bounds, length)
             else:
                 return Declined(f"it slices axis {axis} twice, whose length is not known")
         build = Builder(edit, node)
@@ -61,32 +60,9 @@ class FuseConsecutiveSlices(NodePass):
         return Changed(f"became one Slice of the axes {axes}")
 
 
-def _bounds(node: Node, depth: int) -> dict[int, Bounds] | None:
-    """Return what `node` keeps of each axis it slices, or None where that is given at run time."""
-    starts, ends = integers(input_at(node, 1)), integers(input_at(node, 2))
-    if starts is None or ends is None:
-        return None
-    count = len(starts)
-    axes = list(range(count)) if input_at(node, 3) is None else integers(input_at(node, 3))
-    steps = [1] * count if input_at(node, 4) is None else integers(input_at(node, 4))
-    if axes is None or steps is None:
-        return None
-    places = [axis % depth for axis in axes]
-    return dict(zip(places, zip(starts, ends, steps, strict=True), strict=True))
-
-
-def _places(every: range, bounds: Bounds) -> range:
-    """Return the places that a slice keeps of `every`; negative bounds count from the end, others are clamped."""
-    start, end, step = bounds
-    length = len(every)
-    if step < 0 and end < -length:
-        return every[slice(start, None, step)]  # before the first place
-    return every[slice(start, end, step)]
-
-
 def _written(first: range, bounds: Bounds, length: int) -> Bounds:
     """Return the bounds that keep of an axis of `length` what `bounds` keep of its places `first`."""
-    kept = _places(first, bounds)
+    kept = places(first, bounds)
     if not kept:
         return 0, 0, 1
     end = kept[-1] + (1 if kept.step > 0 else -1)
