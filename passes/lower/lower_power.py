@@ -20,7 +20,8 @@ class LowerPower(FormulaLowering):
 
     `Pow(x, 2) -> x * x` (up to 4), `Pow(x, 0.5) -> Sqrt(x)`, `Pow(x, -1) -> Reciprocal(x)`
 
-    Left alone: other exponents; an exponent that is not constant, or whose rank is above that of x.
+    Left alone: other exponents; an exponent that is not constant, or whose rank is above that of x. The root of minus
+    infinity is NaN, where ONNX has infinity for its power of a half.
     """
 
     name = "lower-power"
