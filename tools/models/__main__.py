@@ -1,7 +1,8 @@
 """Fetch and export the real models that tests and benchmarks use: `python -m tools.models [NAME ...]`.
 
 Each model becomes a folder below $NPUOPT_MODELS (default: npuopt/models in the user's cache folder) that holds
-model.onnx, calibration.npz and evaluation.npz. What is there and unchanged is left alone.
+model.onnx, calibration.npz and evaluation.npz; `exporters` holds small networks only, each by two exporters. What is
+there and unchanged is left alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ MODELS = {
     "efficientnet_lite0": ("photographs",),
     "ppocr_rec": ("sentences", "text_lines"),
     "silero": (),
+    "exporters": ("architectures",),
 }
 """The models, each with the modules that its recipe alone or with some others is made of."""
 SHARED = ("packages", "samples")
