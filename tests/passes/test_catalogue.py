@@ -34,6 +34,7 @@ KEEPS_ITS_OP = {
     "lower-pool-ceiling",
     "lower-softmax-axis",
     "lower-transpose-rank",
+    "lower-variadic-extremes",
 }
 """Lowerings that change an op's rank, size or attributes, and not its type."""
 

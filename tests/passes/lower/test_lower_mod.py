@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from npuopt.passes.lower.lower_mod import LowerMod
 from support.rewrites import assert_leaves, assert_rewrites
@@ -25,9 +26,18 @@ def test_a_quotient_rounded_up_gives_one_divisor_back():
     assert_rewrites(LowerMod(), BEFORE, None, feeds={"x": x, "y": np.full(8, 0.1, "f")}, seeds=[0])
 
 
-def test_leaves_integers():
-    text = "(int32[8] x, int32[8] y) => (int32[8] z) {z = Mod(x, y)}"
-    assert_leaves(LowerMod(), text, because="computes in INT32")
+@pytest.mark.parametrize("fmod", [0, 1])
+@pytest.mark.parametrize("kind", ["int32", "int8", "uint8"])
+def test_integers_of_every_sign(fmod, kind):
+    text = f"({kind}[12] x, {kind}[12] y) => ({kind}[12] z) {{z = Mod<fmod = {fmod}>(x, y)}}"
+    x, y = np.array([7, -7, 7, -7, 6, -6, 6, -6, 0, 0, 127, -127]), np.array([3, 3, -3, -3, 3, 3, -3, -3, 5, -5, 2, 2])
+    if kind == "uint8":
+        x, y = abs(x), abs(y)
+    assert_rewrites(LowerMod(), text, None, feeds={"x": x.astype(kind), "y": y.astype(kind)}, seeds=[0])
+
+
+def test_leaves_floats_without_a_rest_of_their_own():
+    assert_leaves(LowerMod(), BEFORE.replace("fmod = 1", "fmod = 0"), because="fmod is 0")
 
 
 def test_numbers_in_any_surroundings():
@@ -35,4 +45,4 @@ def test_numbers_in_any_surroundings():
         divisor = around.constant(np.array(around.choose(0.5, -2.0, 4.0), dtype=np.float32))
         around.op("Mod", around.op("Neg", around.input(2, 3)), divisor, fmod=1)
 
-    check_surroundings(LowerMod(), build, least_hits=0.9)
+    check_surroundings(LowerMod(), build, examples=12, least_hits=0.9)
