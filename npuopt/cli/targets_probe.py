@@ -29,7 +29,10 @@ def probe_target(
     seconds: SecondsOption = 900.0,
     json: JsonOption = False,
 ) -> None:
-    """Ask the chip's own compiler about one-op models, and say where the descriptor agrees with it."""
+    """Ask the chip's own compiler about one-op models, and say where the descriptor agrees with it.
+
+    Exits with 0 when they agree on every point that the descriptor is not stricter about on purpose, else with 3.
+    """
     from npuopt.delegates.contract import Limits, Prober
     from npuopt.delegates.registry import find_delegate
     from npuopt.target import load_target
@@ -71,6 +74,7 @@ def _document(name: str, result: ProbeResult) -> dict[str, Any]:
             "taken": point.taken,
             "descriptor": point.descriptor,
             "compiler": point.compiler,
+            "error": point.error,
         }
         for point in result.points
     ]
@@ -85,5 +89,10 @@ def _print(name: str, result: ProbeResult) -> None:
             said = (point.descriptor or "taken", point.compiler or "taken")
             rows.add_row(point.outcome, point.scheme or "", point.case, *said)
         out.print(rows)
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items())
-    out.print(f"{name}: {len(result.points)} points asked: {counts}", markup=False)
+        if len(result.disagreements) > SHOWN:
+            out.print(f"and {len(result.disagreements) - SHOWN} more, which --json prints", markup=False)
+    summary = table(f"{name}: points asked", "scheme", "asked", *result.counts, right=("asked", *result.counts))
+    for scheme, part in result.by_scheme().items():
+        summary.add_row(scheme or "no float data", str(len(part.points)), *map(str, part.counts.values()))
+    summary.add_row("all", str(len(result.points)), *map(str, result.counts.values()))
+    out.print(summary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -40,13 +40,20 @@ LARGEST_VALUE = 1 << 16
 
 
 def compile_condition(condition: Condition) -> Check:
-    """Make the function that asks a node: it yields one sentence for each thing at fault, nothing when all is well."""
+    """Make the function that asks a node: it yields one sentence for each thing at fault, nothing when all is well.
+
+    A condition holds where its `if` does, and the `if` of that one, and so on.
+    """
     ask = cast("Callable[[Any, Node], Iterator[str]]", _ASK[type(condition)])
     because = f" ({condition.because})" if condition.because else ""
-    guard = compile_condition(condition.if_) if condition.if_ is not None else None
+    guards: list[Check] = []
+    outer = cast("Condition | None", condition.if_)
+    while outer is not None:
+        guards.append(partial(cast("Callable[[Any, Node], Iterator[str]]", _ASK[type(outer)]), outer))
+        outer = cast("Condition | None", outer.if_)
 
     def check(node: Node) -> Iterator[str]:
-        if guard is not None and any(True for _ in guard(node)):
+        if any(True for guard in guards for _ in guard(node)):
             return
         for fault in ask(condition, node):
             yield f"{fault}{because}"

@@ -76,7 +76,9 @@ class Condition(Facts):
     """What every kind of condition shares."""
 
     schemes: tuple[str, ...] | None = Field(None, description="Holds in these schemes only.")
-    if_: Constraint | None = Field(default=None, alias="if", description="Holds only where this other condition does.")
+    if_: Constraint | None = Field(
+        default=None, alias="if", description="Holds only where this other condition and its own `if` do."
+    )
     because: str | None = Field(default=None, description="Why, for the reader.")
     source: str | None = Field(default=None, description="Where this is known from; the op's source when absent.")
 

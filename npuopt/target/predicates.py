@@ -6,11 +6,15 @@ A predicate takes a node and returns what is at fault, as one sentence with the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
-from npuopt.graph import attribute, dims, input_at, rank, static_shape
+from npuopt.graph import attribute, constant, dims, element_type, input_at, rank, static_shape
+from npuopt.target.views import dequantizer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from npuopt.graph import Node
 
 Predicate: TypeAlias = "Callable[[Node], str]"
@@ -85,3 +89,78 @@ def scale_has_the_last_dimension(node: Node) -> str:
     if data and scale and data[-1] == scale[-1]:
         return ""
     return f"the scale has shape {list(scale or ())}, and the data ends in {data[-1] if data else 'nothing'}"
+
+
+@predicate("axis-has-several-elements")
+def axis_has_several_elements(node: Node) -> str:
+    """The dimension of input 0 that the attribute axis names is larger than 1."""
+    axis, shape = attribute(node, "axis", -1), dims(input_at(node, 0))
+    if shape is None or not -len(shape) <= axis < len(shape):
+        return f"attribute axis is {axis}, and input 0 has {'no known' if shape is None else len(shape)} dimensions"
+    return f"dimension {axis} of input 0 is 1; more is taken" if shape[axis] == 1 else ""
+
+
+@predicate("first-axis-is-kept")
+def first_axis_is_kept(node: Node) -> str:
+    """The first axis is not among the axes of input 1 (all axes, where it is left out)."""
+    given, axes = input_at(node, 1), constant(input_at(node, 1))
+    if given is not None and axes is None:
+        return "the axes are known at run time only"
+    depth = rank(input_at(node, 0)) or 0
+    reduced = set(range(depth)) if axes is None else {int(axis) % max(depth, 1) for axis in axes.reshape(-1)}
+    return "the first axis is reduced; it has to stay" if 0 in reduced else ""
+
+
+@predicate("weight-has-at-most-8-bits")
+def weight_has_at_most_8_bits(node: Node) -> str:
+    """Input 1, where it is quantized, is stored in 8 bits or fewer."""
+    weight = input_at(node, 1)
+    maker = dequantizer(weight) if weight is not None else None
+    kind = element_type(input_at(maker, 0)) if maker is not None else None
+    if kind is None or kind.bitwidth <= 8:
+        return ""
+    return f"the weight is stored in {kind.name.lower()}; at most 8 bits are taken"
+
+
+SMALLEST_RATE = 1 << 14
+"""Denominator up to which a scale of Resize, stored in float32, counts as a fraction such as 1/3."""
+
+
+@predicate("no-sample-lies-halfway")
+def no_sample_lies_halfway(node: Node) -> str:
+    """No element that Resize picks lies halfway between two elements of input 0: how ties are rounded is no matter."""
+    transform = attribute(node, "coordinate_transformation_mode", "half_pixel")
+    for axis, given, made, rate in _resized(node):
+        if _has_ties(transform, given, made, rate):
+            return f"an element on axis {axis} lies halfway between two of input 0 ({given} become {made})"
+    return ""
+
+
+def _has_ties(transform: str, given: int, made: int, rate: Fraction) -> bool:
+    """Say whether some i below `made` is read from a place that is half a whole number."""
+    if transform == "align_corners":
+        rate = Fraction(given - 1, made - 1) if made > 1 else Fraction(0)
+    if rate == 0 or rate.denominator >= 2 * made:
+        return False
+    if transform in ("align_corners", "asymmetric"):
+        # From i * rate: a half where i is an odd multiple of half the denominator.
+        return rate.denominator % 2 == 0
+    # From (2i + 1) * rate / 2 - 1/2: a half where (2i + 1) * rate is even.
+    return rate.numerator % 2 == 0
+
+
+def _resized(node: Node) -> Iterator[tuple[int, int, int, Fraction]]:
+    """Yield axis, old size, new size, and elements of the input for one of the output, for every axis of a Resize."""
+    before, after = static_shape(input_at(node, 0)), static_shape(node.outputs[0])
+    scales = constant(input_at(node, 2))
+    axes = node.attributes.get("axes")
+    chosen = list(axes.as_ints()) if axes is not None else range(len(before or ()))
+    for place, axis in enumerate(chosen):
+        if before is None or after is None or not -len(before) <= axis < min(len(before), len(after)):
+            return
+        given, made = before[axis], after[axis]
+        rate = Fraction(given, made) if made else Fraction(0)
+        scale = float(scales.reshape(-1)[place]) if scales is not None and place < scales.size else 0.0
+        if 1 / SMALLEST_RATE < scale < SMALLEST_RATE:
+            rate = 1 / Fraction(scale).limit_denominator(SMALLEST_RATE)
+        yield axis, given, made, rate

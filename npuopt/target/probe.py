@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from npuopt.target.probing.answer import Answer
     from npuopt.target.probing.build import Question
+    from npuopt.target.probing.questions import Asked
     from npuopt.target.target import Target
 
     Ask = Callable[[Sequence[Question]], Sequence[Answer]]
@@ -31,6 +33,8 @@ class Point:
             refuses what the compiler takes and computes right; on purpose where the rule says why (`stricter`).
         descriptor: the descriptor's reasons against it; empty when it takes it.
         compiler: the compiler's reason against it; empty when it takes it.
+        error: largest difference from ONNX Runtime, as a fraction of its largest number; None where not
+            compared or infinite.
     """
 
     op: str
@@ -40,6 +44,7 @@ class Point:
     outcome: Outcome
     descriptor: str
     compiler: str
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,13 @@ class ProbeResult:
         """Number of points by outcome."""
         counted = Counter(point.outcome for point in self.points)
         return {outcome: counted[outcome] for outcome in ("agreed", "stricter on purpose", "stricter", "wrong")}
+
+    def by_scheme(self) -> dict[str | None, ProbeResult]:
+        """Split the points by the scheme that they were asked in."""
+        schemes = dict.fromkeys(point.scheme for point in self.points)
+        return {
+            scheme: ProbeResult(tuple(point for point in self.points if point.scheme == scheme)) for scheme in schemes
+        }
 
     @property
     def disagreements(self) -> tuple[Point, ...]:
@@ -76,15 +88,21 @@ def probe(target: Target, ask: Ask, ops: Iterable[str] = ()) -> ProbeResult:
 
     asked = list(questions(target, ops))
     answers = ask([one.question for one in asked])
-    points: list[Point] = []
-    for one, answer in zip(asked, answers, strict=True):
-        question = one.question
-        outcome = _outcome(target, question.op, expected=bool(one.expected), taken=answer.taken)
-        reasons = "; ".join(one.expected.reasons)
-        points.append(
-            Point(question.op, question.scheme, question.label, answer.taken, outcome, reasons, answer.reason)
-        )
-    return ProbeResult(tuple(points))
+    return ProbeResult(tuple(_point(target, one, answer) for one, answer in zip(asked, answers, strict=True)))
+
+
+def _point(target: Target, asked: Asked, answer: Answer) -> Point:
+    question = asked.question
+    return Point(
+        op=question.op,
+        scheme=question.scheme,
+        case=question.label,
+        taken=answer.taken,
+        outcome=_outcome(target, question.op, expected=bool(asked.expected), taken=answer.taken),
+        descriptor="; ".join(asked.expected.reasons),
+        compiler=answer.reason,
+        error=answer.error if answer.compared and math.isfinite(answer.error) else None,
+    )
 
 
 def _outcome(target: Target, op: str, *, expected: bool, taken: bool) -> Outcome:

@@ -129,7 +129,9 @@ class QuantizedNode:
             axis, depth = attribute(one.converter, "axis", 1), rank(one.value) or 0
             expected = channel_axis(self.node, one.position)
             given = axis + depth if axis < 0 else axis
-            if expected is not None and given != expected:
+            if expected is None:
+                yield f"{one.where} has several scales, but no axis of output channels; one scale for it is taken"
+            elif given != expected:
                 yield f"{one.where} has a scale for each index of axis {given}; its channels are axis {expected}"
         symmetric = scheme.weight_symmetric if self.wants.weight_symmetric is None else self.wants.weight_symmetric
         signed = (type_name(one.value) or "").startswith("int")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from npuopt.graph import is_constant, rank
+from npuopt.graph import dims, is_constant, rank
 from npuopt.target.checks import Check, compile_condition, not_static
 from npuopt.target.constraints import ConstantConstraint, parse_place
 from npuopt.target.quantized import QuantizedNode
@@ -81,6 +81,9 @@ class CompiledRule:
             where = describe(side, position, value)
             if shapes.static == "required" and (fault := not_static(where, value)):
                 yield f"{fault}; static shapes are needed"
+            least = min((dim for dim in dims(value) or () if isinstance(dim, int)), default=None)
+            if least is not None and shapes.min_dim is not None and least < shapes.min_dim:
+                yield f"a dimension of {where} is {least}; at least {shapes.min_dim} is taken"
             given = rank(value)
             if given is not None and shapes.max_rank is not None and given > shapes.max_rank:
                 yield f"rank of {where} is {given}; at most {shapes.max_rank} is taken"

@@ -50,6 +50,7 @@ class Shapes(Facts):
 
     static: Literal["required", "optional"] = "required"
     max_rank: int | None = Field(default=None, ge=1, description="Most dimensions of any tensor.")
+    min_dim: int | None = Field(default=None, ge=1, description="Fewest elements along any dimension.")
     source: str | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 
 from npuopt.delegates.contract import Limits, Prober
@@ -66,13 +67,13 @@ def test_what_is_computed_in_float_is_not_taken():
 
 @pytest.fixture
 def ask_stand_in(monkeypatch, tmp_path):
-    """Ask three times about Relu, of a compiler that does `body` with the second model."""
+    """Ask three questions of a compiler that does `body` with the second."""
 
-    def ask(body, limits=LIMITS):
+    def ask(body, question=RELU, limits=LIMITS):
         worker = tmp_path / "worker.py"
         worker.write_text(WORKER.replace("BODY", body))
         monkeypatch.setattr("npuopt.delegates.qnn.probe.WORKER", worker)
-        before, second, after = QnnDelegate().probe([RELU] * 3, SM8750, limits=limits)
+        before, second, after = QnnDelegate().probe([RELU, question, RELU], SM8750, limits=limits)
         assert (before.reason, after.reason) == ("no", "no")
         return second
 
@@ -97,7 +98,7 @@ def test_a_crash_of_any_kind_costs_one_question_only(ask_stand_in, body, ending)
 
 
 def test_a_hang_costs_one_question_only(ask_stand_in):
-    answer = ask_stand_in("time.sleep(600)", Limits(seconds=5, memory_mib=1024))
+    answer = ask_stand_in("time.sleep(600)", limits=Limits(seconds=5, memory_mib=1024))
     assert answer.reason == "the compiler timed out (limit: 5 s)"
 
 
@@ -105,14 +106,14 @@ def test_a_hang_costs_one_question_only(ask_stand_in):
     ("made", "taken"),
     [
         ("x * (x > 0)", True),
-        ("x * (x > 0) + 0.1", True),
-        ("x * (x > 0) + 0.2", False),
+        ("x * (x > 0) + 0.05", True),
+        ("x * (x > 0) + 0.1", False),
         ("x * 0 + np.nan", False),
         ("x[..., :8]", False),
     ],
 )
 def test_numbers_are_held_against_the_reference(ask_stand_in, made, taken):
-    """The sample reaches 3.5, and 3 % of that are 0.105."""
+    """The sample reaches 3.5, and 1.6 % of that are 0.056."""
     placement = [["QNNExecutionProvider", [["node", "Relu"]]]]
     answer = ask_stand_in(
         f"import numpy as np; x = np.load(item['inputs'])['0']; np.savez(item['outputs'], **{{'0': {made}}}); "
@@ -120,6 +121,20 @@ def test_numbers_are_held_against_the_reference(ask_stand_in, made, taken):
     )
     assert (answer.taken, answer.compared) == (taken, True)
     assert taken or "other numbers than ONNX Runtime" in answer.reason
+
+
+@pytest.mark.parametrize(("made", "taken"), [("x != 0", True), ("x.astype(np.uint8)", False)])
+def test_truth_is_stored_as_one(ask_stand_in, made, taken):
+    """A chip that stores 2 for true goes wrong where it computes with it."""
+    cast = build(Case("Cast", (Data((4, 8), 0, 10, "int32"),), {"to": onnx.TensorProto.BOOL}), None)
+    placement = [["QNNExecutionProvider", [["node", "Cast"]]]]
+    answer = ask_stand_in(
+        f"import numpy as np; x = np.load(item['inputs'])['0']; "
+        f"np.savez(item['outputs'], **{{'0': ({made}).view(bool)}}); "
+        f"say(name='1', placement={placement}, seconds=0)",
+        cast,
+    )
+    assert (answer.taken, answer.compared) == (taken, True)
 
 
 def test_progress_is_told():

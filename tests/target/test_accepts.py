@@ -71,6 +71,11 @@ def reasons(node, condition, scheme=None):
         ),
         ("{rank: input 0, max: 3, if: {attribute: group, min: 2}}", None),
         ("{rank: input 0, max: 3, if: {attribute: group, max: 2}}", "rank of input 0 (x) is 4; at most 3 is taken"),
+        ("{rank: input 0, max: 3, if: {attribute: group, max: 2, if: {rank: input 0, max: 3}}}", None),
+        (
+            "{rank: input 0, max: 3, if: {attribute: group, max: 2, if: {rank: input 0, min: 4}}}",
+            "rank of input 0 (x) is 4; at most 3 is taken",
+        ),
         ("{rank: input 0, max: 3, schemes: [a8w8]}", None),
     ],
 )
@@ -151,6 +156,14 @@ class TestShapes:
             "dimension 0 of output 0 (y) is N, not a number; static shapes are needed",
         )
         assert target_with("{Relu: {schemes: [fp16]}}", shapes="{static: optional}").accepts(node)
+
+    def test_empty_tensors(self):
+        node = first_node("y = Relu(x)", "float[2,0,4] x", "float[2,0,4] y")
+        assert target_with("{Relu: {schemes: [fp16]}}", shapes="{min_dim: 1}").accepts(node).reasons == (
+            "a dimension of input 0 (x) is 0; at least 1 is taken",
+            "a dimension of output 0 (y) is 0; at least 1 is taken",
+        )
+        assert target_with("{Relu: {schemes: [fp16]}}", shapes="{static: required}").accepts(node)
 
     def test_rank_of_all_tensors_and_of_the_first_input(self):
         node = first_node("y = Relu(x)", "float[1,1,1,1,1,1] x", "float[1,1,1,1,1,1] y")

@@ -16,6 +16,7 @@ from npuopt.target.probing.build import NODE, InvalidCaseError, build, run_refer
 from npuopt.target.probing.case import Case, Data, Fixed, Parameter
 from npuopt.target.probing.catalogue import cases_by_op
 from npuopt.target.probing.quantize import Quantizer
+from npuopt.target.probing.questions import verdict
 from npuopt.target.schema import OpQuantization, Scheme
 from support.descriptors import target_with
 
@@ -168,6 +169,25 @@ def test_being_stricter_on_purpose_is_counted_apart():
     result = probe(target, answers(lambda _: True), ["Relu"])
     assert not result.disagreements
     assert result.counts["stricter on purpose"] > 0
+
+
+def test_other_weight_types_are_asked_about():
+    rule = "{schemes: [a16w8], rank: [4, 4], quantization: {weights: [1], weight_types: {a16w8: [int16]}}}"
+    result = probe(target_with(f"{{Conv: {rule}}}"), answers(lambda _: True), ["Conv"])
+    wide = [point for point in result.points if point.case.endswith("with int16 weights")]
+    assert len(wide) > 5
+    assert {point.scheme for point in wide} == {"a16w8"}
+    assert {"agreed", "stricter"} == {point.outcome for point in wide}, "rank 3 is refused"
+
+
+@pytest.mark.parametrize(("group", "reasons"), [(1, 0), (2, 1)])
+def test_scales_by_channel_need_an_axis_of_channels(group, reasons):
+    """Of a ConvTranspose in groups, axis 1 of the weight has a channel of each group at every index."""
+    case = Case("ConvTranspose", (Data((1, 4, 8)), Parameter((4, 6, 3), channel=1)), {"group": group})
+    target = target_with("{ConvTranspose: {schemes: [a8w8], quantization: {weights: [1]}}}")
+    said = verdict(target, question(case, A8W8, target.ops["ConvTranspose"].quantization)).reasons
+    assert len(said) == reasons
+    assert all("has several scales, but no axis of output channels" in reason for reason in said)
 
 
 def test_an_op_that_is_refused_or_unknown_is_asked_once():

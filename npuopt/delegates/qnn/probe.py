@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
 BATCH = 250
 """Models per child. Starting one costs 0.5 s, a model about 15 ms (2 cores, onnxruntime-qnn 2.7.0)."""
-LARGEST_ERROR = 0.03
-"""Difference from the reference, as a fraction of its largest magnitude, up to which numbers count as right. Right
-ones stay below 0.02 (16-bit products of two run-time tensors); wrong encodings were seen from 0.07 on."""
+LARGEST_ERROR = 0.016
+"""Difference from the reference, as a fraction of its largest magnitude, up to which numbers count as right. Of 4,500
+answers of v79 right ones stay below 0.015 (sines and LSTMs in float16; 8-bit ones below 0.01), wrong ones begin at 0.02
+(scales by channel that are taken for those of other channels)."""
 
 
 def probe(
@@ -177,7 +178,8 @@ def _error(reference: np.ndarray, made: np.ndarray) -> float:
     if reference.shape != made.shape:
         return float("inf")
     if reference.dtype.kind == "b":
-        return float(np.any(reference != made))
+        # As bytes: the chip's later ops do not take every byte but 0 for true, as numpy does.
+        return float(np.any(reference.view(np.uint8) != made.view(np.uint8)))
     left, right = reference.astype(np.float64), made.astype(np.float64)
     same = (left == right) | (np.isnan(left) & np.isnan(right))
     difference = np.abs(np.where(same, 0.0, left - right)).max(initial=0.0)

@@ -96,7 +96,7 @@ class Case:
     @property
     def has_float_data(self) -> bool:
         """Say whether a scheme matters to it."""
-        return any(isinstance(item, Data) and item.dtype.startswith("float") for item in self.inputs)
+        return any(isinstance(item, Data | Parameter) and item.dtype.startswith("float") for item in self.inputs)
 
     def with_type(self, dtype: str) -> Case:
         """Return the case with `dtype` at every input whose type goes with the first float input's."""

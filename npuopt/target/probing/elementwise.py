@@ -99,6 +99,7 @@ def _others() -> Iterator[Case]:
         yield Case("Where", (Data(shape, 0, 2, "bool"), Data(shape), Data(shape)))
         yield Case("Clip", (Data(shape), Fixed(-1.0, "float32"), Fixed(2.0, "float32")))
         yield Case("Mod", (Data(shape, 1, 30, "int32"), Data(shape, 1, 9, "int32")))
+        yield Case("Mod", (Data(shape, -30, 30, "int32"), Data(shape, -9, 0, "int32")))
         yield Case("Dropout", (Data(shape),), moves=True)
     for shapes in (((8, 16), SHAPE, SHAPE), (SHAPE, (16,), SHAPE), (SHAPE, SHAPE, ()), ((1, 1, 16), SHAPE, (1, 8, 1))):
         yield Case("Where", (Data(shapes[0], 0, 2, "bool"), Data(shapes[1]), Data(shapes[2])))
@@ -127,8 +128,8 @@ def _casts() -> Iterator[Case]:
         for result in CAST_TYPES:
             to = helper.np_dtype_to_tensor_dtype(_numpy(result)) if result else TensorProto.UNDEFINED
             low = 0 if source == "bool" else 1 if source.startswith("u") else -9
-            high = 2 if source == "bool" else 2 if result == "bool" else 10
-            if result.startswith(("u", "b")):
+            high = 2 if source == "bool" else 10
+            if result.startswith("u"):
                 low = 0
             yield Case("Cast", (Data(SHAPE, low, high, source),), {"to": int(to)})
     for rank in RANKS:

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IMAGE = (1, 4, 8, 8)
+NEAREST: tuple[dict[str, Attribute], ...] = (
+    {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"},
+    {"coordinate_transformation_mode": "pytorch_half_pixel", "nearest_mode": "round_prefer_floor"},
+    {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+    {"coordinate_transformation_mode": "align_corners", "nearest_mode": "round_prefer_floor"},
+)
+"""How the nearest element is found, in the ways that exporters write."""
 
 
 def cases() -> Iterator[Case]:
@@ -67,6 +74,7 @@ def _joining() -> Iterator[Case]:
     for axis in (0, 2, -1):
         yield Case("Concat", (Data(IMAGE), Data(IMAGE)), {"axis": axis}, moves=True)
     yield Case("Concat", (Data(IMAGE), Parameter(IMAGE, "activation")), {"axis": 1}, moves=True)
+    yield Case("Concat", (Data((2, 0, 4)), Data((2, 3, 4))), {"axis": 1}, moves=True)
     yield Case("Concat", (Data(IMAGE, -1, 1), Data(IMAGE, -5, 5)), {"axis": 1})
     for goal in ((2, 8, 16), (4, 1, 8, 16), (1, 8, 16), (2, 1, 4, 8, 16)):
         yield Case("Expand", (Data(SHAPE), Fixed(goal)), moves=True)
@@ -148,6 +156,9 @@ def _scattering() -> Iterator[Case]:
     yield Case("TensorScatter", (cache, fresh, Data((1,), 0, 7, "int64")), {"axis": 2}, moves=True)
     yield Case("OneHot", (Data((4,), 0, 8, "int64"), Fixed(8), Fixed((0.0, 1.0), "float32")))
     yield Case("OneHot", (Data((4,), 0, 8, "int64"), Fixed(8), Fixed((0.0, 1.0), "float32")), {"axis": 0})
+    for rank in range(2, 5):
+        indices = Data(DIMS[:rank], 0, 8, "int64")
+        yield Case("OneHot", (indices, Fixed(8), Fixed((0.0, 1.0), "float32")), {"axis": -1})
     yield Case("OneHot", (Data((4,), 0, 8, "int64"), Fixed(8, run_time=True), Fixed((0.0, 1.0), "float32")))
     yield Case("OneHot", (Data((4,), 0, 8, "int64"), Fixed(8), Fixed((0.0, 1.0), "float32", run_time=True)))
 
@@ -214,6 +225,11 @@ def _resizing() -> Iterator[Case]:
         yield _resize(IMAGE, {**base, "keep_aspect_ratio_policy": "not_larger", "axes": (2, 3)}, sizes=(13, 11))
     yield _resize(IMAGE, {"mode": "cubic", "cubic_coeff_a": -0.5}, scales=twice)
     yield _resize(IMAGE, {"mode": "cubic", "exclude_outside": 1}, scales=twice)
+    for placed in NEAREST:
+        for rate in (0.5, 1.5, 3.0):
+            yield _resize(IMAGE, {"mode": "nearest", **placed}, scales=(1.0, 1.0, rate, rate))
+        for size in (4, 13, 15):
+            yield _resize(IMAGE, {"mode": "nearest", **placed}, sizes=(1, 4, size, size))
     yield from _sampling()
 
 

@@ -101,7 +101,10 @@ def _conv_transpose() -> Iterator[Case]:
         yield Case("ConvTranspose", (data, weight), twice)
         yield Case("ConvTranspose", (data, weight), {**twice, "output_padding": (1,) * (rank - 2)})
         yield Case("ConvTranspose", (data, weight), {"dilations": (2,) * (rank - 2)})
-        yield Case("ConvTranspose", (data, Parameter((4, 3, *kernel), "weight")), {**twice, "group": 2})
+        for group, made in ((2, 3), (2, 1), (4, 1), (4, 2)):
+            grouped = Parameter((4, made, *kernel))
+            yield Case("ConvTranspose", (data, grouped), {**twice, "group": group})
+            yield Case("ConvTranspose", (data, grouped), {"group": group})
         yield Case("ConvTranspose", (data, weight), {**twice, "pads": (1,) * 2 * (rank - 2)})
     weight = Parameter((4, 6, 3, 3), "weight", 1)
     for auto_pad in ("SAME_UPPER", "SAME_LOWER", "VALID"):

@@ -65,7 +65,7 @@ class Quantizer:
         inputs = self._inputs(draft)
         ranges = output_ranges(draft, made)
         node = draft.node()
-        first = next((one for name, one in inputs.items() if name in draft.sample), None)
+        first = next((one for name, one in inputs.items() if name in draft.sample), next(iter(inputs.values()), None))
         for index, name in enumerate(draft.names):
             if name in inputs:
                 node.input[index] = f"{name}_real"

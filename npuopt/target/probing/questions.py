@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from npuopt.target.probing.quantize import Quantizer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from npuopt.target.constraints import DataTypeName
     from npuopt.target.probing.bounds import BoundCase
     from npuopt.target.probing.case import Case
-    from npuopt.target.schema import OpRule
+    from npuopt.target.schema import OpQuantization, OpRule, Scheme
     from npuopt.target.target import Target, Verdict
 
 ASKED_ALONG = frozenset(("QuantizeLinear", "DequantizeLinear"))
@@ -103,9 +104,12 @@ def _of_case(target: Target, rule: OpRule | None, case: Case) -> Iterator[Questi
     if rule.quantization.stays_float or not _is_float32(case):
         return
     for name, scheme in target.schemes.items():
-        if scheme.is_float or (_narrow(scheme.weight) and not _has_weight(rule, case)):
+        weighted = _has_weight(rule, case)
+        if scheme.is_float or (_narrow(scheme.weight) and not weighted):
             continue
         yield _try(case, name, Quantizer(name, scheme, rule.quantization))
+        for other in rule.quantization.weight_types.get(name, ()) if weighted else ():
+            yield _with_weights(case, name, scheme, rule.quantization, other)
 
 
 def _typed(target: Target, case: Case, types: list[str]) -> Iterator[Question | None]:
@@ -113,6 +117,14 @@ def _typed(target: Target, case: Case, types: list[str]) -> Iterator[Question | 
         is_float = dtype.startswith("float")
         if not is_float or target.float_scheme is not None:
             yield _try(case.with_type(dtype), target.float_scheme if is_float else None, None, must_run=False)
+
+
+def _with_weights(case: Case, name: str, scheme: Scheme, wants: OpQuantization, dtype: DataTypeName) -> Question | None:
+    """Ask with another element type of the weights, which is signed: those are symmetric."""
+    question = _try(
+        case, name, Quantizer(name, scheme, wants.model_copy(update={"weight": dtype, "weight_symmetric": True}))
+    )
+    return None if question is None else replace(question, label=f"{case.label} with {dtype} weights")
 
 
 def _try(case: Case, scheme: str | None, quantizer: Quantizer | None, *, must_run: bool = True) -> Question | None:
@@ -127,8 +139,9 @@ def _narrow(dtype: str | None) -> bool:
 
 
 def _is_float32(case: Case) -> bool:
+    """Say whether a scheme can quantize the case: every float parameter is float32, and some input is."""
     return all(item.dtype == "float32" for item in case.inputs if isinstance(item, Parameter)) and any(
-        item.dtype == "float32" for item in case.inputs if isinstance(item, Data)
+        item.dtype == "float32" for item in case.inputs if isinstance(item, Data | Parameter)
     )
 
 

@@ -15,6 +15,10 @@ REDUCTIONS = (
     "ReduceLogSumExp", "ReduceSumSquare",
 )  # fmt: skip
 IMAGE = (1, 4, 8, 8)
+WHOLE_OR_NEARLY = (
+    ((2, 3), (0, 1)), ((1, 1, 6, 5), (0, 1, 2)), ((1, 3, 4, 5, 2), (1, 2, 3, 4)), ((2, 3, 4, 5, 2), (3, 4)),
+)  # fmt: skip
+"""Shapes with axes to reduce that leave one element or few."""
 
 
 def cases() -> Iterator[Case]:
@@ -35,6 +39,9 @@ def _reductions() -> Iterator[Case]:
         for axes in ((1,), (-1,), (2, 3), (1, 2, 3), (0,)):
             for keep in (0, 1):
                 yield Case(op, (data, Fixed(axes)), {"keepdims": keep})
+        for shape, axes in WHOLE_OR_NEARLY:
+            yield Case(op, (Data(shape, low, high), Fixed(axes)))
+        yield Case(op, (data, Fixed((0, 1, 2, 3))))
         yield Case(op, (data, Fixed((1,), run_time=True)))
         yield Case(op, (Data((2, 0, 4), low, high), Fixed((1,))))
         yield Case(op, (data,), {"keepdims": 1})
@@ -67,8 +74,10 @@ def _softmax() -> Iterator[Case]:
             yield Case(op, (Data(DIMS[:rank]),), {"axis": -1})
         for axis in (0, 1, 2, -2):
             yield Case(op, (Data(IMAGE),), {"axis": axis})
-        for rank in (2, 3, 5):
+        for rank in (2, 3, 4, 5):
             yield Case(op, (Data(DIMS[:rank]),), {"axis": 0})
+        for shape in ((1, 3), (1, 3, 4), (1, 3, 4, 5, 2)):
+            yield Case(op, (Data(shape),), {"axis": 0})
 
 
 def _norms() -> Iterator[Case]:

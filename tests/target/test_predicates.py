@@ -1,0 +1,109 @@
+"""The named conditions of descriptors, each on nodes that meet it and on nodes that do not."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npuopt.target.predicates import PREDICATES
+from support.descriptors import first_node, node_of
+
+
+def fault(name, *node):
+    return PREDICATES[name](first_node(*node))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "reason"),
+    [
+        ("2,3", 0, ""),
+        ("1,3", 1, ""),
+        ("1,3", -1, ""),
+        ("1,3", 0, "dimension 0 of input 0 is 1; more is taken"),
+        ("2,1", -1, "dimension -1 of input 0 is 1; more is taken"),
+        ("2,3", 4, "attribute axis is 4, and input 0 has 2 dimensions"),
+    ],
+)
+def test_an_axis_has_several_elements(shape, axis, reason):
+    body = f"y = LogSoftmax <axis = {axis}> (x)"
+    assert fault("axis-has-several-elements", body, f"float[{shape}] x", "float[A,B] y") == reason
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "constants", "kept"),
+    [
+        ("y = ReduceMax (x, axes)", "float[2,3] x", "int64[1] axes = {1}", True),
+        ("y = ReduceMax (x, axes)", "float[2,3] x", "int64[1] axes = {-1}", True),
+        ("y = ReduceMax (x, axes)", "float[2,3] x", "int64[2] axes = {1, 0}", False),
+        ("y = ReduceMax (x, axes)", "float[2,3] x", "int64[1] axes = {-2}", False),
+        ("y = ReduceMax (x)", "float[2,3] x", "", False),
+        ("y = ReduceMax (x, axes)", "float[2,3] x, int64[1] axes", "", False),
+    ],
+)
+def test_the_first_axis_is_kept(body, inputs, constants, kept):
+    assert (fault("first-axis-is-kept", body, inputs, "float[A,B] y", constants) == "") == kept
+
+
+RESIZE = 'y = Resize <mode = "nearest", coordinate_transformation_mode = "{}"> (x, , {})'
+
+
+def resized(transform, before, after=None, scale=None):
+    grown = ", sizes" if after is not None else "scales"
+    constants = f"int64[1] sizes = {{{after}}}" if after is not None else f"float[1] scales = {{{scale}}}"
+    return fault(
+        "no-sample-lies-halfway", RESIZE.format(transform, grown), f"float[{before}] x", "float[A] y", constants
+    )
+
+
+def test_halfway_samples_are_named():
+    assert resized("half_pixel", 8, 12) == "an element on axis 0 lies halfway between two of input 0 (8 become 12)"
+
+
+@pytest.mark.parametrize(
+    ("transform", "before", "scale", "halfway"),
+    [
+        ("half_pixel", 8, "2.0", False),
+        ("half_pixel", 8, "0.5", True),
+        ("half_pixel", 9, "0.33333334", False),
+        ("half_pixel", 6, "0.6666667", False),
+        ("half_pixel", 8, "1.5", True),
+        ("align_corners", 8, "2.0", False),
+        ("asymmetric", 8, "2.0", True),
+        ("asymmetric", 8, "3.0", False),
+        ("half_pixel", 8, "1e-30", False),
+    ],
+)
+def test_scales_are_looked_at(transform, before, scale, halfway):
+    assert (resized(transform, before, scale=scale) != "") == halfway
+
+
+def place(transform, index, before, after):
+    """Where the ONNX standard reads element `index` of the output from."""
+    match transform:
+        case "half_pixel":
+            return (index + Fraction(1, 2)) * Fraction(before, after) - Fraction(1, 2)
+        case "align_corners":
+            return index * Fraction(before - 1, after - 1) if after > 1 else Fraction(0)
+        case _:
+            return index * Fraction(before, after)
+
+
+@given(
+    transform=st.sampled_from(["half_pixel", "align_corners", "asymmetric"]),
+    before=st.integers(1, 24),
+    after=st.integers(1, 24),
+)
+def test_halfway_is_what_the_standards_formula_says(transform, before, after):
+    places = [place(transform, index, before, after) for index in range(after)]
+    assert (resized(transform, before, after) != "") == any(one.denominator == 2 for one in places)
+
+
+@pytest.mark.parametrize(("kind", "narrow"), [("int8", True), ("uint8", True), ("int16", False), ("", True)])
+def test_a_weight_has_at_most_8_bits(kind, narrow):
+    stored = "w = DequantizeLinear (stored, s)  y = MatMul (x, w)" if kind else "y = MatMul (x, w)"
+    inputs = f"float[2,4] x, {kind}[4,4] stored" if kind else "float[2,4] x, float[4,4] w"
+    node = node_of("MatMul", stored, inputs, "float[A,B] y", "float s = {0.1}")
+    assert (PREDICATES["weight-has-at-most-8-bits"](node) == "") == narrow
