@@ -32,6 +32,8 @@ FUSE = (
     "fuse-hard-swish",
     "fuse-swish",
     "fuse-mish",
+    "fuse-leaky-relu",
+    "fuse-prelu",
     "fuse-flattened-transpose",
     "fuse-attention",
     "fuse-rotary-embedding",
@@ -40,6 +42,9 @@ FUSE = (
     "fuse-scalar-scale",
     "fuse-expanded-heads",
     "fuse-consecutive-slices",
+    "fuse-slices-into-split",
+    "fuse-consecutive-concats",
+    "fuse-dequantize-quantize",
     "fuse-consecutive-transposes",
     "fuse-consecutive-reshapes",
 )
@@ -48,7 +53,12 @@ FUSE = (
 Activations come ahead of what folds scales, which would otherwise take the constants that an activation is known by.
 """
 
-RAISED = {"fuse-attention": "Attention", "fuse-rotary-embedding": "RotaryEmbedding"}
+RAISED = {
+    "fuse-attention": "Attention",
+    "fuse-rotary-embedding": "RotaryEmbedding",
+    "fuse-leaky-relu": "LeakyRelu",
+    "fuse-prelu": "PRelu",
+}
 """Fusions that are left out for a target which does not take what they make: lowering gives back another graph."""
 
 BEFORE_CALIBRATION = ("lower-mask-constants",)

@@ -96,19 +96,16 @@ def misfit(masks: Sequence[Mask], query: Value, key: Value) -> str:
 def written_out(mask: Value, query: Value, key: Value, build: Builder) -> Value:
     """Return the mask with all its queries and keys written out, as ONNX Runtime wants it."""
     depth = rank(mask) or 0
-    places = [(query, 2), (key, 2)]
-    here = [size_of(mask, axis) for axis in range(depth)][-2:]
-    missing = places[: 2 - len(here)]
-    last = (
-        [
-            1 if size != 1 or size_of(*place) == 1 else place
-            for size, place in zip(here, places[-len(here) :], strict=True)
-        ]
-        if here
-        else []
-    )
-    if not missing and last == [1, 1]:
+    sizes = [size_of(mask, axis) for axis in range(depth)]
+    queries, keys = (query, 2), (key, 2)
+    if size_of(*queries) == size_of(*keys) is not None and sizes and sizes[-1] != 1:
+        queries = (mask, depth - 1)  # the same for every layer that the mask is for
+    places = [queries, keys][-depth:] if depth else []
+    stretched = [size == 1 and size_of(*place) != 1 for size, place in zip(sizes[-2:], places, strict=True)]
+    if depth >= 2 and not any(stretched):
         return mask
+    missing = [queries, keys][: max(2 - depth, 0)]
+    last = [place if stretch else 1 for place, stretch in zip(places, stretched, strict=True)]
     return build("Expand", mask, size_vector([*missing, *last], build))
 
 

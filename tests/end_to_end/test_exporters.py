@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from npuopt.graph import Session, load
+from npuopt.graph import Session, dims, load, nodes
 from npuopt.pipeline.runner import Runner
 from npuopt.preparation import prepare
 from support.models import model_folder
 
 if TYPE_CHECKING:
-    from npuopt.graph import Model
+    from npuopt.graph import Model, Value
 
 pytestmark = pytest.mark.models
 
@@ -44,6 +44,10 @@ def raised(model: Model) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.all_nodes())
 
 
+def heads_of(value: Value | None) -> object:
+    return (dims(value) or ())[1]
+
+
 def feeds(name: str, padded: slice | None) -> dict[str, np.ndarray]:
     """Return inputs for a model, in a batch and lengths that it was not exported with."""
     draw = np.random.default_rng(0)
@@ -71,6 +75,8 @@ def test_the_ops_are_those_of_the_architecture(name: str, exporter: str) -> None
     source, model = load(path), load(path)
     found = raised(model)
     assert {op_type: found[op_type] for op_type in CASES[name]} == CASES[name]
+    grouped = [heads_of(node.inputs[0]) != heads_of(node.inputs[1]) for node in nodes(model, "Attention")]
+    assert all(grouped) == (name.split("_", maxsplit=1)[0] in HEADS), "heads of keys are repeated"
     left = {op_type: found[op_type] for op_type in GONE if found[op_type]}
     assert left == ({"Tanh": 1} if name.startswith("bert") else {}), "the pooler's Tanh aside, nothing is spelled out"
     before, after = Session(source, threads=1), Session(model, threads=1)
