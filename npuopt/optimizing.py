@@ -18,7 +18,7 @@ from npuopt.pipeline.dumps import Dumps
 from npuopt.pipeline.recipe_file import Late, Recipe, Round, read_recipe
 from npuopt.pipeline.recipes import APPROXIMATE
 from npuopt.pipeline.runner import Observer, Runner, Verify
-from npuopt.preparation import Legalize, freezing, lowerings, prepare, require_dims
+from npuopt.preparation import Legalize, freezing, fusions, lowerings, prepare, require_dims
 from npuopt.target import load_target
 from npuopt.verify import NumbersObserver
 
@@ -100,6 +100,8 @@ class Optimizer:
     def _steps(self, item: Item, scheme: str | None) -> Iterable[Pass]:
         if item is Late.FREEZE:
             return freezing(self.dims, self._choice) if self.dims else []
+        if item is Late.FUSE:
+            return self._choice.make(fusions(self.target, scheme))
         if item is Late.LEGALIZE:
             return [Legalize(tuple(lowerings(self._extra.values())), scheme)] if self.target is not None else []
         return [item]

@@ -3,13 +3,14 @@
     target: vendor/chip                          # what `legalize` fits the graph to; --target wins
     dims: {batch: 1, seq: 128}                   # what `freeze` freezes; --dim wins, dim by dim
     options: {fold-constants: {growth_mib: 4}}   # wherever these passes stand
-    without: [fuse-gelu]                         # left out of `clean`, `freeze` and `fuse`
+    without: [fuse-gelu]                         # left out of `clean`, `freeze`, `fuse`, `layout`
     passes:                                      # the standard order where this key is missing
       - repeat: [clean]                          # until a round changes nothing
       - freeze
       - fuse-pad
       - freeze-dims: {dims: {past: 127}}
       - repeat: [fuse, clean]
+      - repeat: [layout, clean]
       - legalize
 
 A recipe names passes and never loads code: passes of one's own come with --pass-file.
@@ -26,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from npuopt.errors import InputError, UsageError
 from npuopt.pipeline.catalogue import catalogue, make_pass, with_options
 from npuopt.pipeline.contract import Pass
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT
 from npuopt.target.diagnostics import did_you_mean, explain
 from npuopt.target.positions import MAX_BYTES, Document, Path_, Problem, dotted, read_yaml
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-GROUPS: dict[str, tuple[str, ...]] = {"clean": CLEAN, "fuse": FUSE}
+GROUPS: dict[str, tuple[str, ...]] = {"clean": CLEAN, "layout": LAYOUT}
 """What stands for several passes of the standard order."""
 
 
@@ -42,6 +43,7 @@ class Late(StrEnum):
     """Steps that depend on what the caller gives: dims, a target."""
 
     FREEZE = "freeze"
+    FUSE = "fuse"
     LEGALIZE = "legalize"
 
 
@@ -144,7 +146,7 @@ class _Reader:
     def _read_choice(self, file: _File) -> Choice:
         for name, options in file.options.items():
             self._make(name, options, ("options", name))
-        standard = {*CLEAN, *FREEZE, *FUSE}
+        standard = {*CLEAN, *FREEZE, *FUSE, *LAYOUT}
         for index, name in enumerate(file.without):
             if name not in standard:
                 text = f"{name!r} is no pass of the standard order{did_you_mean(name, standard)}"

@@ -61,6 +61,9 @@ RAISED = {
 }
 """Fusions that are left out for a target which does not take what they make: lowering gives back another graph."""
 
+LAYOUT = ("move-transposes",)
+"""Run once all fusions are done, which know the axes as exporters write them."""
+
 BEFORE_CALIBRATION = ("lower-mask-constants",)
 """Run once, when the scheme is an integer one: what would ruin the ranges that calibration sees."""
 

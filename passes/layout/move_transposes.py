@@ -1,110 +1,83 @@
+"""Transposes go where the fewest of them are left."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from npuopt.graph import attribute_list, constant, input_at, is_constant, is_op, only_user, producer, rank, static_shape
-from npuopt.pipeline import Changed, Declined, NodePass, Outcome
+from npuopt.graph import Editor, graphs_of, label, nodes
+from npuopt.passes.layout.forms import form
+from npuopt.passes.layout.regions import find_regions
+from npuopt.passes.layout.reordering import Reordering
+from npuopt.pipeline import Entry, Pass, Report
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Node, Value
+    from npuopt.graph import Model
+    from npuopt.passes.layout.regions import Order, Region
     from npuopt.target import Target
-
-# fmt: off
-ELEMENTWISE = (
-    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater",
-    "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "Log", "Max", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or",
-    "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Sub",
-    "Swish", "Tanh", "Where", "Xor",
-)
-# fmt: on
-"""Ops that compute each element from those at the same place, whatever the order of the axes."""
 
 
 @dataclass(frozen=True)
-class MoveTransposes(NodePass):
-    """A Transpose ahead of an elementwise op moves behind it, where that brings it to another one.
+class MoveTransposes(Pass):
+    """Parts of the graph that can be computed in any order of axes are computed in the one with the fewest Transposes.
 
-    `Transpose(Relu(Transpose(x))) -> Transpose(Transpose(Relu(x)))`, for fuse-consecutive-transposes to end, and
-    `Add(Transpose(x), Transpose(z)) -> Transpose(Add(x, z))`; constants are transposed back at once.
+    Transpose(Relu(Transpose(x))) -> Relu(x)      where the second takes back the first
+    Add(Transpose(x), Transpose(z)) -> Transpose(Add(x, z))
 
-    Left alone: a Transpose that meets no other one further down; inputs that come in different orders or in none; a
-    Transpose that is read elsewhere; a constant that raises the rank.
+    Such parts are elementwise ops, Concat, Split, Slice, Pad, reductions that keep their axes, Softmax,
+    QuantizeLinear and DequantizeLinear, and normalizations of a last axis that stays last. For each of them the
+    Transposes at its border are counted, for the order it has and for each order in which one of them would go. The
+    report notes how many Transposes the model had and has.
+
+    Left alone: orders that leave as many Transposes; nodes that the target takes as they are and not in the new
+    order; inputs of another rank, unless they are constants; ops whose axes are computed at run time.
     """
 
-    name = "move-transposes"
-    op_types = ELEMENTWISE
-    repeat = True
-    needs = frozenset({"shapes-known"})
+    name: ClassVar[str] = "move-transposes"
+    needs: ClassVar[frozenset[str]] = frozenset({"shapes-known"})
 
-    def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
-        """Move the Transposes that make the inputs of `node` behind it."""
-        turned = _turned_inputs(node)
-        if not turned:
-            return None
-        order = _order(turned[0])
-        if order is None or any(_order(other) != order for other in turned):
-            return Declined("its inputs come in different orders")
-        if len(turned) == 1 and not _meets_another(node.outputs[0], node):
-            return None
-        sources = [_source(value, node, order) for value in node.inputs]
-        refused = next((item for item in sources if isinstance(item, Declined)), None)
-        if refused is not None:
-            return refused
-        inputs = [
-            edit.constant(item, near=node) if isinstance(item, np.ndarray) else item
-            for item in sources
-            if not isinstance(item, Declined)
-        ]
-        result = edit.emit(node.op_type, inputs, node.attributes, before=node, name=node.name or "")
-        edit.replace(node.outputs[0], edit.emit("Transpose", [result], {"perm": order}, before=node))
-        edit.erase_unread(node)
-        return Changed(f"moved {len(turned)} Transpose{'s' * (len(turned) > 1)} to {order} behind it")
+    def __call__(self, model: Model, target: Target | None = None) -> Report:
+        """Sweep until no part can do with fewer."""
+        report = Report(self.name)
+        before = len(nodes(model, "Transpose"))
+        if not before:
+            return report
+        edit = Editor(model)
+        while True:
+            report.declined.clear()
+            moved = [
+                _move(region, edit, target, report) for graph in graphs_of(model) for region in find_regions(graph)
+            ]
+            if not any(moved):
+                break
+        report.notes.append(f"{before} Transposes before, {len(nodes(model, 'Transpose'))} after")
+        return report
 
 
-def _turned_inputs(node: Node) -> list[Node]:
-    """Return the different Transposes that make inputs of `node`."""
-    made = [producer(value, "Transpose") for value in node.inputs]
-    return list(dict.fromkeys(item for item in made if item is not None))
-
-
-def _order(node: Node) -> list[int] | None:
-    depth = rank(node.outputs[0])
-    return attribute_list(node, "perm") or (None if depth is None else list(reversed(range(depth))))
-
-
-def _meets_another(value: Value, maker: Node) -> bool:
-    """Say whether `value`, alone or through further elementwise ops, is brought to another Transpose."""
-    node = only_user(value)
-    while node is not None and node.graph is maker.graph:
-        if is_op(node, "Transpose"):
-            return True
-        if not is_op(node, *ELEMENTWISE):
-            return False
-        others = [item for item in node.inputs if item is not None and item is not value and not is_constant(item)]
-        if others:
-            return all(producer(item, "Transpose") is not None for item in others)
-        value = node.outputs[0]
-        node = only_user(value)
+def _move(region: Region, edit: Editor, target: Target | None, report: Report) -> bool:
+    """Bring the region into the order with the fewest Transposes; return whether that is another one."""
+    now = region.cost(tuple(range(region.rank)))
+    costs = {order: region.cost(order) for order in region.orders()} if now else {}
+    for order, cost in sorted(costs.items(), key=lambda item: item[1]):
+        if cost >= now:
+            break
+        why = _obstacle(region, order)
+        if why is None:
+            new = Reordering(region, order, edit)
+            why = new.emit(target)
+            if why is None:
+                report.changed.append(
+                    Entry(label(region.nodes[0]), region.nodes[0].op_type, f"{now} -> {cost} Transposes, {list(order)}")
+                )
+                new.replace()
+                return True
+        report.declined.append(why)
     return False
 
 
-def _source(value: Value | None, node: Node, order: list[int]) -> Value | np.ndarray | Declined | None:
-    """Return what `node` reads once the order of its axes is that ahead of the Transposes."""
-    if value is None:
-        return None
-    turned = producer(value, "Transpose")
-    if turned is not None:
-        if only_user(value) is not node or turned.graph is not node.graph:
-            return Declined(f"{value.name!r} is read elsewhere or is a graph output")
-        return input_at(turned, 0)
-    shape = static_shape(value)
-    if not is_constant(value) or shape is None or len(shape) > len(order):
-        return Declined(f"{value.name!r} is neither transposed nor a constant of its rank")
-    known = None if shape == () else constant(value)
-    if known is None:
-        return value
-    aligned = known.reshape([1] * (len(order) - known.ndim) + list(known.shape))
-    return value if known.size == 1 else aligned.transpose(np.argsort(order))
+def _obstacle(region: Region, order: Order) -> Entry | None:
+    for node in region.nodes:
+        made = form(node, order)
+        if isinstance(made, str):
+            return Entry(label(node), node.op_type, made)
+    return None

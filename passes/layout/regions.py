@@ -1,0 +1,158 @@
+"""Parts of a graph that compute the same in any order of axes, and how many Transposes each order needs around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npuopt.graph import attribute_list, input_at, is_constant, is_op, producer, rank, users
+from npuopt.passes.layout.forms import data_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from npuopt.graph import Graph, Node, Value
+
+Order = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Nodes of one graph, connected by values of `rank` axes, in graph order."""
+
+    nodes: tuple[Node, ...]
+    rank: int
+
+    def made(self) -> list[Value]:
+        """Return what the region makes."""
+        return [output for node in self.nodes for output in node.outputs if output.name]
+
+    def read(self) -> list[Value]:
+        """Return the data that the region reads and does not make, constants left out."""
+        inside = set(self.nodes)
+        values = (node.inputs[index] for node in self.nodes for index in data_inputs(node))
+        return list(
+            dict.fromkeys(
+                value
+                for value in values
+                if value is not None and not is_constant(value) and value.producer() not in inside
+            )
+        )
+
+    def cost(self, order: Order) -> int:
+        """Count the Transposes at the region's border once its data is in `order`."""
+        inside = set(self.nodes)
+        there = sum(not _comes_free(value, order, inside) for value in self.read())
+        return there + sum(_leaving(value, order, inside) for value in self.made())
+
+    def orders(self) -> list[Order]:
+        """List the orders in which a Transpose at the border would be none; others can only need more."""
+        inside = set(self.nodes)
+        found = [inverse(turn) for value in self.read() if (turn := order_of(producer(value, "Transpose")))]
+        for value in self.made():
+            found += leaving(value, inside)[0].values()
+        return [order for order in dict.fromkeys(found) if order != tuple(range(self.rank))]
+
+
+def find_regions(graph: Graph) -> list[Region]:
+    """Return the graph's regions: each node that can be in one is in exactly one."""
+    home: dict[Node, Node] = {}
+
+    def find(node: Node) -> Node:
+        while home[node] is not node:
+            home[node] = home[home[node]]
+            node = home[node]
+        return node
+
+    for node in graph:
+        if _is_flexible(node):
+            home[node] = node
+            for index in data_inputs(node):
+                value = node.inputs[index]
+                maker = value.producer() if value is not None else None
+                if maker is not None and maker in home:
+                    home[find(maker)] = find(node)
+    members: dict[Node, list[Node]] = {}
+    for node in home:
+        members.setdefault(find(node), []).append(node)
+    return [Region(tuple(nodes), rank(nodes[0].outputs[0]) or 0) for nodes in members.values()]
+
+
+def order_of(node: Node | None) -> Order | None:
+    """Return a Transpose's permutation, or None where there is none to be known."""
+    if node is None:
+        return None
+    depth = rank(input_at(node, 0)) or 0
+    return tuple(attribute_list(node, "perm", range(depth)[::-1])) or None
+
+
+def inverse(order: Sequence[int]) -> Order:
+    """Return the permutation that takes `order` back."""
+    return tuple(int(axis) for axis in np.argsort(order))
+
+
+def composed(first: Sequence[int], second: Sequence[int]) -> Order:
+    """Return the one permutation that does what `first` and then `second` do."""
+    return tuple(first[axis] for axis in second)
+
+
+def is_identity(order: Sequence[int]) -> bool:
+    """Say whether a permutation leaves every axis where it is."""
+    return list(order) == sorted(order)
+
+
+def _is_flexible(node: Node) -> bool:
+    """Say whether all data of the node has one rank; constants may have less, and are brought to it."""
+    depth = rank(node.outputs[0]) if node.domain in ("", "ai.onnx") else None
+    if depth is None or depth < 2 or not len(data_inputs(node)):
+        return False
+    ranks = {rank(value) for value in node.outputs if value.name}
+    for index in data_inputs(node):
+        value = node.inputs[index]
+        if value is not None and not is_constant(value):
+            ranks.add(rank(value))
+    return ranks == {depth}
+
+
+def _comes_free(value: Value, order: Order, inside: set[Node]) -> bool:
+    """Say whether the region can have `value` in `order` without a Transpose that would be gone otherwise."""
+    turn = order_of(producer(value, "Transpose"))
+    if turn is None:
+        return is_identity(order)
+    if is_identity(composed(turn, order)):
+        return True
+    return is_identity(order) and bool(_outside(value, inside) or value.is_graph_output())
+
+
+def _leaving(value: Value, order: Order, inside: set[Node]) -> int:
+    """Count the Transposes that bring `value` to those who read it outside the region."""
+    turns, others = leaving(value, inside)
+    back = inverse(order)
+    needed = {composed(back, turn) for turn in turns.values()} | ({back} if others else set[Order]())
+    return sum(not is_identity(turn) for turn in needed)
+
+
+def leaving(value: Value, inside: set[Node]) -> tuple[dict[Node, Order], bool]:
+    """Return the Transposes beside it that read what a region makes, and whether anybody else outside does."""
+    maker = value.producer()
+    outside = _outside(value, inside)
+    turns = {
+        node: turn
+        for node in outside
+        if is_op(node, "Transpose") and maker is not None and node.graph is maker.graph and (turn := order_of(node))
+    }
+    return turns, value.is_graph_output() or len(turns) < len(outside)
+
+
+def _outside(value: Value, inside: set[Node]) -> list[Node]:
+    """List the readers outside the region; a Transpose that the region alone reads is none."""
+    return [node for node in users(value) if node not in inside and not _is_inner(node, inside)]
+
+
+def _is_inner(node: Node, inside: set[Node]) -> bool:
+    if not is_op(node, "Transpose") or node.outputs[0].is_graph_output():
+        return False
+    readers = users(node.outputs[0])
+    return bool(readers) and all(reader in inside for reader in readers)
