@@ -2,6 +2,10 @@
 
 import logging
 
+from npuopt.graph import deferred as deferred  # ahead of onnx-ir, on which it acts
+
+# isort: split
+
 from onnx_ir import DataType, Graph, Model, Node, Shape, TensorType, Value
 
 from npuopt.graph.builder import Builder

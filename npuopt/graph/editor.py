@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import onnx
@@ -29,8 +30,12 @@ class Editor:
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self._opset = opset(model)
-        self._names = _names_in(model)
         self._counters: dict[str, int] = {}
+
+    @cached_property
+    def _names(self) -> set[str]:
+        """Every name in the model; gathered when the first new one is wanted, as most passes find nothing to do."""
+        return _names_in(self.model)
 
     def emit(
         self,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import onnxruntime  # pyright: ignore[reportMissingTypeStubs] -- it ships none
 
 from npuopt.errors import InputError
 from npuopt.graph.headers import to_proto
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import onnx_ir as ir
-
-_runtime: Any = onnxruntime
 
 IN_MEMORY_BYTES = 256 << 20
 """Weights up to which a model is handed over as bytes; above, through a temporary folder with external data."""
@@ -44,8 +42,9 @@ class Session:
     def __init__(
         self, model: Path | ir.Model, *, optimize: bool = False, threads: int = 0, quiet: bool = False
     ) -> None:
-        options = _runtime.SessionOptions()
-        level = _runtime.GraphOptimizationLevel
+        runtime: Any = import_module("onnxruntime")  # here, as many commands never open a session; it has no types
+        options = runtime.SessionOptions()
+        level = runtime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
         options.log_severity_level = 4 if quiet else 3
@@ -62,7 +61,7 @@ class Session:
             save(model, path, external_data=True)
             source = str(path)
         try:
-            self._session: Any = _runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            self._session: Any = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             name = str(model) if isinstance(model, Path) else (model.graph.name or "model")
             raise InputError(f"ONNX Runtime does not load it: {_one_line(error)}", where=name) from error

@@ -10,7 +10,7 @@ import onnx.helper
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 SMALL_CONSTANT = 1024
 """Elements up to which a header keeps a constant's value: enough for any shape, axes or sizes input."""
@@ -35,12 +35,41 @@ def header_proto(model: ir.Model, keep: int = SMALL_CONSTANT) -> onnx.ModelProto
         keep: number of elements up to which an initializer's value is kept.
     """
     proto, hidden = _without_weights(model, keep)
-    declared = {info.name for info in proto.graph.input}
-    for info in hidden:
-        if info.name not in declared:
-            declared.add(info.name)
-            proto.graph.input.append(info)
+    _declare(proto.graph, hidden)
     return proto
+
+
+def without_external_data(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of a proto in which no tensor is external, for the checker, which would look for the files.
+
+    Initializers stand as inputs of the main graph, as in `header_proto`; tensors of attributes are empty.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    hidden: list[onnx.ValueInfoProto] = []
+    for graph in graph_protos(copy.graph):
+        external = [tensor for tensor in graph.initializer if _is_external(tensor)]
+        if external:
+            hidden += map(_info, external)
+            kept = [tensor for tensor in graph.initializer if not _is_external(tensor)]
+            del graph.initializer[:]
+            graph.initializer.extend(kept)
+    _declare(copy.graph, hidden)
+    for tensor in attribute_tensors(copy):
+        if _is_external(tensor):
+            empty = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=[0], raw_data=b"")
+            tensor.CopyFrom(empty)
+    return copy
+
+
+def attribute_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield the tensors in attributes of nodes, those in subgraphs and functions included."""
+    for holder in (*graph_protos(proto.graph), *proto.functions):
+        for node in holder.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
 
 
 def declared_proto(model: ir.Model, keep: int) -> onnx.ModelProto:
@@ -117,6 +146,18 @@ def _without_weights(model: ir.Model, keep: int) -> tuple[onnx.ModelProto, list[
             graph.value_info.extend(_info(tensor) for name, tensor in hidden.items() if name not in noted)
             infos += [info for info in graph.value_info if info.name in hidden]
     return proto, infos
+
+
+def _declare(graph: onnx.GraphProto, hidden: Iterable[onnx.ValueInfoProto]) -> None:
+    declared = {info.name for info in graph.input}
+    for info in hidden:
+        if info.name not in declared:
+            declared.add(info.name)
+            graph.input.append(info)
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_location == onnx.TensorProto.EXTERNAL
 
 
 def _info(tensor: onnx.TensorProto) -> onnx.ValueInfoProto:

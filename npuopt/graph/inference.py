@@ -33,22 +33,35 @@ def infer_shapes(model: ir.Model, *, forget: bool = False) -> None:
     """
     notes = _forget(model) if forget else []
     header = header_proto(model)
-    _drop_defaults(header.graph)
+    drop_defaults(header.graph)
+    note_shapes(model, inferred_proto(header))
+    for value, old_type, old_rank in notes:
+        if value.type is None:
+            value.type = old_type
+        if value.shape is None and old_rank is not None:
+            value.shape = ir.Shape([None] * old_rank)
+
+
+def inferred_proto(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the proto with the types and shapes of all that inference finds; external data is not read.
+
+    Raises:
+        InputError: when the model's own notes contradict each other so that inference gives up.
+    """
     try:
-        inferred = onnx.shape_inference.infer_shapes(header, data_prop=True)
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise InputError(f"shape inference fails: {' '.join(str(error).split())[:400]}") from None
+
+
+def note_shapes(model: ir.Model, inferred: onnx.ModelProto) -> None:
+    """Take over what `inferred`, a proto of the model, says of values that nodes make, where it says more."""
     for graph, proto in zip(graphs_of(model), graph_protos(inferred.graph), strict=True):
         found = {info.name: info.type for info in (*proto.value_info, *proto.output)}
         for node in graph:
             for output in node.outputs:
                 if output.name in found and not _is_settled(output):
                     _note(output, found[output.name])
-    for value, old_type, old_rank in notes:
-        if value.type is None:
-            value.type = old_type
-        if value.shape is None and old_rank is not None:
-            value.shape = ir.Shape([None] * old_rank)
 
 
 def _forget(model: ir.Model) -> list[tuple[ir.Value, ir.TypeProtocol | None, int | None]]:
@@ -63,7 +76,7 @@ def _forget(model: ir.Model) -> list[tuple[ir.Value, ir.TypeProtocol | None, int
     return notes
 
 
-def _drop_defaults(graph: onnx.GraphProto) -> None:
+def drop_defaults(graph: onnx.GraphProto) -> None:
     """Take the values out of inputs that have one by default: inference would take them for constants."""
     inputs = {value.name for value in graph.input}
     constants = [tensor for tensor in graph.initializer if tensor.name not in inputs]

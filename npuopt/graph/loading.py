@@ -13,7 +13,8 @@ from google.protobuf.message import DecodeError
 
 from npuopt.errors import InputError
 from npuopt.graph.constant_nodes import lift_constants
-from npuopt.graph.headers import graph_protos, header_proto
+from npuopt.graph.headers import attribute_tensors, graph_protos, header_proto, without_external_data
+from npuopt.graph.inference import drop_defaults, inferred_proto, note_shapes
 from npuopt.graph.opset_conversion import CANONICAL_IR_VERSION, check_opset, convert_opset
 from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of
 from npuopt.graph.weight_files import WeightFiles
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
+_INFERRED = "npuopt.shapes-inferred"
+
 
 def load(path: str | PathLike[str]) -> ir.Model:
     """Read an ONNX file into the canonical opset.
 
     Weights are not read: they stay mapped where they are, in the .onnx file or next to it. Subgraphs and functions
     are kept; Constant nodes become initializers; initializers that IR versions before 4 had to list as inputs are
-    inputs no longer.
+    inputs no longer; types and shapes are inferred as far as the model's own notes allow.
 
     Raises:
         InputError: when it is not a valid ONNX model, when weights are missing, lie outside the model's folder or
@@ -39,17 +42,26 @@ def load(path: str | PathLike[str]) -> ir.Model:
     proto, files = _read(path)
     for tensor in _tensor_protos(proto):
         files.check(tensor)
+    inferred = _checked_and_inferred(proto, where=str(path))
     try:
         model = ir.from_proto(proto)
         _map_weights(model, files)
         _own_initializers(model)
         lift_constants(model)
+        _require_text(model)
     except (ir.serde.SerdeError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         raise InputError(f"not a valid ONNX model: {_root_cause(error)}", where=str(path)) from None
     check_opset(model, where=str(path))
-    check(model, where=str(path))
+    if inferred is not None:
+        note_shapes(model, inferred)
+        model.meta[_INFERRED] = True
     convert_opset(model, where=str(path))
     return model
+
+
+def take_inferred(model: ir.Model) -> bool:
+    """Say whether `load` inferred all shapes; only once, as whoever asks keeps track of changes from then on."""
+    return bool(model.meta.pop(_INFERRED, False))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] -- a UserDict without type arguments
 
 
 def check(model: ir.Model, where: str = "") -> None:
@@ -62,10 +74,32 @@ def check(model: ir.Model, where: str = "") -> None:
         proto = header_proto(model)
     except ir.serde.SerdeError as error:
         raise InputError(f"not a valid ONNX model: {_root_cause(error)}", where=where) from None
+    _check_proto(proto, where)
+
+
+def _checked_and_inferred(proto: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
+    """Check what a file holds and infer its shapes; None where its own notes contradict each other.
+
+    That is an error to whoever needs shapes, later.
+    """
+    copy = without_external_data(proto)
+    copy.ir_version = max(copy.ir_version, CANONICAL_IR_VERSION)
+    _check_proto(copy, where)
+    copy.CopyFrom(proto)
+    if copy.ir_version >= 4:  # initializers that are inputs too are mere defaults
+        drop_defaults(copy.graph)
+    try:
+        return inferred_proto(copy)
+    except InputError:
+        return None
+
+
+def _check_proto(proto: onnx.ModelProto, where: str) -> None:
+    """Run the checker on a proto that is for it only."""
     _work_around_checker(proto)
     try:
         onnx.checker.check_model(proto)  # pyright: ignore[reportUnknownMemberType] -- os.PathLike without argument
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:  # the latter where it quotes a name
         raise InputError(f"not a valid ONNX model: {_checker_sentence(str(error))}", where=where) from None
 
 
@@ -93,18 +127,12 @@ def _read(path: Path) -> tuple[onnx.ModelProto, WeightFiles]:
 
 def _tensor_protos(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Yield every tensor in graphs, subgraphs and functions; refuse sparse ones."""
-    graphs = list(graph_protos(proto.graph))
-    for graph in graphs:
+    for graph in graph_protos(proto.graph):
         if graph.sparse_initializer:
             name = graph.sparse_initializer[0].values.name
             raise InputError(f"initializer {name!r} is sparse, which is not supported", hint="store it densely")
         yield from graph.initializer
-    for holder in (*graphs, *proto.functions):
-        for node in holder.node:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
+    yield from attribute_tensors(proto)
 
 
 def _map_weights(model: ir.Model, files: WeightFiles) -> None:
@@ -119,6 +147,20 @@ def _map_weights(model: ir.Model, files: WeightFiles) -> None:
                     node.attributes[name] = ir.AttrTensor(
                         name, files.tensor(attribute.value), doc_string=attribute.doc_string
                     )
+
+
+def _require_text(model: ir.Model) -> None:
+    """Check that names are UTF-8; protobuf returns those as bytes that are not.
+
+    Raises:
+        UnicodeDecodeError: with the first that is not.
+    """
+    for holder in (*graphs_of(model), *model.functions.values()):
+        for node in holder:
+            made = (output.name for output in node.outputs)
+            for name in (node.name, node.op_type, node.domain, *node.attributes, *made):
+                if isinstance(name, bytes):
+                    name.decode()
 
 
 def _own_initializers(model: ir.Model) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import TYPE_CHECKING
 
-from npuopt.graph.queries import element_type, is_constant, is_op, producer, scalar, users
+from npuopt.graph.queries import element_type, is_constant, is_op, producer, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -110,7 +110,7 @@ class Match:
             for output in node.outputs:
                 if output.is_graph_output():
                     return f"the inner value {output.name!r} is a graph output"
-                if any(reader not in inside for reader in users(output)):
+                if any(use.node not in inside for use in output.uses()):
                     return f"the inner value {output.name!r} is read elsewhere"
         return ""
 

@@ -8,7 +8,6 @@ import onnx.defs
 
 from npuopt.errors import InputError
 from npuopt.graph.editor import Editor
-from npuopt.graph.inference import infer_shapes
 from npuopt.graph.opset_adapters import Conversion
 from npuopt.graph.opset_adapters_inputs import INPUTS_ADAPTERS
 from npuopt.graph.opset_adapters_meaning import MEANING_ADAPTERS
@@ -32,7 +31,6 @@ OLDEST_OPSET = 7
 ADAPTERS = {**INPUTS_ADAPTERS, **MEANING_ADAPTERS, **RESIZE_ADAPTERS}
 
 _ADAPTED_OPS = frozenset(op_type for op_type, _ in ADAPTERS)
-_NEED_TYPES = frozenset({"BatchNormalization", "Clip", "GroupNormalization", "Hardmax", "LogSoftmax", "Pad", "Softmax"})
 
 
 def check_opset(model: ir.Model, where: str = "") -> None:
@@ -62,7 +60,7 @@ def convert_opset(model: ir.Model, where: str = "") -> None:
     Models of newer opsets are relabelled when they use nothing that is new.
 
     Args:
-        model: a valid one, of an opset that `check_opset` passes.
+        model: a valid one, of an opset that `check_opset` passes, its types and shapes inferred.
         where: the file, for errors.
 
     Raises:
@@ -72,8 +70,6 @@ def convert_opset(model: ir.Model, where: str = "") -> None:
     versions = [_version(holder.opset_imports) for holder in holders]
     if all(version == CANONICAL_OPSET for version in versions):
         return
-    if versions[0] > CANONICAL_OPSET or any(node.op_type in _NEED_TYPES for node in model.graph.all_nodes()):
-        infer_shapes(model)
     for holder in holders:
         _set_version(holder.opset_imports)
     edit = Editor(model)

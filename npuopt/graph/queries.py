@@ -13,18 +13,21 @@ if TYPE_CHECKING:
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 NO_NAMES = ("", "?", "*", "-1", "None")
+HOLDS_GRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+"""The standard ops that have graphs as attributes."""
 AttributeValue = TypeVar("AttributeValue", int, float, str)
 
 
 def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
-    """Yield the main graph and every subgraph below it (function bodies excluded)."""
-    yield model.graph
-    yield from model.graph.subgraphs()
+    """Yield the main graph and every subgraph below it (function bodies excluded), each ahead of those in it."""
+    return _with_subgraphs(model.graph)
 
 
 def subgraphs_of(node: ir.Node) -> list[ir.Graph]:
     """List the graphs that the node holds as attributes (branches, loop bodies), not those below them."""
     found: list[ir.Graph] = []
+    if node.op_type not in HOLDS_GRAPHS and node.domain in STANDARD_DOMAINS:
+        return found
     for attr in node.attributes.values():
         if attr.is_ref():
             continue
@@ -40,11 +43,25 @@ def nodes(model: ir.Model, *op_types: str) -> list[ir.Node]:
 
     A snapshot in graph order, subgraphs included: safe to edit the graph while walking it.
     """
-    every = model.graph.all_nodes()
+    every = _walk(model.graph)
     if not op_types:
         return list(every)
     wanted = frozenset(op_types)
     return [node for node in every if qualified_op_type(node) in wanted]
+
+
+def _with_subgraphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    yield graph
+    for node in graph:
+        for subgraph in subgraphs_of(node):
+            yield from _with_subgraphs(subgraph)
+
+
+def _walk(graph: ir.Graph) -> Iterator[ir.Node]:
+    for node in graph:
+        yield node
+        for subgraph in subgraphs_of(node):
+            yield from _walk(subgraph)
 
 
 def qualified_op_type(node: ir.Node) -> str:
@@ -77,8 +94,11 @@ def users(value: ir.Value) -> list[ir.Node]:
 
 def only_user(value: ir.Value) -> ir.Node | None:
     """Return the one node that reads `value`, or None when there are more, none, or it is a graph output."""
-    readers = users(value)
-    return readers[0] if len(readers) == 1 and not value.is_graph_output() else None
+    uses = value.uses()
+    if not uses or value.is_graph_output():
+        return None
+    first = next(iter(uses)).node
+    return first if all(use.node is first for use in uses) else None
 
 
 def has_one_use(value: ir.Value) -> bool:

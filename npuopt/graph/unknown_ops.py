@@ -30,13 +30,19 @@ def unknown_ops(model: ir.Model) -> list[UnknownOp]:
         for node in holder.all_nodes():
             domain = "" if node.domain in STANDARD_DOMAINS else node.domain
             key = (domain, node.op_type)
-            if key not in found and key not in own and key not in _known():
+            if key not in found and key not in own and not _is_known(domain, node.op_type):
                 found[key] = UnknownOp(domain, node.op_type, label(node))
     return list(found.values())
 
 
 @cache
-def _known() -> frozenset[tuple[str, str]]:
+def _is_known(domain: str, op_type: str) -> bool:
+    return onnx.defs.has(op_type, domain) or (domain, op_type) in _runtime_ops()
+
+
+@cache
+def _runtime_ops() -> frozenset[tuple[str, str]]:
+    """Return the ops of ONNX Runtime, whose import is worth it only where ONNX does not know an op."""
     runtime = cast("Any", import_module("onnxruntime.capi.onnxruntime_pybind11_state"))  # it has no type stubs
-    schemas: list[onnx.defs.OpSchema] = [*onnx.defs.get_all_schemas(), *runtime.get_all_operator_schema()]
+    schemas: list[onnx.defs.OpSchema] = runtime.get_all_operator_schema()
     return frozenset((schema.domain, schema.name) for schema in schemas)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 GROUPS = ("clean", "freeze", "fuse", "lower", "quantize", "layout")
+PASS_NAME = re.compile(r"[a-z0-9-]+")
 PASS_CALL = re.compile(r"(?P<name>[a-z0-9-]+)(?:\{(?P<options>.*)\})?", re.DOTALL)
 
 
@@ -69,12 +70,25 @@ def find_pass(name: str, *, extra: dict[str, type[Pass]] | None = None) -> type[
     Raises:
         UsageError: when there is none, with the closest names.
     """
+    found = (extra or {}).get(name) or _by_file_name(name)
+    if found is not None:
+        return found
     known = {**catalogue(), **(extra or {})}
     if name in known:
         return known[name]
     close = get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "see `npuopt passes list`"
     raise UsageError(f"there is no pass called {name!r}", hint=hint)
+
+
+@cache
+def _by_file_name(name: str) -> type[Pass] | None:
+    """Return the pass of npuopt that the file of this name defines, without importing all others."""
+    for group in GROUPS if PASS_NAME.fullmatch(name) else ():
+        module = f"npuopt.passes.{group}.{name.replace('-', '_')}"
+        if importlib.util.find_spec(module) is not None:
+            return next((found for found in passes_in(importlib.import_module(module)) if found.name == name), None)
+    return None
 
 
 def make_pass(text: str, *, extra: dict[str, type[Pass]] | None = None) -> Pass:
@@ -98,7 +112,15 @@ def with_options(pass_type: type[Pass], options: Mapping[str, Any]) -> Pass:
     Raises:
         UsageError: when an option does not exist or its value does not fit.
     """
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 -- costs 50 ms that `passes list` need not pay
+    values = _validated(pass_type, options) if options else {}
+    try:
+        return pass_type(**values)
+    except TypeError as error:
+        raise UsageError(f"pass {pass_type.name} misses an option: {error}") from None
+
+
+def _validated(pass_type: type[Pass], options: Mapping[str, Any]) -> dict[str, Any]:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 -- costs 50 ms that passes without options save
 
     fields = {field.name: field for field in dataclasses.fields(pass_type) if field.init}
     hints = get_type_hints(pass_type)
@@ -116,10 +138,7 @@ def with_options(pass_type: type[Pass], options: Mapping[str, Any]) -> Pass:
             raise UsageError(
                 f"{value!r} does not fit option {key!r} of {pass_type.name}: {error.errors()[0]['msg']}"
             ) from None
-    try:
-        return pass_type(**values)
-    except TypeError as error:
-        raise UsageError(f"pass {pass_type.name} misses an option: {error}") from None
+    return values
 
 
 def _takes_pairs(hint: object, value: object) -> bool:

@@ -10,7 +10,7 @@ from npuopt.graph import Editor, label, nodes
 from npuopt.pipeline.report import Entry, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from npuopt.graph import Model, Node
     from npuopt.target import Target
@@ -78,12 +78,16 @@ class NodePass(Pass):
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Visit every node of `op_types` in graph order."""
+        return self.visit(nodes(model, *self.op_types), model, target)
+
+    def visit(self, candidates: Iterable[Node], model: Model, target: Target | None) -> Report:
+        """Visit `candidates`, which are the nodes of `op_types` in graph order, and do what calling the pass does."""
         report = Report(self.name)
         edit = Editor(model)
         while True:
             declined: list[Entry] = []
             changed = 0
-            for node in nodes(model, *self.op_types):
+            for node in candidates:
                 if node.graph is None:
                     continue  # an earlier rewrite of this sweep removed it
                 entry_label, op_type = label(node), node.op_type
@@ -96,6 +100,7 @@ class NodePass(Pass):
             if not (self.repeat and changed):
                 report.declined = declined
                 return report
+            candidates = nodes(model, *self.op_types)
 
 
 @dataclass(frozen=True)

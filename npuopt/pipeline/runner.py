@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from npuopt.errors import InternalError, UsageError
 from npuopt.graph import graphs_of, infer_shapes
-from npuopt.pipeline.checks import checker_fault, count_nodes, interface, keeps_interface, structural_faults
+from npuopt.graph.loading import take_inferred
+from npuopt.pipeline.checks import checker_fault, interface, keeps_interface
+from npuopt.pipeline.contract import NodePass
+from npuopt.pipeline.survey import Survey, survey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +55,7 @@ class Runner:
     observers: Sequence[Observer] = ()
     facts: set[str] = field(default_factory=set[str])
     reports: list[Report] = field(default_factory=list["Report"])
+    _survey: Survey = field(default_factory=Survey, init=False, repr=False)
 
     def run(self, model: Model, steps: Sequence[Pass]) -> list[Report]:
         """Run `steps` in order on `model`, in place, and return their reports.
@@ -60,33 +64,53 @@ class Runner:
             UsageError: when a pass needs what no earlier pass gave.
             InternalError: when a pass leaves an invalid model behind.
         """
+        self._begin(model)
         return [self._run_one(model, step) for step in steps]
 
     def run_until_stable(self, model: Model, steps: Sequence[Pass], *, limit: int = 8) -> list[Report]:
-        """Repeat `steps` until a round changes nothing, at most `limit` rounds."""
+        """Repeat `steps` until a round changes nothing, at most `limit` rounds.
+
+        A pass that found nothing to do is left out until another one has changed something.
+        """
+        self._begin(model)
         reports: list[Report] = []
+        changes = 0
+        seen: dict[int, int] = {}  # step -> how many changes there had been when it found nothing to do
         for _ in range(limit):
-            latest = self.run(model, steps)
-            reports.extend(latest)
-            if not any(report.changed for report in latest):
+            before = changes
+            for index, step in enumerate(steps):
+                if seen.get(index) == changes:
+                    continue
+                reports.append(self._run_one(model, step))
+                if reports[-1].changed:
+                    changes += 1
+                else:
+                    seen[index] = changes
+            if changes == before:
                 break
         return reports
+
+    def _begin(self, model: Model) -> None:
+        self._survey = survey(model)
+        if take_inferred(model):
+            self.facts.add(SHAPES_KNOWN)
 
     def _run_one(self, model: Model, step: Pass) -> Report:
         self._provide(model, step)
         for observer in self.observers:
             observer.before(step, model)
         before = interface(model)
-        nodes_before = count_nodes(model)
+        nodes_before = self._survey.nodes
         started = time.perf_counter()
-        report = step(model, self.target)
+        report = self._call(model, step)
         report.seconds = time.perf_counter() - started
-        report.nodes_before, report.nodes_after = nodes_before, count_nodes(model)
         if report.changed:
+            self._survey = survey(model)
             self._check(model, step)
             self.facts -= step.breaks
-            if not _all_typed(model):
+            if not self._survey.all_typed:
                 self.facts.discard(SHAPES_KNOWN)
+        report.nodes_before, report.nodes_after = nodes_before, self._survey.nodes
         if step.keeps_interface and not keeps_interface(before, interface(model)):
             raise InternalError(_interface_fault(step, before, interface(model)), hint=self._history())
         self.facts |= step.gives
@@ -94,6 +118,11 @@ class Runner:
         for observer in self.observers:
             observer.after(step, model, report)
         return report
+
+    def _call(self, model: Model, step: Pass) -> Report:
+        if isinstance(step, NodePass) and type(step).__call__ is NodePass.__call__:
+            return step.visit(self._survey.of_types(step.op_types), model, self.target)
+        return step(model, self.target)
 
     def _provide(self, model: Model, step: Pass) -> None:
         """Make sure that what the pass needs holds; shapes are inferred, anything else must have been given."""
@@ -110,7 +139,7 @@ class Runner:
             raise UsageError(f"pass {step.name} needs {facts}, which no pass before it gives", hint=self._history())
 
     def _check(self, model: Model, step: Pass) -> None:
-        faults = structural_faults(model)
+        faults = self._survey.faults
         if not faults and self.verify != "off":
             fault = checker_fault(model)
             faults = [fault] if fault else []
@@ -120,16 +149,6 @@ class Runner:
     def _history(self) -> str:
         ran = ", ".join(report.name for report in self.reports if report.changed)
         return f"passes that changed the model before: {ran or 'none'}"
-
-
-def _all_typed(model: Model) -> bool:
-    return all(
-        value.type is not None and value.shape is not None
-        for graph in graphs_of(model)
-        for node in graph
-        for value in node.outputs
-        if value.name
-    )
 
 
 def _all_static(model: Model) -> bool:

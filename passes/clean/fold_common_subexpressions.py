@@ -46,10 +46,13 @@ class FoldCommonSubexpressions(Pass):
 
 
 def _fold_in(graph: Graph, edit: Editor, report: Report) -> None:
+    alike: dict[Hashable, Node] = {}
     seen: dict[Hashable, Node] = {}
     for node in tuple(graph):
-        if node.domain not in STANDARD_DOMAINS or subgraphs_of(node) or is_random(node):
+        candidate = alike.setdefault((node.op_type, *map(id, node.inputs)), node)
+        if candidate is node or node.domain not in STANDARD_DOMAINS or subgraphs_of(node) or is_random(node):
             continue
+        seen.setdefault(_key(candidate), candidate)  # attributes are worth a look only now
         first = seen.setdefault(_key(node), node)
         if first is node:
             continue

@@ -62,9 +62,9 @@ def _empty_like(value: Value, node: Node, edit: Editor) -> Value:
 
 
 def _is_foldable(value: Value, node: Node) -> bool:
-    if not isinstance(value.type, TensorType) or value.dtype == DataType.STRING or subgraphs_of(node):
+    if value.shape is None or 0 not in value.shape.dims or 0 not in (static_shape(value) or ()):
         return False
-    if 0 not in (static_shape(value) or ()):
+    if not isinstance(value.type, TensorType) or value.dtype == DataType.STRING or subgraphs_of(node):
         return False
     if value.is_graph_output():
         return not (is_op(node, "Identity") and is_constant(node.inputs[0]))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from npuopt.graph import Editor, attribute, dims, input_at, is_constant, is_op, label, nodes, opset
+from npuopt.graph import Editor, attribute, dims, infer_shapes, input_at, is_constant, is_op, label, nodes, opset
+from npuopt.graph.queries import subgraphs_of
 from npuopt.graph.shape_results import infer_again, known_shape, note_dims
 from npuopt.graph.shape_values import Known, known_result
 from npuopt.pipeline import Entry, Pass, Report
@@ -36,16 +37,18 @@ class FoldShapes(Pass):
 
     name: ClassVar[str] = "fold-shapes"
     needs: ClassVar[frozenset[str]] = frozenset({"shapes-known"})
-    breaks: ClassVar[frozenset[str]] = frozenset({"shapes-known"})  # inference may know more now inside subgraphs
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Sweep once."""
         del target
         report = Report(self.name)
         sweep = _Sweep(model, report)
-        for node in nodes(model):
+        every = nodes(model)
+        for node in every:
             sweep.visit(node)
         sweep.finish()
+        if report.changed and any(map(subgraphs_of, every)):
+            infer_shapes(model)  # control flow makes what its subgraphs make, which no single node tells
         return report
 
 

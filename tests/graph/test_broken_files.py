@@ -143,7 +143,7 @@ def test_weights_of_the_wrong_size(tmp_path, tensor, words):
         ("[bad] y = NoSuchOp(x)", "No Op registered for NoSuchOp with domain_version of 24 (at bad, NoSuchOp)"),
         ("[bad] y = Relu<slope = 1>(x)", "Unrecognized attribute: slope for operator Relu (at bad, Relu)"),
         ("y = com.nowhere.Op(x)", "No opset import for domain 'com.nowhere' (at a nameless node, Op)"),
-        ("y = Relu(x)  y = Abs(x)", "'y' is redeclared"),
+        ("y = Relu(x)  y = Abs(x)", "'y' has been used as output names multiple times"),
     ],
 )
 def test_invalid_graphs_name_the_node(tmp_path, body, words):

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from npuopt.errors import InputError, UsageError
-from npuopt.graph import Model, Session, load, parse, save, to_text
+from npuopt.graph import Model, Session, infer_shapes, load, parse, save, to_text
 from npuopt.graph.saving import replacing, save_sharing
 
 X = np.ones((8, 64), np.float32)
@@ -40,6 +40,7 @@ def small_model() -> Model:
         value = next(v for node in graph for v in node.inputs if v.name == name)
         value.const_value, value.shape, value.type = tensor, ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
         graph.register_initializer(value)
+    infer_shapes(model)  # as loading does
     return model
 
 
