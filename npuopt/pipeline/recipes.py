@@ -25,6 +25,8 @@ FUSE = (
     "fuse-pad",
     "fuse-conv-scale",
     "fuse-conv-bias",
+    "fuse-group-normalization",
+    "fuse-instance-normalization",
     "fuse-layer-normalization",
     "fuse-rms-normalization",
     "fuse-gelu",
@@ -34,6 +36,9 @@ FUSE = (
     "fuse-mish",
     "fuse-leaky-relu",
     "fuse-prelu",
+    "fuse-l2-normalization",
+    "fuse-depth-to-space",
+    "fuse-space-to-depth",
     "fuse-flattened-transpose",
     "fuse-attention",
     "fuse-rotary-embedding",
@@ -58,6 +63,12 @@ RAISED = {
     "fuse-rotary-embedding": "RotaryEmbedding",
     "fuse-leaky-relu": "LeakyRelu",
     "fuse-prelu": "PRelu",
+    "fuse-group-normalization": "GroupNormalization",
+    "fuse-instance-normalization": "InstanceNormalization",
+    "fuse-l2-normalization": "LpNormalization",
+    "fuse-depth-to-space": "DepthToSpace",
+    "fuse-space-to-depth": "SpaceToDepth",
+    "fuse-slices-into-split": "Split",
 }
 """Fusions that are left out for a target which does not take what they make: lowering gives back another graph."""
 
