@@ -252,11 +252,11 @@ class _Driver:
     ) -> tuple[int | None, str]:
         """Lower a copy of `node`; return the number of legal nodes it ends in, or None and why not."""
         scratch = one_node_model(node, self.model, self.frames[-1].note_read)
-        outcome = lowering.lower(scratch.graph[0], Editor(scratch))
+        outcome = lowering.lower(scratch.node, Editor(scratch.model))
         if not isinstance(outcome, Changed):
             return None, outcome.why if isinstance(outcome, Declined) else "does not cover this form"
         cost = 0
-        for new in scratch.graph:
+        for new in scratch.new_nodes():
             verdict = self.target.accepts(new, scheme)
             if verdict:
                 cost += 1

@@ -207,6 +207,17 @@ def test_ops_of_other_domains_are_lowered_by_their_full_name():
     assert op_types(model) == ["Abs"]
 
 
+def test_what_a_quantized_node_becomes_is_judged_as_quantized():
+    # Sin is taken in float only, so that it may not become of a Relu between DequantizeLinear and QuantizeLinear.
+    target = takes("Abs", "DequantizeLinear", "QuantizeLinear", Sin="{schemes: [fp16]}")
+    text = """(uint8[2] x) => (uint8[2] y) <float s = {0.5}, uint8 z = {0}> {
+        a = DequantizeLinear(x, s, z)  b = Relu(a)  y = QuantizeLinear(b, s, z)
+    }"""
+    model = model_from(text)
+    legalize(model, target, [lowering("to-sin", "Relu", ["Sin"]), lowering("to-abs", "Relu", ["Abs", "Abs"])])
+    assert op_types(model) == ["Abs", "Abs", "DequantizeLinear", "QuantizeLinear"]
+
+
 def test_the_real_node_is_asked_about_with_its_attributes():
     target = takes("Abs", Elu=f"{{{TAKEN}, when: [{{attribute: alpha, max: 2}}]}}")
     model = model_from("(float[2,3] x) => (float[2,3] y) {a = Elu<alpha=1.0>(x)  y = Elu<alpha=3.0>(a)}")

@@ -23,7 +23,7 @@ def test_the_copy_has_the_nodes_types_shapes_attributes_and_constants():
     node, model = node_from(
         "(float[N,4] x, float[4] s) => (float[N,4] y) {y = LayerNormalization<axis=-1>(x, s)}", "LayerNormalization"
     )
-    alone = one_node_model(node, model)
+    alone = one_node_model(node, model).model
     onnx.checker.check_model(to_proto(alone), full_check=True)
     assert [(value.name, dims(value)) for value in alone.graph.inputs] == [("x", ("N", 4)), ("s", (4,))]
     assert [(value.name, dims(value)) for value in alone.graph.outputs] == [("y", ("N", 4))]
@@ -32,7 +32,7 @@ def test_the_copy_has_the_nodes_types_shapes_attributes_and_constants():
 
 def test_constants_are_shared_and_not_copied():
     node, model = node_from(CLIP, "Clip")
-    alone = one_node_model(node, model)
+    alone = one_node_model(node, model).model
     for own, copied in zip(node.inputs[1:], alone.graph[0].inputs[1:], strict=True):
         assert copied.const_value is own.const_value
         assert copied is not own
@@ -44,22 +44,22 @@ def test_the_graph_it_came_from_is_not_touched():
     node, model = node_from(CLIP, "Clip")
     before = to_proto(model).SerializeToString(deterministic=True)
     alone = one_node_model(node, model)
-    alone.graph[0].replace_input_with(1, None)
+    alone.node.replace_input_with(1, None)
     assert to_proto(model).SerializeToString(deterministic=True) == before
 
 
 def test_a_value_that_is_read_twice_stays_one_value_and_a_missing_one_missing():
     node, model = node_from("(float[2] x, float[2] hi) => (float[2] y) {y = Mul(x, x)}", "Mul")
-    alone = one_node_model(node, model).graph[0]
+    alone = one_node_model(node, model).node
     assert alone.inputs[0] is alone.inputs[1]
     node, model = node_from("(float[2] x) => (float[2] y) <float high = {1}> {y = Clip(x, , high)}", "Clip")
-    assert one_node_model(node, model).graph[0].inputs[1] is None
+    assert one_node_model(node, model).node.inputs[1] is None
 
 
 def test_outputs_that_nobody_reads_are_no_outputs():
     text = "(float[2,3] x, float[3] s) => (float[2,3] y) {y, mean = LayerNormalization(x, s)}"
     node, model = node_from(text, "LayerNormalization")
-    assert [value.name for value in one_node_model(node, model).graph.outputs] == ["y"]
+    assert [value.name for value in one_node_model(node, model).model.graph.outputs] == ["y"]
 
 
 TWO = "(float[2,4] x) => (float[2,4] y) <CONSTANTS> {a = FIRST(x, p)  y = SECOND(a, q)}"
@@ -100,7 +100,7 @@ def test_who_looks_at_the_numbers_of_a_large_constant_is_noticed():
     text = f"""(float[2,{size}] x) => (float[2,{size}] y)
     <float[{size}] p = {{{",".join(["1"] * size)}}}> {{y = Add(x, p)}}"""
     node, model = node_from(text, "Add")
-    large = one_node_model(node, model, lambda: reads.append("read")).graph[0].inputs[1]
+    large = one_node_model(node, model, lambda: reads.append("read")).node.inputs[1]
     assert (dims(large), large.dtype, is_constant(large), reads) == ((size,), node.inputs[1].dtype, True, [])
     assert np.array_equal(constant(large), np.ones(size))
     assert reads == ["read"]
@@ -122,3 +122,19 @@ def test_text_and_tensors_in_attributes_count():
 def test_a_value_read_twice_counts():
     left, right = nodes(model_from("(float[2] x, float[2] z) => (float[2] y) {a = Mul(x, x) y = Mul(x, z)}"))
     assert signature(left) != signature(right)
+
+
+QUANTIZED = """(uint8[2] x) => (uint8[2] y) <float s = {0.5}, uint8 z = {3}, float t = {SCALE}> {
+    a = DequantizeLinear(x, s, z)  b = Relu(a)  y = QuantizeLinear(b, t, z)
+}"""
+
+
+def test_a_quantized_node_comes_with_its_quantization():
+    node, model = node_from(QUANTIZED.replace("SCALE", "0.25"), "Relu")
+    scratch = one_node_model(node, model)
+    onnx.checker.check_model(to_proto(scratch.model), full_check=True)
+    assert [inner.op_type for inner in scratch.model.graph] == ["DequantizeLinear", "Relu", "QuantizeLinear"]
+    assert scratch.new_nodes() == [scratch.node]
+    assert [value.name for value in scratch.model.graph.outputs] == ["y"]
+    others = (QUANTIZED.replace("SCALE", "0.5"), QUANTIZED.replace("SCALE", "0.25").replace("{3}", "{4}"))
+    assert all(signature(node_from(text, "Relu")[0]) != signature(node) for text in others)
