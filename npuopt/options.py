@@ -27,7 +27,8 @@ class CompileOptions:
         precision: a scheme of the target, or `auto`: the target's first scheme that the given data allows.
         calibration: a .npz, a folder of them, `package.module:function`, or an object of ORT's
             CalibrationDataReader kind.
-        encodings: an encodings file to use instead of calibrating.
+        encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
+            suit that data, else to the nearest.
         verify: compare numbers after `each` pass, at the end (`final`), or never (`off`).
         dump: keep the graph after each pass in the artifact's `dumps/`.
         host: what runs the host's part, `ort` or `tvm`.

@@ -11,13 +11,16 @@ from npuopt.pipeline.recipes import BEFORE_CALIBRATION
 from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate, encodings_for
 from npuopt.quantization.data import open_samples
+from npuopt.quantization.rounding import RoundedLayer, held_as_rounded, round_weights, too_noisy, with_corrections
 from npuopt.verify import seeded_inputs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
 
+    from npuopt.graph import Model
     from npuopt.options import CompileOptions, Say
     from npuopt.preparation import Prepared
     from npuopt.target import Target
@@ -32,7 +35,8 @@ class Quantized:
     """What quantization did, and what the float model computed before it.
 
     Attributes:
-        encodings: None where the scheme is a float one.
+        encodings: None where the scheme is a float one. Their corrections fit weights rounded to the nearest, so
+            that the file means the same without the data.
         calibration_samples: how many samples the ranges come from; 0 when the encodings were given.
         samples: those that every stage is compared on.
         optimized: the prepared float model's outputs on them.
@@ -61,12 +65,16 @@ def quantize_model(prepared: Prepared, target: Target, scheme: str, options: Com
     if target.scheme(scheme).is_float:
         return quantized
     if options.encodings is not None:
-        quantized.encodings = Encodings.load(options.encodings)
-        quantized.encodings.check(prepared.model)
+        encodings = Encodings.load(options.encodings)
+        encodings.check(prepared.model)
+        rounded = _rounded(prepared.model, encodings, options, say)
     else:
-        quantized.encodings, quantized.calibration_samples = _calibrated(prepared, target, scheme, options, say)
+        encodings, rounded, quantized.calibration_samples = _calibrated(prepared.model, target, scheme, options, say)
+    quantized.encodings = encodings
     say("inserting quantize and dequantize")
-    insert = with_options(find_pass("insert-quantize-dequantize"), {"encodings": quantized.encodings})
+    integers = {layer.weight: layer.integers for layer in rounded.values()}
+    held = {"encodings": with_corrections(encodings, rounded), "integers": integers}
+    insert = with_options(find_pass("insert-quantize-dequantize"), held)
     prepared.runner.run(prepared.model, [insert])
     return quantized
 
@@ -84,12 +92,27 @@ def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Ar
 
 
 def _calibrated(
-    prepared: Prepared, target: Target, scheme: str, options: CompileOptions, say: Say
-) -> tuple[Encodings, int]:
-    samples = open_samples(options.calibration, prepared.model)
+    model: Model, target: Target, scheme: str, options: CompileOptions, say: Say
+) -> tuple[Encodings, dict[str, RoundedLayer], int]:
+    """Choose encodings and weights by the data; what 8 bits hold badly gets 16 where the target has them."""
+    samples = open_samples(options.calibration, model)
+    ranges = calibrate(model, samples, progress=_progress("calibrating", say))
+    encodings = encodings_for(model, target, scheme, ranges)
+    rounded = round_weights(model, encodings, samples, progress=_progress("rounding weights", say))
+    wide = too_noisy(rounded)
+    if wide:
+        encodings = encodings_for(model, target, scheme, ranges, wide=wide)
+        rounded = held_as_rounded(rounded, encodings)
+    return encodings, rounded, ranges.samples
 
-    def progress(done: int, total: int | None) -> None:
-        say(f"calibrating: sample {done}" + (f" of {total}" if total else ""))
 
-    ranges = calibrate(prepared.model, samples, progress=progress)
-    return encodings_for(prepared.model, target, scheme, ranges), ranges.samples
+def _rounded(model: Model, encodings: Encodings, options: CompileOptions, say: Say) -> dict[str, RoundedLayer]:
+    """Round weights for given encodings, when there is data to do it by."""
+    if options.calibration is None:
+        return {}
+    samples = open_samples(options.calibration, model)
+    return round_weights(model, encodings, samples, progress=_progress("rounding weights", say))
+
+
+def _progress(what: str, say: Say) -> Callable[[int, int | None], None]:
+    return lambda done, total: say(f"{what}: sample {done}" + (f" of {total}" if total else ""))

@@ -42,7 +42,12 @@ CalibrationOption = Annotated[
     ),
 ]
 EncodingsOption = Annotated[
-    Path | None, typer.Option("--encodings", help="Use these encodings (JSON) instead of calibrating.", metavar="FILE")
+    Path | None,
+    typer.Option(
+        "--encodings",
+        help="Use these encodings (JSON) instead of calibrating; data given beside them still rounds weights.",
+        metavar="FILE",
+    ),
 ]
 VerifyOption = Annotated[
     Verify, typer.Option("--verify", help="Compare numbers after each pass, at the end, or never.")

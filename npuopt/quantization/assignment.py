@@ -12,13 +12,17 @@ from npuopt.quantization.encodings import Encodings
 from npuopt.quantization.wishes import wishes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from npuopt.graph import Model
     from npuopt.quantization.encodings import Encoding
     from npuopt.quantization.ranges import Ranges
     from npuopt.target import Target
 
 
-def encodings_for(model: Model, target: Target, scheme: str, ranges: Ranges) -> Encodings:
+def encodings_for(
+    model: Model, target: Target, scheme: str, ranges: Ranges, *, wide: Collection[str] = ()
+) -> Encodings:
     """Choose the encoding of every tensor that the target computes in integers.
 
     Activations get one scale each, biases the product of the scales that meet in the accumulator, weights the
@@ -30,6 +34,7 @@ def encodings_for(model: Model, target: Target, scheme: str, ranges: Ranges) -> 
         target: says which nodes it computes in integers, and how.
         scheme: one of the target's integer schemes.
         ranges: what calibration saw in this very model.
+        wide: first outputs of the nodes whose weights are to have 16 bits where the target has them.
 
     Raises:
         UsageError: when the target has no such scheme, or it computes in float.
@@ -39,7 +44,7 @@ def encodings_for(model: Model, target: Target, scheme: str, ranges: Ranges) -> 
         raise UsageError(f"scheme {scheme} of {target.name} computes in float and has no encodings")
     wishes = wishes_of(model, target, scheme)
     activations = ActivationPlan(model, wishes, ranges)
-    constants = ConstantPlan(activations, ranges)
+    constants = ConstantPlan(activations, ranges, wide)
     tensors = dict(activations.tensors)
     uses: dict[str, dict[int, Encoding]] = {}
     corrections: dict[str, dict[int, tuple[float, ...]]] = {}

@@ -17,6 +17,8 @@ from npuopt.quantization.weights import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy as np
 
     from npuopt.graph import Node, Value
@@ -29,11 +31,18 @@ if TYPE_CHECKING:
 
 
 class ConstantPlan:
-    """Encodings of constants, given those of the activations they meet."""
+    """Encodings of constants, given those of the activations they meet.
 
-    def __init__(self, activations: ActivationPlan, ranges: Ranges) -> None:
+    Args:
+        activations: their encodings.
+        ranges: with the means of what meets weights.
+        wide: first outputs of the nodes that get 16-bit weights where the target has them.
+    """
+
+    def __init__(self, activations: ActivationPlan, ranges: Ranges, wide: Collection[str] = ()) -> None:
         self._activations = activations
         self._ranges = ranges
+        self._wide = wide
         self._weights: dict[tuple[Node, int], Encoding] = {}
 
     def at(self, wish: Wishes, index: int, value: Value, role: Role) -> Encoding:
@@ -62,7 +71,7 @@ class ConstantPlan:
         known = self._weights.get((wish.node, index))
         if known is not None:
             return known
-        held = WeightFormat.of(wish)
+        held = WeightFormat.of(wish, wide=wish.node.outputs[0].name in self._wide)
         encoding = weight_encoding(numbers(value), held, channel_axis(wish.node, index))
         bias = None if wish.rule.bias is None else input_at(wish.node, wish.rule.bias)
         if bias is not None and is_constant(bias) and wish.scheme.bias is not None:

@@ -108,6 +108,10 @@ class Encodings(BaseModel):
         default_factory=dict[str, dict[int, tuple[float, ...]]]
     )
 
+    def read_by(self, output: str, index: int, name: str) -> Encoding | None:
+        """Return how the node that makes `output` reads the tensor `name` at input `index`; None for floats."""
+        return self.uses.get(output, {}).get(index) or self.tensors.get(name)
+
     def save(self, path: Path) -> None:
         """Write the file: sorted by name, one tensor a line, numbers such that reading gives back the same floats."""
         path.write_text(self.to_json(), encoding="utf-8")

@@ -61,18 +61,22 @@ class WeightFormat:
         return self.symmetric and limits(self.dtype)[0] < 0
 
     @classmethod
-    def of(cls, wish: Wishes) -> WeightFormat:
+    def of(cls, wish: Wishes, *, wide: bool = False) -> WeightFormat:
         """Return the scheme's format with the op's own wishes.
 
         Where few weights decide over much (normalizations, depthwise filters), 16 bits are taken beside 16-bit
         activations if the target has them: they cost next to no memory, and one scale then does for all channels.
+
+        Args:
+            wish: what the node wants.
+            wide: take 16 bits, where they are to be had, for any weights.
         """
         scheme, wants = wish.scheme, wish.rule
         symmetric = scheme.weight_symmetric if wants.weight_symmetric is None else wants.weight_symmetric
         dtype = cast("IntegerType", wants.weight or scheme.weight or scheme.activation)
         decides_much = is_depthwise(wish.node) or is_op(wish.node, *NORMALIZATIONS)
         taken = "int16" in wants.weight_types.get(wish.scheme_name, ())
-        if wish.activation in SIXTEEN_BITS and decides_much and taken:
+        if wish.activation in SIXTEEN_BITS and (wide or decides_much) and taken:
             return cls("int16", symmetric=True, by_channel=False)
         return cls(dtype, symmetric, (wants.weight_axis or scheme.weight_axis) == "channel")
 

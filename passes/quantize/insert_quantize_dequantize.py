@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
-from npuopt.graph import Editor, constant, input_at, is_constant, is_op, producer, users
+from npuopt.errors import InputError
+from npuopt.graph import Editor, constant, input_at, is_constant, is_op, producer, static_shape, users
 from npuopt.pipeline import Entry, Pass, Report
 from npuopt.quantization.arithmetic import STORAGE, quantize
 from npuopt.quantization.encodings import Encoding, Encodings
@@ -16,7 +18,7 @@ from npuopt.quantization.roles import is_parameter
 from npuopt.quantization.weights import numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from npuopt.graph import Model, Node, Value
     from npuopt.target import Target
@@ -40,12 +42,15 @@ class InsertQuantizeDequantize(Pass):
 
     Attributes:
         encodings: what to insert, or the JSON file that holds it.
+        integers: arrays that constants are held as, by name, where they are not to be rounded to the nearest. They
+            have the constant's shape and the storage type of its encoding.
     """
 
     name: ClassVar[str] = "insert-quantize-dequantize"
     needs: ClassVar[frozenset[str]] = frozenset({"shapes-known"})
 
     encodings: Encodings | Path | None = None
+    integers: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Insert the pairs."""
@@ -56,19 +61,22 @@ class InsertQuantizeDequantize(Pass):
             report.notes.append("no encodings were given, so nothing is quantized")
             return report
         encodings.check(model)
-        insertion = _Insertion(model, encodings, report)
+        insertion = _Insertion(model, encodings, self.integers, report)
         insertion.activations()
         insertion.constants()
         insertion.conversions()
+        if self.integers:
+            report.notes.append(f"{len(self.integers)} constants are rounded otherwise than to the nearest")
         return report
 
 
 class _Insertion:
     """One run of the pass over one model."""
 
-    def __init__(self, model: Model, encodings: Encodings, report: Report) -> None:
+    def __init__(self, model: Model, encodings: Encodings, integers: Mapping[str, np.ndarray], report: Report) -> None:
         self._model = model
         self._encodings = encodings
+        self._integers_given = integers
         self._report = report
         self._edit = Editor(model)
         self._parameters: dict[Encoding, list[Value]] = {}
@@ -127,12 +135,30 @@ class _Insertion:
         if key not in self._held:
             self._note(value, encoding)
             first = next(iter(self._model.graph))
+            array = self._rounded(value, encoding, correction)
+            held = self._edit.constant(array, near=first, name=f"{value.name}/quantized")
+            self._held[key] = self._dequantize(held, encoding, value, first)
+        return self._held[key]
+
+    def _rounded(self, value: Value, encoding: Encoding, correction: Numbers) -> np.ndarray:
+        """Return the constant's integers: those given, or the nearest.
+
+        Raises:
+            InputError: when integers are given that do not fit.
+        """
+        given = self._integers_given.get(value.name or "")
+        if given is None:
             array = numbers(value)
             if correction:
                 array = array + np.asarray(correction).reshape(array.shape)
-            held = self._edit.constant(quantize(array, encoding), near=first, name=f"{value.name}/quantized")
-            self._held[key] = self._dequantize(held, encoding, value, first)
-        return self._held[key]
+            return quantize(array, encoding)
+        if given.shape != static_shape(value) or given.dtype != STORAGE[encoding.dtype]:
+            raise InputError(
+                f"integers {given.dtype}{list(given.shape)} were given for a constant of shape "
+                f"{list(static_shape(value) or ())} that is held in {encoding.dtype}",
+                where=value.name or "",
+            )
+        return given
 
     def _pair(self, value: Value, encoding: Encoding) -> Value:
         """Put QuantizeLinear and DequantizeLinear behind the maker of `value`, or at the start for a graph input."""

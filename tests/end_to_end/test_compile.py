@@ -99,9 +99,14 @@ def test_run_uses_the_simulator_and_agrees_with_the_cpu(fashion: Path, tmp_path)
 
 
 def test_given_encodings_make_the_same_model(fashion: Path, tmp_path) -> None:
-    options = CompileOptions(dims={"batch": 1}, precision="a8w8", encodings=fashion / "encodings.json")
-    api.quantize(FASHION / "model.onnx", "qualcomm/sm8750", tmp_path / "again.onnx", options)
-    assert (tmp_path / "again.onnx").read_bytes() == (fashion / "model.onnx").read_bytes()
+    for calibration in (FASHION / "calibration.npz", None):
+        options = CompileOptions(
+            dims={"batch": 1}, precision="a8w8", encodings=fashion / "encodings.json", calibration=calibration
+        )
+        result = api.quantize(FASHION / "model.onnx", "qualcomm/sm8750", tmp_path / "again.onnx", options)
+        same = (tmp_path / "again.onnx").read_bytes() == (fashion / "model.onnx").read_bytes()
+        assert same == (calibration is not None), "without the data, weights are rounded to the nearest"
+        assert result["nodes"] == len(onnx.load(fashion / "model.onnx").graph.node)
 
 
 def test_a_changed_file_is_noticed(fashion: Path, tmp_path) -> None:

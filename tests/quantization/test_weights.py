@@ -87,6 +87,18 @@ def test_depthwise_filters_take_16_bits_beside_16_bit_activations():
     assert assign(CONV, "a16w8").tensors["w"].dtype == "int8", "other convolutions have too many weights"
 
 
+def test_weights_that_are_to_be_wide_are_so_where_the_chip_has_16_bits():
+    text = """(float[1,2,4,4] x) => (float[1,2,4,1] z)
+    <float[2,2,1,1] w = {1,-2,3,4}, float[2] b = {1,2}, float[4,1] v = {1,2,3,4}>
+    {y = Conv(x, w, b) z = MatMul(y, v)}"""
+    narrow = assign(text, "a16w8").tensors
+    wide = assign(text, "a16w8", wide=("y", "z")).tensors
+    assert (narrow["w"].dtype, wide["w"].dtype, wide["w"].axis) == ("int8", "int16", None)
+    assert wide["b"].scale[0] == pytest.approx(wide["x"].scale[0] * wide["w"].scale[0]), "the bias follows"
+    assert narrow["v"] == wide["v"], "the chip has no 16-bit weights for this op"
+    assert assign(text, "a8w8", wide=("y",)).tensors["w"].dtype == "int8", "nor beside 8-bit activations"
+
+
 def test_cutting_off_a_rare_large_weight_pays_where_there_are_many():
     rng = np.random.default_rng(0)
     many, few = rng.normal(0, 1, (1, 4096)), rng.normal(0, 1, (1, 9))

@@ -159,6 +159,26 @@ def test_a_correction_is_added_to_the_bias_of_one_use():
     )
 
 
+def test_given_integers_take_the_place_of_the_nearest():
+    report = assert_rewrites(
+        InsertQuantizeDequantize(
+            encodings=Encodings(tensors={"w": signed(0.5)}), integers={"w": np.array([[2, -3]], np.int8)}
+        ),
+        "(float[2,1] x) => (float[2,2] y) <float[1,2] w = {1, -1}> {y = MatMul(x, w)}",
+        """(float[2,1] x) => (float[2,2] y) <int8[1,2] q = {2, -3}, float s = {0.5}, int8 p = {0}>
+        {w = DequantizeLinear(q, s, p) y = MatMul(x, w)}""",
+        tolerance=0.5,
+    )
+    assert report.notes == ["1 constants are rounded otherwise than to the nearest"]
+
+
+@pytest.mark.parametrize("integers", [np.zeros((2, 1), np.int8), np.zeros((1, 2), np.int16)])
+def test_given_integers_that_do_not_fit_are_refused(integers):
+    model = model_from("(float[2,1] x) => (float[2,2] y) <float[1,2] w = {1, -1}> {y = MatMul(x, w)}")
+    with pytest.raises(InputError, match=r"w: integers int.*constant of shape \[1, 2\] that is held in int8"):
+        InsertQuantizeDequantize(encodings=Encodings(tensors={"w": signed(0.5)}), integers={"w": integers})(model)
+
+
 def test_nothing_to_do_without_encodings():
     assert_leaves(InsertQuantizeDequantize(), "(float[2] x) => (float[2] y) {y = Neg(x)}", because="no encodings")
     assert_leaves(insert(), "(float[2] x) => (float[2] y) {y = Neg(x)}", because=None)

@@ -1,0 +1,120 @@
+"""Rounds rows of weights one feature after the other, and moves the rest of the row to make up for the error so far.
+
+How the rest is to be moved follows from the second moments of the features: with E the errors of a row and H the mean
+products of the features, what counts is E H E'. Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for
+Generative Pre-trained Transformers", ICLR 2023, section 3 and algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, log10
+from sys import float_info
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npuopt.quantization.arithmetic import STORAGE, limits
+
+if TYPE_CHECKING:
+    from npuopt.quantization.encodings import Encoding
+
+DAMPING = 0.01
+"""Added to the diagonal, as a share of its mean, so that features that hardly vary do not attract large moves."""
+
+BLOCK = 128
+"""Features after which the moves of all others are made at once."""
+
+ROUNDED_AT_ONCE = 2**22
+"""Weights in float64 that are held at a time; rows do not depend on each other."""
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Rows of weights on their grid.
+
+    Attributes:
+        integers: [output channels, features], in the encoding's storage type.
+        mean_error: by how much the errors move the mean of each output channel.
+        sqnr_db: signal to noise of the outputs, all channels together.
+    """
+
+    integers: np.ndarray
+    mean_error: np.ndarray
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """How errors at one feature are made up for at the others.
+
+    Attributes:
+        second: mean products of the features, [features, features].
+        order: the features, those first that vary most.
+        moves: upper triangle, in that order: row i says how the error of weight i moves the weights behind it.
+    """
+
+    second: np.ndarray
+    order: np.ndarray
+    moves: np.ndarray
+
+    def round(self, rows: np.ndarray, encoding: Encoding, mean: np.ndarray | None = None) -> Rounded:
+        """Return the rows on the encoding's grid, with errors that cancel on these features.
+
+        Args:
+            rows: weights [output channels, features].
+            encoding: symmetric; one scale, or one for each row.
+            mean: of each feature; zero when None.
+        """
+        scales = np.broadcast_to(np.asarray(encoding.scale, np.float32), rows.shape[:1]).astype(np.float64)
+        integers = np.empty(rows.shape, STORAGE[encoding.dtype])
+        mean_error = np.zeros(rows.shape[0])
+        signal = noise = 0.0
+        step = max(1, ROUNDED_AT_ONCE // max(rows.shape[1], 1))
+        for start in range(0, rows.shape[0], step):
+            part, scale = rows[start : start + step].astype(np.float64), scales[start : start + step, None]
+            steps = self._steps(part, scale[:, 0], limits(encoding.dtype))
+            error = steps * scale - part
+            integers[start : start + step] = steps
+            mean_error[start : start + step] = 0.0 if mean is None else error @ mean
+            signal += float(np.einsum("rf,rf->", part @ self.second, part))
+            noise += float(np.einsum("rf,rf->", error @ self.second, error))
+        sqnr_db = 10 * log10(max(signal, float_info.min) / noise) if noise > 0 else inf
+        return Rounded(integers, mean_error, sqnr_db)
+
+    def _steps(self, rows: np.ndarray, scale: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
+        left = rows[:, self.order]
+        steps = np.empty_like(left)
+        width = left.shape[1]
+        for start in range(0, width, BLOCK):
+            stop = min(start + BLOCK, width)
+            errors = np.empty((left.shape[0], stop - start))
+            for column in range(start, stop):
+                steps[:, column] = np.clip(np.rint(left[:, column] / scale), *ends)
+                error = (left[:, column] - steps[:, column] * scale) / self.moves[column, column]
+                left[:, column + 1 : stop] -= np.outer(error, self.moves[column, column + 1 : stop])
+                errors[:, column - start] = error
+            left[:, stop:] -= errors @ self.moves[start:stop, stop:]
+        result = np.empty_like(steps)
+        result[:, self.order] = steps
+        return result
+
+
+def feedback(second: np.ndarray) -> Cancellation | None:
+    """Return how errors cancel on features with these mean products; None where that cannot be computed.
+
+    Args:
+        second: finite, [features, features].
+    """
+    damped = second.copy()
+    diagonal = np.einsum("ii->i", damped)
+    level = float(diagonal.mean())
+    if not level > 0:
+        return None  # features that are always zero say nothing
+    diagonal += DAMPING * level
+    order = np.argsort(-diagonal, kind="stable")
+    try:
+        moves = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
+    except np.linalg.LinAlgError:
+        return None
+    return Cancellation(second, order, moves) if np.isfinite(moves).all() else None
