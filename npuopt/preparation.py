@@ -12,7 +12,7 @@ from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.legalize import legalize
 from npuopt.pipeline.recipe_file import Choice
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, RAISED
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE, RAISED
 from npuopt.pipeline.report import Entry, Report
 from npuopt.pipeline.runner import Runner
 
@@ -117,7 +117,7 @@ def prepare(
         require_static(model)
     say("fusing")
     runner.run_until_stable(model, [*choice.make(fusions(runner.target, scheme)), *choice.make(CLEAN)])
-    runner.run_until_stable(model, [*choice.make(LAYOUT), *choice.make(CLEAN)])
+    runner.run_until_stable(model, [*choice.make((*LAYOUT, *MOVE)), *choice.make(CLEAN)])
     own = [found for path in pass_files for found in load_pass_file(path).values()]
     if own:
         runner.run_until_stable(model, [*(with_options(found, {}) for found in own), *choice.make(CLEAN)])

@@ -3,14 +3,14 @@
     target: vendor/chip                          # what `legalize` fits the graph to; --target wins
     dims: {batch: 1, seq: 128}                   # what `freeze` freezes; --dim wins, dim by dim
     options: {fold-constants: {growth_mib: 4}}   # wherever these passes stand
-    without: [fuse-gelu]                         # left out of `clean`, `freeze`, `fuse`, `layout`
+    without: [fuse-gelu]                         # left out of the groups
     passes:                                      # the standard order where this key is missing
       - repeat: [clean]                          # until a round changes nothing
       - freeze
       - fuse-pad
       - freeze-dims: {dims: {past: 127}}
       - repeat: [fuse, clean]
-      - repeat: [layout, clean]
+      - repeat: [layout, move, clean]
       - legalize
 
 A recipe names passes and never loads code: passes of one's own come with --pass-file.
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from npuopt.errors import InputError, UsageError
 from npuopt.pipeline.catalogue import catalogue, make_pass, with_options
 from npuopt.pipeline.contract import Pass
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE
 from npuopt.target.diagnostics import did_you_mean, explain
 from npuopt.target.positions import MAX_BYTES, Document, Path_, Problem, dotted, read_yaml
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-GROUPS: dict[str, tuple[str, ...]] = {"clean": CLEAN, "layout": LAYOUT}
+GROUPS: dict[str, tuple[str, ...]] = {"clean": CLEAN, "layout": LAYOUT, "move": MOVE}
 """What stands for several passes of the standard order."""
 
 
@@ -146,7 +146,7 @@ class _Reader:
     def _read_choice(self, file: _File) -> Choice:
         for name, options in file.options.items():
             self._make(name, options, ("options", name))
-        standard = {*CLEAN, *FREEZE, *FUSE, *LAYOUT}
+        standard = {*CLEAN, *FREEZE, *FUSE, *LAYOUT, *MOVE}
         for index, name in enumerate(file.without):
             if name not in standard:
                 text = f"{name!r} is no pass of the standard order{did_you_mean(name, standard)}"

@@ -75,6 +75,9 @@ RAISED = {
 LAYOUT = ("move-transposes",)
 """Run once all fusions are done, which know the axes as exporters write them."""
 
+MOVE = ("move-slices",)
+"""Run with LAYOUT. The others of the group are for models that need them, on request."""
+
 BEFORE_CALIBRATION = ("lower-mask-constants",)
 """Run once, when the scheme is an integer one: what would ruin the ranges that calibration sees."""
 

@@ -12,7 +12,7 @@ import pytest
 from npuopt.errors import UsageError
 from npuopt.pipeline import Lowering, Pass
 from npuopt.pipeline.catalogue import GROUPS, catalogue, describe, group_of, make_pass, summary, with_options
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE
 from support.paths import ROOT
 
 VERBS = ("fold", "fuse", "split", "lower", "freeze", "insert", "drop", "move")
@@ -125,7 +125,7 @@ def test_a_lowering_removes_what_it_takes(pass_type: type[Pass]) -> None:
 
 
 def test_the_standard_order_names_passes_that_exist_in_the_right_groups() -> None:
-    for group, names in (("clean", CLEAN), ("freeze", FREEZE), ("fuse", FUSE), ("layout", LAYOUT)):
+    for group, names in (("clean", CLEAN), ("freeze", FREEZE), ("fuse", FUSE), ("layout", LAYOUT), ("move", MOVE)):
         missing = [name for name in names if name not in BUILT_IN]
         assert not missing, f"the standard order names {missing}, which the catalogue lacks"
         assert {group_of(BUILT_IN[name]) for name in names} == {group}
