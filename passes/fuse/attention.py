@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from npuopt.graph import (
     rank,
     scalar,
 )
+from npuopt.passes.fuse.scales import raises_rank, read_scale
 from npuopt.passes.fuse.sizes import size_of
 from npuopt.pipeline import Declined
 
@@ -83,7 +85,7 @@ def read_scores(value: Value, reader: Node) -> Scores | Declined | None:
             value, factor = split
             if (tanh := producer(value, "Tanh")) is not None:
                 inner = producer(tanh.inputs[0])
-                below = _scaled(inner) if inner is not None else None
+                below = _scaled(inner)
                 if inner is None or below is None or abs(below[1] * factor - 1) > CLOSE or softcap or scale != 1:
                     return None
                 interior += [tanh, inner]
@@ -138,20 +140,12 @@ def single_heads(value: Value) -> Value | None:
     return _without_axis(source)
 
 
-def _scaled(node: Node) -> tuple[Value, float] | None:
+def _scaled(node: Node | None) -> tuple[Value, float] | None:
     """Return what `node` multiplies by one constant number, and the number."""
-    if not is_op(node, "Mul", "Div") or rank(node.outputs[0]) is None:
+    found = read_scale(node)
+    if node is None or found is None or raises_rank(node, found[0]) or not math.isfinite(found[1]):
         return None
-    left, right = node.inputs
-    for value, other in [(left, right), (right, left)] if is_op(node, "Mul") else [(left, right)]:
-        number = scalar(other)
-        if number is None or value is None or is_constant(value) or rank(value) != rank(node.outputs[0]):
-            continue
-        if is_op(node, "Mul"):
-            return value, number
-        if number != 0:
-            return value, 1 / number
-    return None
+    return found
 
 
 def _masked(node: Node) -> tuple[Value, Mask] | None:
