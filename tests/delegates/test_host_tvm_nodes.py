@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 TAKEN = sorted(name for name, rule in load_target("host/x86-64").ops.items() if rule.refused is None)
 CASES = cases_by_op()
 NOT_IN_THE_CATALOGUE = {"DequantizeLinear", "QuantizeLinear"}  # test_quantized_models_run_at_their_edges has them
-MOST_CASES = 6  # of one operator, spread over all of them; all 1,900 were run once and were right
+MOST_CASES = 4  # of one operator, spread over all of them; all 1,900 were run once and were right
 
 
 def questions(op):
