@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from npuopt.bundle import atomic_folder
 from npuopt.errors import UsageError
 from npuopt.graph import load, save
 from npuopt.graph.saving import save_sharing
@@ -15,12 +14,10 @@ from npuopt.options import silent
 from npuopt.pipeline.catalogue import load_pass_file, make_pass
 from npuopt.pipeline.checks import count_nodes
 from npuopt.pipeline.dumps import Dumps
-from npuopt.pipeline.recipe_file import Late, Recipe, Round, read_recipe
+from npuopt.pipeline.recipe import Late, Recipe, Round
 from npuopt.pipeline.recipes import APPROXIMATE
 from npuopt.pipeline.runner import Observer, Runner, Verify
 from npuopt.preparation import Legalize, freezing, fusions, lowerings, prepare, require_dims
-from npuopt.target import load_target
-from npuopt.verify import NumbersObserver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from npuopt.graph import Model
     from npuopt.options import Say
     from npuopt.pipeline import Pass
-    from npuopt.pipeline.recipe_file import Item
+    from npuopt.pipeline.recipe import Item
     from npuopt.target import Target
 
 PROFILES_FILE = "profiles.json"
@@ -72,12 +69,12 @@ class Optimizer:
             raise UsageError("a recipe and single passes exclude each other", hint="name the passes in the recipe")
         self._extra = {name: found for path in wanted.pass_files for name, found in load_pass_file(path).items()}
         self._pass_files = wanted.pass_files
-        recipe = Recipe() if wanted.recipe is None else read_recipe(wanted.recipe, self._extra)
+        recipe = Recipe() if wanted.recipe is None else _read_recipe(wanted.recipe, self._extra)
         self._choice, self._rounds = recipe.choice, recipe.rounds
         if wanted.passes is not None:
             self._rounds = (Round(tuple(make_pass(text, extra=self._extra) for text in wanted.passes)),)
         name = wanted.target or recipe.target
-        self.target: Target | None = load_target(name) if name else None
+        self.target: Target | None = _load_target(name) if name else None
         self.dims = {**recipe.dims, **wanted.dims}
 
     def apply(self, model: Model, runner: Runner, *, say: Say = silent) -> None:
@@ -169,6 +166,8 @@ def optimize_profiles(
         dumps = None if dump is None else dump / name
         record = optimize_loaded(made[name], optimizer, verify=verify, dump=dumps, say=say)
         records[name] = {"file": f"{name}.onnx", "dims": dict(optimizer.dims), **record}
+    from npuopt.bundle import atomic_folder  # noqa: PLC0415 -- imports pydantic, which one model does not need
+
     with atomic_folder(output, PROFILES_FILE) as folder:
         save_sharing(made, folder)
         written = {name: {"file": record["file"], "dims": record["dims"]} for name, record in records.items()}
@@ -198,5 +197,19 @@ def observers(verify: Verify, dims: Mapping[str, int], dumps: Path | None) -> li
     """Return what looks on while passes run."""
     found: list[Observer] = [Dumps(dumps)] if dumps else []
     if verify == "each":
+        from npuopt.verify import NumbersObserver  # noqa: PLC0415 -- opens ONNX Runtime, which few runs need
+
         found.append(NumbersObserver(dims, approximate=APPROXIMATE))
     return found
+
+
+def _read_recipe(path: Path, extra: Mapping[str, type[Pass]]) -> Recipe:
+    from npuopt.pipeline.recipe_file import read_recipe  # noqa: PLC0415 -- imports pydantic, which the standard order does not need
+
+    return read_recipe(path, extra)
+
+
+def _load_target(name: str) -> Target:
+    from npuopt.target import load_target  # noqa: PLC0415 -- imports pydantic, which a run without a target does not need
+
+    return load_target(name)

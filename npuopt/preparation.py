@@ -11,7 +11,7 @@ from npuopt.graph.dynamic_shapes import first_dynamic
 from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_options
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.legalize import legalize
-from npuopt.pipeline.recipe_file import Choice
+from npuopt.pipeline.recipe import Choice
 from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE, RAISED
 from npuopt.pipeline.report import Entry, Report
 from npuopt.pipeline.runner import Runner

@@ -33,7 +33,7 @@ ALLOWED = {
     "api": FOUNDATION
     | ROOMS
     | {"options", "preparation", "optimizing", "inspection", "compilation", "quantizing", "records"},
-    "cli": FOUNDATION | ROOMS | {"options", "api"},
+    "cli": FOUNDATION | ROOMS | {"options", "api", "optimizing"},  # optimizing: starts without what compiling imports
 }
 CHIPS = re.compile(
     r"qualcomm|hexagon|snapdragon|ethos|rockchip|rknn|openvino|neural.engine|vitis|edgetpu|mediatek|\bqnn\b|\btvm\b",

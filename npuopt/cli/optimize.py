@@ -47,15 +47,15 @@ def optimize_command(
     json: JsonOption = False,
 ) -> None:
     """Clean, freeze and fuse MODEL; with a target, also lower what that target lacks."""
-    from npuopt import api
+    from npuopt import optimizing
 
     with progress() as say:
-        wanted = api.Wanted(target, passes, recipe, parse_dims(dim), tuple(pass_file or ()))
+        wanted = optimizing.Wanted(target, passes, recipe, parse_dims(dim), tuple(pass_file or ()))
         how: dict[str, Any] = {"wanted": wanted, "verify": verify.value, "dump": dump, "say": say}
         if profile:
-            result = api.optimize_profiles(model, output, parse_profiles(profile), **how)
+            result = optimizing.optimize_profiles(model, output, parse_profiles(profile), **how)
         else:
-            result = api.optimize(model, output, **how)
+            result = optimizing.optimize(model, output, **how)
     if json:
         print_json(result)
         return

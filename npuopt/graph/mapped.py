@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-CHUNK_BYTES, WINDOW_BYTES = 4 << 20, 16 << 10
+CHUNK_BYTES, WINDOW_BYTES, SMALLEST_COPIED = 4 << 20, 16 << 10, 1 << 20
+SAMPLES, SAMPLE_BYTES = 8, 512
 
 
 class MappedFile:
@@ -43,6 +44,22 @@ class MappedFile:
                 raise OSError(f"{self.path} has become shorter than it was")
             yield chunk
             offset += len(chunk)
+
+    def copy(self, offset: int, length: int, file: BinaryIO) -> None:
+        """Append bytes to a file: by the kernel where it can do that, else in bounded chunks."""
+        if length >= SMALLEST_COPIED:
+            file.flush()
+            while length and (copied := self._copied_by_kernel(offset, length, file)):
+                offset, length = offset + copied, length - copied
+        file.writelines(self.chunks(offset, length))
+
+    def _copied_by_kernel(self, offset: int, length: int, file: BinaryIO) -> int:
+        if not hasattr(os, "copy_file_range"):
+            return 0
+        try:
+            return os.copy_file_range(self._descriptor, file.fileno(), length, offset)
+        except OSError:  # not for these two files; or the disk is full, which writing will say again
+            return 0
 
     def release(self) -> None:
         """Give the pages that were read back to the system; they are read again when needed."""
@@ -90,9 +107,16 @@ class InFile:
         """Read the tensor's bytes (little endian, packed) in bounded chunks."""
         return self.source.chunks(self.offset, self.length)
 
+    def sample(self) -> bytes:
+        """Read some short blocks, spread evenly over the tensor's bytes, its first and last ones among them."""
+        last = max(self.length - SAMPLE_BYTES, 0)
+        starts = dict.fromkeys(last * index // (SAMPLES - 1) for index in range(SAMPLES))
+        parts = (self.source.chunks(self.offset + at, min(SAMPLE_BYTES, self.length)) for at in starts)
+        return b"".join(chunk for part in parts for chunk in part)
+
     def tofile(self, file: BinaryIO) -> None:
         """Write the tensor's bytes to a file without ever holding them all."""
-        file.writelines(self.chunks())
+        self.source.copy(self.offset, self.length, file)
 
 
 class MappedTensor(InFile, ir.Tensor[np.ndarray]):

@@ -18,79 +18,25 @@ A recipe names passes and never loads code: passes of one's own come with --pass
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from npuopt.errors import InputError, UsageError
 from npuopt.pipeline.catalogue import catalogue, make_pass, with_options
-from npuopt.pipeline.contract import Pass
+from npuopt.pipeline.recipe import Choice, Item, Late, Recipe, Round
 from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE
 from npuopt.target.diagnostics import did_you_mean, explain
 from npuopt.target.positions import MAX_BYTES, Document, Path_, Problem, dotted, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from npuopt.pipeline.contract import Pass
 
 GROUPS: dict[str, tuple[str, ...]] = {"clean": CLEAN, "layout": LAYOUT, "move": MOVE}
 """What stands for several passes of the standard order."""
-
-
-class Late(StrEnum):
-    """Steps that depend on what the caller gives: dims, a target."""
-
-    FREEZE = "freeze"
-    FUSE = "fuse"
-    LEGALIZE = "legalize"
-
-
-Item = Pass | Late
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How the passes of the standard order are to be made.
-
-    Attributes:
-        options: pass -> its options, as text or values.
-        without: passes to leave out.
-    """
-
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, "Mapping[str, Any]"])
-    without: frozenset[str] = frozenset()
-
-    def make(self, names: Iterable[str]) -> list[Pass]:
-        """Return the catalogue's passes of these names, but for those left out."""
-        found = catalogue()
-        return [with_options(found[name], self.options.get(name, {})) for name in names if name not in self.without]
-
-
-@dataclass(frozen=True)
-class Round:
-    """Steps that run once, or until they change nothing."""
-
-    items: tuple[Item, ...]
-    repeated: bool = False
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A recipe that was read and found to be right.
-
-    Attributes:
-        rounds: what to run, in order; None for the standard order.
-        choice: how passes of the standard order are made.
-        target: a target's id or a descriptor file.
-        dims: sizes of dims.
-    """
-
-    rounds: tuple[Round, ...] | None = None
-    choice: Choice = field(default_factory=Choice)
-    target: str | None = None
-    dims: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class _File(BaseModel):

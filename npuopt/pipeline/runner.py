@@ -56,6 +56,9 @@ class Runner:
     facts: set[str] = field(default_factory=set[str])
     reports: list[Report] = field(default_factory=list["Report"])
     _survey: Survey = field(default_factory=Survey, init=False, repr=False)
+    _changes: int = field(default=0, init=False, repr=False)
+    _quiet: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
+    """Pass -> how many changes there had been when it last found nothing to do."""
 
     def run(self, model: Model, steps: Sequence[Pass]) -> list[Report]:
         """Run `steps` in order on `model`, in place, and return their reports.
@@ -74,24 +77,16 @@ class Runner:
         """
         self._begin(model)
         reports: list[Report] = []
-        changes = 0
-        seen: dict[int, int] = {}  # step -> how many changes there had been when it found nothing to do
         for _ in range(limit):
-            before = changes
-            for index, step in enumerate(steps):
-                if seen.get(index) == changes:
-                    continue
-                reports.append(self._run_one(model, step))
-                if reports[-1].changed:
-                    changes += 1
-                else:
-                    seen[index] = changes
-            if changes == before:
+            before = self._changes
+            reports += [self._run_one(model, step) for step in steps if self._quiet.get(repr(step)) != self._changes]
+            if self._changes == before:
                 break
         return reports
 
     def _begin(self, model: Model) -> None:
-        self._survey = survey(model)
+        known, self._survey = self._survey, survey(model)
+        self._changes += known.wiring != self._survey.wiring
         if take_inferred(model):
             self.facts.add(SHAPES_KNOWN)
 
@@ -104,7 +99,10 @@ class Runner:
         started = time.perf_counter()
         report = self._call(model, step)
         report.seconds = time.perf_counter() - started
-        if report.changed:
+        if not report.changed:
+            self._quiet[repr(step)] = self._changes
+        else:
+            self._changes += 1
             self._survey = survey(model)
             self._check(model, step)
             self.facts -= step.breaks

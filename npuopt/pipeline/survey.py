@@ -23,11 +23,13 @@ class Survey:
         faults: broken single assignment, dangling uses and uses ahead of their producer, a sentence each.
         nodes: how many there are, in the main graph and its subgraphs.
         all_typed: whether the type and rank of every value are known.
+        wiring: the same number as before when no node was added, taken away or wired in another way.
     """
 
     faults: list[str] = field(default_factory=list[str])
     nodes: int = 0
     all_typed: bool = True
+    wiring: int = 0
     _places: dict[str, list[Place]] = field(default_factory=dict[str, "list[Place]"], repr=False)
 
     def of_types(self, op_types: tuple[str, ...]) -> list[Node]:
@@ -39,6 +41,7 @@ class Survey:
         """Count a node, which stands behind all counted before."""
         self._places.setdefault(qualified_op_type(node), []).append((self.nodes, node))
         self.nodes += 1
+        self.wiring = hash((self.wiring, id(node), *map(id, node.inputs)))
 
 
 def survey(model: Model) -> Survey:

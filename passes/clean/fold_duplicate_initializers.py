@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-import numpy as np
-
-from npuopt.graph import DataType, Editor, constant, element_type, graphs_of, is_constant, static_shape
+from npuopt.graph import DataType, Editor, element_type, graphs_of, is_constant, static_shape
+from npuopt.graph.fingerprint import content_key
+from npuopt.graph.mapped import InFile
 from npuopt.pipeline import Entry, Pass, Report
 
 if TYPE_CHECKING:
+    from onnx_ir import TensorProtocol
+
     from npuopt.graph import Model, Value
     from npuopt.target import Target
 
 SAMPLE = 256
-"""Elements, spread over a tensor, that are compared before the whole of it is read."""
+"""Elements, spread over a tensor in memory, that are compared before the whole of it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class FoldDuplicateInitializers(Pass):
             values = [value for value in graph.initializers.values() if _may_share(value)]
             for alike in _groups(values, _type_and_shape):
                 for likely in _groups(alike, _sample):
-                    for kept, *others in _groups(likely, _digest):
+                    for kept, *others in _groups(likely, _contents):
                         for value in others:
                             edit.replace(value, kept)
                             del graph.initializers[value.name or ""]
@@ -69,16 +70,12 @@ def _type_and_shape(value: Value) -> Hashable:
 
 
 def _sample(value: Value) -> Hashable:
-    flat = _flat(value)
+    tensor = cast("TensorProtocol", value.const_value)
+    if isinstance(tensor, InFile):
+        return tensor.sample()
+    flat = tensor.numpy().reshape(-1)
     return flat[:: max(1, flat.size // SAMPLE)].tobytes()
 
 
-def _digest(value: Value) -> Hashable:
-    return hashlib.blake2b(np.ascontiguousarray(_flat(value)).view(np.uint8).data).digest()
-
-
-def _flat(value: Value) -> np.ndarray:
-    array = constant(value)
-    if array is None:
-        raise ValueError(f"{value.name} is no constant")
-    return array.reshape(-1)
+def _contents(value: Value) -> Hashable:
+    return content_key(cast("TensorProtocol", value.const_value))

@@ -8,7 +8,8 @@ from npuopt.errors import InputError
 from npuopt.passes.clean.drop_unused_nodes import DropUnusedNodes
 from npuopt.passes.clean.fold_constants import FoldConstants
 from npuopt.passes.freeze.freeze_dims import FreezeDims
-from npuopt.pipeline.recipe_file import Late, read_recipe
+from npuopt.pipeline.recipe import Late
+from npuopt.pipeline.recipe_file import read_recipe
 from npuopt.pipeline.recipes import CLEAN
 from support.command import npuopt
 from support.paths import EXAMPLES

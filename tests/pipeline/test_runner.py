@@ -94,6 +94,26 @@ def test_stops_repeating_once_nothing_changes() -> None:
     assert [len(report.changed) for report in reports] == [1, 0]
 
 
+def test_leaves_out_what_found_nothing_until_something_changes() -> None:
+    model, runner = parse(RELU_CHAIN), Runner()
+    runner.run_until_stable(model, [DropSecondRelu()])
+    assert runner.run_until_stable(model, [DropSecondRelu()]) == []
+    first = nodes(model)[0]
+    Editor(model).emit("Abs", [model.graph.inputs[0]], before=first)
+    assert [report.name for report in runner.run_until_stable(model, [DropSecondRelu()])] == ["drop-second-relu"]
+
+
+def test_runs_a_pass_of_its_own_sweep_as_it_is() -> None:
+    @dataclass(frozen=True)
+    class Own(DropSecondRelu):
+        name: ClassVar = "own"
+
+        def __call__(self, model, target=None):
+            return Report(self.name, notes=["called"])
+
+    assert Runner().run(parse(RELU_CHAIN), [Own()])[0].notes == ["called"]
+
+
 def test_dumps_the_graph_and_what_changed(tmp_path) -> None:
     Runner(observers=[Dumps(tmp_path)]).run(parse(RELU_CHAIN), [DropSecondRelu()])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
