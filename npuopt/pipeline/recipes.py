@@ -5,6 +5,7 @@ from __future__ import annotations
 CLEAN = (
     "fold-functions",
     "fold-constant-if",
+    "fold-loops",
     "drop-identities",
     "drop-neutral-operands",
     "fold-empty-values",
