@@ -199,4 +199,5 @@ def test_an_op_that_is_refused_or_unknown_is_asked_once():
 
 def test_every_landed_descriptor_can_be_asked():
     result = probe(load_target("qualcomm/sm8750"), answers(lambda _: True), ["MatMul", "Cast"])
+    assert len({(point.op, point.scheme, point.case) for point in result.points}) == len(result.points)
     assert {"fp16", "a8w8", "a16w8", "a8w4", "a16w4", None} == {point.scheme for point in result.points}

@@ -50,8 +50,11 @@ def questions(target: Target, ops: Iterable[str] = ()) -> Iterator[Asked]:
         if wanted and name not in wanted:
             continue
         cases = [*cases_by_op().get(name, ()), *_one_each(bounds.get(name, ()))]
+        asked: set[tuple[str, str | None]] = set()
         for question in _of_op(target, target.ops.get(name), cases):
-            yield Asked(question, verdict(target, question))
+            if (question.label, question.scheme) not in asked:
+                asked.add((question.label, question.scheme))
+                yield Asked(question, verdict(target, question))
 
 
 def _one_each(made: Iterable[BoundCase]) -> Iterator[Case]:
