@@ -10,7 +10,6 @@ from npuopt.graph import dims, label, unknown_ops
 from npuopt.graph.dynamic_shapes import first_dynamic
 from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_options
 from npuopt.pipeline.contract import Lowering, Pass
-from npuopt.pipeline.legalize import legalize
 from npuopt.pipeline.recipe import Choice
 from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE, RAISED
 from npuopt.pipeline.report import Entry, Report
@@ -72,6 +71,8 @@ class Legalize(Pass):
         """Lower what `target` refuses; without a target, nothing."""
         report = Report(self.name)
         if target is not None:
+            from npuopt.pipeline.legalize import legalize  # noqa: PLC0415 -- imports pydantic, as targets do
+
             found = legalize(model, target, self.lowerings, self.scheme)
             self.results.append(found)
             for entry in found.entries:
