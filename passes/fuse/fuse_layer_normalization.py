@@ -3,12 +3,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Anything, Constant, Either, Op, match
+from npuopt.graph import Anything, Constant, Either, Op, is_op, match
 from npuopt.passes.fuse.normalization import (
     examine,
     following,
+    inverse_root,
     mean,
     mean_square,
+    of_shape,
     one_of,
     over_root,
     square,
@@ -28,6 +30,9 @@ NORMALIZED = Either(
     over_root(CENTERED, mean_square(CENTERED)),
     over_root(CENTERED, Op("Add", DIFFERENCE, Constant("epsilon"))),
 )
+FACTOR = Op("Mul", inverse_root(mean_square(CENTERED)), Constant("scale"))
+MOVED = Op("Add", Op("Mul", X, FACTOR), Op("Sub", Constant("bias"), Op("Mul", mean(X), FACTOR)))
+"""x * f + (bias - mean * f) with f = scale / deviation, as TensorFlow writes it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class FuseLayerNormalization(NodePass):
 
     `c / Sqrt(ReduceMean(c * c, [-1]) + epsilon) * scale + bias -> LayerNormalization<axis = -1, epsilon>(x, scale,
     bias)` with `c = x - ReduceMean(x, [-1])`; in half precision with float between two Casts too, as the op computes
-    in float by itself.
+    in float by itself. `x * f + (bias - mean * f)` with `f = scale / deviation` is the same.
 
     Left alone: axes that are not the last, not the same for both means, or not constant; an epsilon of several
     numbers; an inner value that is read elsewhere or is a graph output; normalized axes of unknown length. A scale
@@ -44,11 +49,13 @@ class FuseLayerNormalization(NodePass):
     """
 
     name = "fuse-layer-normalization"
-    op_types = ("Div", "Mul")
+    op_types = ("Div", "Mul", "Add")
     needs = frozenset({"shapes-known"})
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
-        """Fuse the normalization whose division is `node`, and the scale and bias behind it."""
+        """Fuse the normalization whose division is `node`, and the scale and bias behind it; or that ends at a sum."""
+        if is_op(node, "Add"):
+            return _fuse_moved(node, edit)
         found = match(NORMALIZED, node)
         if found is None:
             return None
@@ -69,3 +76,20 @@ class FuseLayerNormalization(NodePass):
         edit.replace(end, result)
         edit.erase_unread(last)
         return Changed(f"became LayerNormalization over the last {-what.axis} axes")
+
+
+def _fuse_moved(node: Node, edit: Editor) -> Outcome:
+    found = match(MOVED, node)
+    if found is None:
+        return None
+    what = examine(found)
+    if isinstance(what, Declined):
+        return what
+    x = found.values["x"]
+    scale, bias = (of_shape(found.values[name], what.shape, x, node, edit) for name in ("scale", "bias"))
+    if scale is None or bias is None:
+        return Declined("its scale or bias does not run along the normalized axes")
+    attributes = {"axis": what.axis, "epsilon": what.epsilon}
+    edit.replace(node.outputs[0], edit.emit("LayerNormalization", [x, scale, bias], attributes, before=node))
+    edit.erase_unread(node)
+    return Changed(f"became LayerNormalization over the last {-what.axis} axes")

@@ -119,16 +119,20 @@ def following(value: Value, op_type: str, shape: tuple[int, ...], edit: Editor) 
     if node is None or maker is None or node.graph is not maker.graph or not is_op(node, op_type):
         return None
     other = next((item for item in node.inputs if item is not None and item is not value), None)
+    brought = of_shape(other, shape, value, node, edit)
+    return None if brought is None else (node.outputs[0], brought)
+
+
+def of_shape(other: Value | None, shape: tuple[int, ...], value: Value, near: Node, edit: Editor) -> Value | None:
+    """Return a constant operand of `value` brought to the normalized shape, or None where that cannot be."""
     given, depth = static_shape(other), rank(value)
     if other is None or given is None or depth is None or len(given) > depth or not _fits(given, shape):
         return None
     known = constant(other)
-    if known is None:
-        return None
-    if given == shape:
-        return node.outputs[0], other
+    if known is None or given == shape:
+        return None if known is None else other
     full = np.broadcast_to(known.reshape(_without_leading_ones(given)), shape)
-    return node.outputs[0], edit.constant(full, near=node)
+    return edit.constant(full, near=near)
 
 
 @dataclass(frozen=True)

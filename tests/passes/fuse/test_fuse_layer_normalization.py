@@ -41,6 +41,18 @@ def test_the_variance_as_a_difference_of_means():
     assert_rewrites(FuseLayerNormalization(), f"{SIGNATURE} {{{formula}}}", AFTER)
 
 
+MOVED = f"""{CENTER} p = Mul(c, c) v = ReduceMean(p, axes) e = Add(v, epsilon) d = Sqrt(e) r = Reciprocal(d)
+    f = Mul(r, scale) a = Mul(x, f) b = Mul(m, f) o = Sub(bias, b) y = Add(a, o)"""
+
+
+def test_as_tensorflow_writes_it():
+    assert_rewrites(FuseLayerNormalization(), f"{SIGNATURE} {{{MOVED}}}", AFTER)
+    along_rows = f"{SIGNATURE} {{{MOVED}}}".replace("float[4] scale = {1, 2, 3, 4}", "float[3, 1] scale = {1, 2, 3}")
+    assert_leaves(FuseLayerNormalization(), along_rows, because="does not run along the normalized axes")
+    seen = f"{SIGNATURE} {{{MOVED}}}".replace("4] y)", "4] y, float[N, 3, 4] b)")
+    assert_leaves(FuseLayerNormalization(), seen, because="'b' is a graph output")
+
+
 def test_without_scale_and_bias_the_scale_is_one():
     before = f"{SIGNATURE} {{{CENTER} {SQUARE} d = Sqrt(e) y = Div(c, d)}}"
     after = f"""{SIGNATURE[:-1]}, float[4] ones = {{1, 1, 1, 1}}>

@@ -20,6 +20,7 @@ AFTER = f"{SIGNATURE} {{y = RMSNormalization<axis = -1, epsilon = 0.00001>(x, sc
         f"{SQUARE} d = Sqrt(e) r = Reciprocal(d) n = Mul(r, x) y = Mul(scale, n)",
         "p = Mul(x, x) v = ReduceMean(p, axes) e = Add(epsilon, v) d = Sqrt(e) n = Div(x, d) y = Mul(n, scale)",
         f"{SQUARE} r = Pow(e, power) n = Mul(x, r) y = Mul(n, scale)",
+        f"{SQUARE} d = Sqrt(e) r = Reciprocal(d) f = Mul(scale, r) y = Mul(x, f)",
     ],
 )
 def test_the_usual_spellings(formula):
@@ -69,6 +70,12 @@ def test_a_scale_in_float_keeps_the_casts():
         ),
         (BEFORE.replace("[N, 3, 4]", "[N, 3, K]"), "'x' is not known"),
         (BEFORE.replace("Pow(x, two)", "Pow(x, one)"), None),
+        (
+            BEFORE.replace("n = Mul(x, r) y = Mul(n, scale)", "f = Mul(r, scale) y = Mul(x, f)").replace(
+                "float[4] scale = {1, 2, 3, 4}", "float[3, 1] scale = {1, 2, 3}"
+            ),
+            "does not run along the normalized axes",
+        ),
     ],
 )
 def test_leaves_what_is_no_rms_normalization(text, because):
