@@ -16,7 +16,8 @@ class LowerClip(FormulaLowering):
 
     `Clip(x, low, high) -> Min(Max(x, low), high)`
 
-    Left alone: a node that the target takes.
+    Left alone: a node that the target takes. A bound that is not given stays out: infinity passes there, where ONNX
+    has the largest number of the type, which would ruin the range of a quantized constant.
     """
 
     name = "lower-clip"
