@@ -55,12 +55,19 @@ def inferred_proto(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def note_shapes(model: ir.Model, inferred: onnx.ModelProto) -> None:
-    """Take over what `inferred`, a proto of the model, says of values that nodes make, where it says more."""
+    """Take over what `inferred`, a proto of the model, says of values that nodes make, where it says more.
+
+    A noted size that `inferred` contradicts is forgotten, but for what the graph declares of its outputs.
+    """
     for graph, proto in zip(graphs_of(model), graph_protos(inferred.graph), strict=True):
         found = {info.name: info.type for info in (*proto.value_info, *proto.output)}
         for node in graph:
             for output in node.outputs:
-                if output.name in found and not _is_settled(output):
+                if output.name not in found:
+                    continue
+                if not output.is_graph_output() and _contradicts(output, found[output.name]):
+                    output.shape = None
+                if not _is_settled(output):
                     _note(output, found[output.name])
 
 
@@ -74,6 +81,25 @@ def _forget(model: ir.Model) -> list[tuple[ir.Value, ir.TypeProtocol | None, int
                 output.type = None
                 output.shape = None
     return notes
+
+
+def _contradicts(value: ir.Value, proto: onnx.TypeProto) -> bool:
+    """Say whether `proto` has another rank, or another number for a dim, than what is noted of the value."""
+    if value.shape is None or not proto.tensor_type.HasField("shape"):
+        return False
+    dims = proto.tensor_type.shape.dim
+    pairs = zip(value.shape, dims, strict=False)
+    return len(dims) != len(value.shape) or any(
+        isinstance(mine, int) and dim.HasField("dim_value") and dim.dim_value != mine for mine, dim in pairs
+    )
+
+
+def drop_notes(graph: onnx.GraphProto) -> None:
+    """Take off a graph's value infos what they say of values that standard ops make, which inference will tell."""
+    made = {name for node in graph.node if node.domain in STANDARD_DOMAINS for name in node.output}
+    kept = [info for info in graph.value_info if info.name not in made]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
 
 
 def drop_defaults(graph: onnx.GraphProto) -> None:

@@ -14,9 +14,10 @@ from google.protobuf.message import DecodeError
 from npuopt.errors import InputError
 from npuopt.graph.constant_nodes import lift_constants
 from npuopt.graph.headers import attribute_tensors, graph_protos, header_proto, without_external_data
-from npuopt.graph.inference import drop_defaults, inferred_proto, note_shapes
-from npuopt.graph.opset_conversion import CANONICAL_IR_VERSION, check_opset, convert_opset
+from npuopt.graph.inference import drop_defaults, drop_notes, inferred_proto, note_shapes
+from npuopt.graph.opset_conversion import CANONICAL_IR_VERSION, CANONICAL_OPSET, check_opset, convert_opset
 from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of
+from npuopt.graph.shadowing import end_shadowing
 from npuopt.graph.weight_files import WeightFiles
 from npuopt.graph.wire import WireError
 
@@ -32,7 +33,8 @@ def load(path: str | PathLike[str]) -> ir.Model:
 
     Weights are not read: they stay mapped where they are, in the .onnx file or next to it. Subgraphs and functions
     are kept; Constant nodes become initializers; initializers that IR versions before 4 had to list as inputs are
-    inputs no longer; types and shapes are inferred as far as the model's own notes allow.
+    inputs no longer; initializers of subgraphs do not share a name with what they would hide; types and shapes are
+    inferred as far as the model's own notes allow.
 
     Raises:
         InputError: when it is not a valid ONNX model, when weights are missing, lie outside the model's folder or
@@ -47,6 +49,9 @@ def load(path: str | PathLike[str]) -> ir.Model:
         model = ir.from_proto(proto)
         _map_weights(model, files)
         _own_initializers(model)
+        if all(domain not in model.opset_imports for domain in STANDARD_DOMAINS):
+            model.opset_imports[""] = CANONICAL_OPSET  # passes emit standard ops, whatever the model has
+        end_shadowing(model)
         lift_constants(model)
         _require_text(model)
     except (ir.serde.SerdeError, ValueError, KeyError, TypeError, NotImplementedError) as error:
@@ -78,9 +83,10 @@ def check(model: ir.Model, where: str = "") -> None:
 
 
 def _checked_and_inferred(proto: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
-    """Check what a file holds and infer its shapes; None where its own notes contradict each other.
+    """Check what a file holds and infer its shapes; None where what it declares contradicts itself.
 
-    That is an error to whoever needs shapes, later.
+    That is an error to whoever needs shapes, later. What the file notes of values between is not believed: it may
+    be of another export.
     """
     copy = without_external_data(proto)
     copy.ir_version = max(copy.ir_version, CANONICAL_IR_VERSION)
@@ -88,6 +94,8 @@ def _checked_and_inferred(proto: onnx.ModelProto, where: str) -> onnx.ModelProto
     copy.CopyFrom(proto)
     if copy.ir_version >= 4:  # initializers that are inputs too are mere defaults
         drop_defaults(copy.graph)
+    for graph in graph_protos(copy.graph):
+        drop_notes(graph)
     try:
         return inferred_proto(copy)
     except InputError:

@@ -7,7 +7,7 @@ import onnx
 import onnx.helper as oh
 import pytest
 
-from npuopt.graph import Model, Session, constant, load, nodes, save, to_proto
+from npuopt.graph import Editor, Model, Session, constant, dims, graphs_of, load, nodes, save, to_proto
 from npuopt.graph.mapped import MappedPackedTensor, MappedTensor
 from support.model_files import WEIGHTS, external, proto_with, raw, typed_doubles, typed_floats, write
 
@@ -133,3 +133,54 @@ def test_from_ir_version_4_on_they_are_inputs_with_a_default(tmp_path):
     proto = proto_with(raw())
     proto.graph.input.append(oh.make_tensor_value_info("w", 1, [64, 64]))
     assert [value.name for value in load(write(tmp_path, proto)).graph.inputs] == ["x", "w"]
+
+
+def test_notes_that_contradict_the_graph_are_forgotten(tmp_path):
+    """Here of another export: what is computed from Shape would be wrong."""
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 24]> g (float[3,N] x) => (int64[2] y) {
+            a = Relu(x) b = Neg(a) y = Shape(b)
+        }"""
+    )
+    for name, shape in (("a", [5, "N"]), ("b", [5, "K", 2])):
+        proto.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    model = load(write(tmp_path, proto))
+    assert [dims(node.outputs[0]) for node in nodes(model, "Relu", "Neg")] == [(3, "N"), (3, "N")]
+
+
+def test_notes_that_say_more_than_inference_finds_are_kept(tmp_path):
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 24]> g (float[3,N] x, int64[2] t) => (float[A,B] y) {
+            a = Reshape(x, t) y = Relu(a)
+        }"""
+    )
+    proto.graph.value_info.append(onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, [5, "K"]))
+    assert dims(nodes(load(write(tmp_path, proto)), "Reshape")[0].outputs[0]) == (5, "K")
+
+
+def test_a_model_of_another_domain_alone_imports_the_standard_one_too(tmp_path):
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["ai.onnx.ml" : 3]> g (float[3,4] x) => (float[3,4] y) {
+            y = ai.onnx.ml.Scaler<offset = [1.0], scale = [2.0]>(x)
+        }"""
+    )
+    model = load(write(tmp_path, proto))
+    assert model.opset_imports == {"ai.onnx.ml": 3, "": 24}
+    node = model.graph[0]
+    assert Editor(model).emit("Relu", [node.inputs[0]], before=node).dtype is not None
+
+
+def test_initializers_of_subgraphs_hide_nothing(tmp_path):
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 24]> g (bool c, float[2] x) => (float[2] y) <float[2] w = {1, 2}> {
+            a = Add(x, w)
+            y = If(c) <then_branch = t () => (float[2] p) <float[2] w = {3, 4}, float[2] w_1 = {5, 6}> {
+                           b = Add(a, w) p = Mul(b, w_1) },
+                       else_branch = e () => (float[2] q) { q = Add(a, w) }>
+        }"""
+    )
+    model = load(write(tmp_path, proto))
+    assert [sorted(graph.initializers) for graph in graphs_of(model)] == [["w"], ["w_1", "w_2"], []]
+    for taken, expected in ((True, [25, 48]), (False, [3, 6])):
+        outputs = Session(model, threads=1).run({"c": np.array(taken), "x": np.array([1, 2], np.float32)})
+        np.testing.assert_array_equal(outputs["y"], np.array(expected, np.float32))
