@@ -237,7 +237,7 @@ def require_static(model: Model) -> None:
         raise InputError(
             f"tensor {dynamic.value.name!r} stays dynamic (shape {dynamic.value.shape}): {dynamic.why}",
             where=f"node {label(dynamic.node)}",
-            hint="cut the model before this op, or replace the op by one with a fixed size",
+            hint=dynamic.way_out,
         )
 
 

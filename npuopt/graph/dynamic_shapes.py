@@ -12,6 +12,16 @@ if TYPE_CHECKING:
 
 SIZED_BY_DATA = ("NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit")
 
+WAYS_OUT = {
+    "NonZero": "export the selection as a mask: Where or Mul with a boolean of fixed size does what indexing by it did",
+    "Compress": "export the selection as a mask: Where or Mul with a boolean of fixed size",
+    "NonMaxSuppression": "cut the model before it (npuopt extract --to) and choose the boxes on the host",
+    "Unique": "cut the model before it (npuopt extract --to) and do the rest on the host",
+    "If": "give the value that it decides by as a constant, or export the branch that is taken",
+    "Loop": "export it with a constant number of rounds; fold-loops{most_rounds=N} then writes them out",
+}
+"""Op type -> what to do about a size that depends on data."""
+
 SHAPING_INPUTS: dict[str, dict[int, str]] = {
     "Reshape": {1: "shape"},
     "Expand": {1: "shape"},
@@ -39,6 +49,19 @@ class Dynamic:
     value: ir.Value
     node: ir.Node
     why: str
+
+    @property
+    def way_out(self) -> str:
+        """Say what can be done about it."""
+        known = WAYS_OUT.get(self.node.op_type)
+        if known is not None:
+            return known
+        if any(op_type in self.why for op_type in SIZED_BY_DATA):
+            found = next(op_type for op_type in SIZED_BY_DATA if op_type in self.why)
+            return WAYS_OUT.get(found, WAYS_OUT["Unique"])
+        if "from input" in self.why:
+            return "make that input a constant of the model: what decides a shape cannot be given at run time"
+        return f"cut the model before it (npuopt extract --to), or replace {self.node.op_type} by an op of a fixed size"
 
 
 def first_dynamic(model: ir.Model) -> Dynamic | None:

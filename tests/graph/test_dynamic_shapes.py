@@ -42,3 +42,17 @@ def test_the_first_dynamic_tensor_is_named_with_its_reason(body, value, why):
 
 def test_a_static_graph_has_none():
     assert first_dynamic(model_from("(float[2] x) => (float[2] y) {y = Relu(x)}")) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "way_out"),
+    [
+        ("i = NonZero(x) y = Cast<to = 1>(i)", "export the selection as a mask"),
+        ("n = NonZero(x) t = Shape(n) y = Expand(x, t)", "export the selection as a mask"),
+        ("y = Reshape(x, s)", "make that input a constant of the model"),
+        ("b, i, j, k = Unique(x) y = Neg(b)", "cut the model before it (npuopt extract --to)"),
+    ],
+)
+def test_the_way_out_fits_the_op(body, way_out):
+    model = model_from(f"(float[2, 3] x, int64[2] s) => (float[A, B] y) {{{body}}}")
+    assert first_dynamic(model).way_out.startswith(way_out)
