@@ -261,13 +261,22 @@ class _Driver:
             if verdict:
                 cost += 1
                 continue
-            if new.op_type == node.op_type and set(verdict.reasons) >= set(reasons):
+            if self._is_stuck(lowering, node, new) and set(verdict.reasons) >= set(reasons):
                 return None, f"ends in {new.op_type}, refused as before: {verdict.reasons[0]}"
             further = self._best(new, scheme, depth - 1)
             if further.lowering is None:
                 return None, f"ends in {new.op_type}, refused: {verdict.reasons[0]}"
             cost += further.cost
         return cost, ""
+
+    def _is_stuck(self, lowering: Lowering, node: Node, new: Node) -> bool:
+        """Say whether the same op, refused for the same reasons, leads nowhere.
+
+        It may where the lowering goes step by step: reasons name one value at fault, and there may be several.
+        """
+        rule = self.target.rule(node.op_type, node.domain)
+        hopeless = rule is None or rule.refused is not None
+        return new.op_type == node.op_type and (hopeless or not lowering.repeat)
 
     def _runs_on_device(self, node: Node) -> bool:
         if self.target.accepts(node, self.scheme):

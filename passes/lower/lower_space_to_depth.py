@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from npuopt.graph import attribute, static_shape
+from npuopt.passes.lower.axes import by_swaps, merge_neighbours
 from npuopt.passes.lower.formula import FormulaLowering
 from npuopt.pipeline import Declined
 
@@ -19,11 +20,20 @@ class LowerSpaceToDepth(FormulaLowering):
     other way, in the order that its mode says
 
     Left alone: a shape that is not static or has no elements.
+
+    Attributes:
+        in_steps: several Transposes of rank 4 instead of one of rank 6.
     """
 
     name = "lower-space-to-depth"
     op_types = ("DepthToSpace", "SpaceToDepth")
     produces = frozenset({"Reshape", "Transpose"})
+
+    in_steps: bool = False
+
+    def forms(self) -> tuple[LowerSpaceToDepth, ...]:
+        """Return the lowering to one Transpose, and that to several."""
+        return (self, replace(self, in_steps=True))
 
     def formula(self, node: Node, x: Value, build: Builder) -> Value | Declined:
         """Return the moved elements."""
@@ -38,5 +48,8 @@ class LowerSpaceToDepth(FormulaLowering):
             parts, order = (batch, size, size, channels // size**2, height, width), [0, 3, 4, 1, 5, 2]
         else:
             parts, order = (batch, channels // size**2, size, size, height, width), [0, 1, 4, 2, 5, 3]
-        moved = build("Transpose", build("Reshape", x, build.integers(*parts)), perm=order)
+        if self.in_steps:
+            moved = by_swaps(x, *merge_neighbours(parts, order), build)
+        else:
+            moved = build("Transpose", build("Reshape", x, build.integers(*parts)), perm=order)
         return build("Reshape", moved, build.integers(*result))

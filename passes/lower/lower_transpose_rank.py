@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.graph import attribute_list, static_shape
-from npuopt.passes.lower.axes import SMALL
+from npuopt.passes.lower.axes import SMALL, by_swaps, merge_neighbours
 from npuopt.passes.lower.formula import FormulaLowering
 from npuopt.pipeline import Declined
 
@@ -43,35 +42,5 @@ class LowerTransposeRank(FormulaLowering):
             if merged != sorted(merged):
                 value = build("Transpose", value, perm=merged)
         else:
-            value = _swaps(value, sizes, merged, build)
+            value = by_swaps(value, sizes, merged, build)
         return build("Reshape", value, build.integers(*(shape[axis] for axis in order)))
-
-
-def merge_neighbours(shape: tuple[int, ...], order: list[int]) -> tuple[list[int], list[int]]:
-    """Return the shape and the order of a Transpose that moves the same elements over the fewest axes."""
-    kept = [axis for axis in order if shape[axis] != 1]
-    blocks: list[list[int]] = []
-    real = [axis for axis in range(len(shape)) if shape[axis] != 1]
-    place = {axis: position for position, axis in enumerate(real)}
-    for axis in kept:
-        if blocks and place[axis] == place[blocks[-1][-1]] + 1:
-            blocks[-1].append(axis)
-        else:
-            blocks.append([axis])
-    by_source = sorted(blocks)
-    sizes = [math.prod(shape[axis] for axis in block) for block in by_source]
-    return sizes or [1], [by_source.index(block) for block in blocks] or [0]
-
-
-def _swaps(value: Value, sizes: list[int], order: list[int], build: Builder) -> Value:
-    """Bring one axis after the other to its place, each by a swap of two neighbouring blocks."""
-    current = list(range(len(sizes)))
-    for position, axis in enumerate(order):
-        at = current.index(axis)
-        if at == position:
-            continue
-        around = (current[:position], current[position:at], [axis], current[at + 1 :])
-        blocks = [math.prod(sizes[item] for item in block) for block in around]
-        value = build("Transpose", build("Reshape", value, build.integers(*blocks)), perm=[0, 2, 1, 3])
-        current.insert(position, current.pop(at))
-    return value

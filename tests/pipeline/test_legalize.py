@@ -161,6 +161,7 @@ def half(node, edit):
 def test_a_step_that_makes_the_same_op_smaller_is_taken_until_it_fits():
     class Half(Lowering):
         name, op_types, produces = "half", ("Relu",), frozenset({"Concat", "Relu", "Split"})
+        repeat = True
 
         def lower(self, node, edit):
             return half(node, edit)

@@ -1,7 +1,8 @@
 import pytest
 
+from npuopt.graph import nodes, rank
 from npuopt.passes.lower.lower_space_to_depth import LowerSpaceToDepth
-from support.rewrites import assert_leaves, assert_rewrites
+from support.rewrites import assert_leaves, assert_rewrites, model_from
 from support.surroundings import Surroundings, check_surroundings
 
 BEFORE = "(float[2, 3, 4, 6] x) => (float[2, 12, 2, 3] y) {y = SpaceToDepth<blocksize = 2>(x)}"
@@ -21,6 +22,9 @@ def test_the_other_way_in_both_orders(mode):
         f"""(float[2, 18, 2, 3] x) => (float[2, 2, 6, 9] y) {{y = DepthToSpace<blocksize = 3, mode = "{mode}">(x)}}"""
     )
     assert_rewrites(LowerSpaceToDepth(), text, None, tolerance=0)
+    model = model_from(text)
+    assert_rewrites(LowerSpaceToDepth(in_steps=True), model, None, tolerance=0)
+    assert max(rank(node.outputs[0]) for node in nodes(model)) == 4
 
 
 def test_leaves_dynamic_shapes():
@@ -35,4 +39,4 @@ def test_numbers_in_any_surroundings():
         else:
             around.op("DepthToSpace", x, blocksize=2, mode=around.choose("DCR", "CRD"))
 
-    check_surroundings(LowerSpaceToDepth(), build, least_hits=0.9, tolerance=0)
+    check_surroundings(LowerSpaceToDepth(in_steps=True), build, least_hits=0.9, tolerance=0)

@@ -3,7 +3,8 @@ import math
 
 import numpy as np
 
-from npuopt.passes.lower.lower_transpose_rank import LowerTransposeRank, merge_neighbours
+from npuopt.passes.lower.axes import merge_neighbours
+from npuopt.passes.lower.lower_transpose_rank import LowerTransposeRank
 from support.rewrites import assert_leaves, assert_rewrites
 from support.surroundings import Surroundings, check_surroundings
 
