@@ -19,14 +19,16 @@ SHOWN = 200
 OpOption = Annotated[
     list[str] | None, typer.Option("--op", help="Ask about this op only; may be repeated.", metavar="OP")
 ]
-SecondsOption = Annotated[float, typer.Option("--seconds", help="Time limit of each run of the vendor's tool.")]
+SecondsOption = Annotated[
+    float, typer.Option("--seconds", help="Time limit of each run of the vendor's tool, which answers 250 questions.")
+]
 
 
 def probe_target(
     target: Annotated[str, typer.Argument(help="A target's ID, or a descriptor file.", show_default=False)],
     *,
     op: OpOption = None,
-    seconds: SecondsOption = 900.0,
+    seconds: SecondsOption = 300.0,
     json: JsonOption = False,
 ) -> None:
     """Ask the chip's own compiler about one-op models, and say where the descriptor agrees with it.
@@ -45,7 +47,6 @@ def probe_target(
     delegate.ensure_available()
     prober = delegate
     with progress() as show:
-        show(f"making questions about {loaded.name}")
         result = probe(
             loaded,
             lambda questions: prober.probe(
@@ -55,6 +56,7 @@ def probe_target(
                 progress=lambda done: show(f"asked {done} of {len(questions)} questions about {loaded.name}"),
             ),
             op or (),
+            progress=lambda made: show(f"made {made} questions about {loaded.name}"),
         )
     if json:
         print_json(_document(loaded.name, result))

@@ -72,7 +72,9 @@ class ProbeResult:
         return tuple(point for point in self.points if point.outcome in ("wrong", "stricter"))
 
 
-def probe(target: Target, ask: Ask, ops: Iterable[str] = ()) -> ProbeResult:
+def probe(
+    target: Target, ask: Ask, ops: Iterable[str] = (), *, progress: Callable[[int], None] = lambda _: None
+) -> ProbeResult:
     """Ask the compiler about one-op models for everything the descriptor says.
 
     Every op is asked in every scheme, with every rank, attribute and element type of the catalogue, and at and just
@@ -83,10 +85,14 @@ def probe(target: Target, ask: Ask, ops: Iterable[str] = ()) -> ProbeResult:
         target: the chip.
         ask: puts questions to its compiler; the road's delegate has it.
         ops: ask about these only; about all when empty.
+        progress: called with the number of questions made so far, before any is asked.
     """
     from npuopt.target.probing.questions import questions  # noqa: PLC0415 -- imports ONNX Runtime
 
-    asked = list(questions(target, ops))
+    asked: list[Asked] = []
+    for one in questions(target, ops):
+        asked.append(one)
+        progress(len(asked))
     answers = ask([one.question for one in asked])
     return ProbeResult(tuple(_point(target, one, answer) for one, answer in zip(asked, answers, strict=True)))
 

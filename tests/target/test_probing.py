@@ -148,7 +148,9 @@ def test_agreement_is_found():
         shape = one.model.graph.input[0].type.tensor_type
         return one.scheme in ("fp16", "a8w8") and len(shape.shape.dim) <= 5 and shape.elem_type in (1, 10)
 
-    result = probe(target, answers(oracle), ["Relu"])
+    told: list[int] = []
+    result = probe(target, answers(oracle), ["Relu"], progress=told.append)
+    assert told == [*range(1, len(asked) + 1)]
     assert result.counts == {"agreed": len(asked), "stricter on purpose": 0, "stricter": 0, "wrong": 0}
     assert {one.scheme for one in asked} == {"fp16", "a8w8", "a16w8", None}
     assert not result.disagreements
