@@ -20,9 +20,11 @@ FACTS = {"shapes-known", "shapes-static", "constants-folded"}
 TEXT_TYPES = (str, int, float, bool)
 """Option types that the command line can give."""
 KEEPS_ITS_OP = {
+    "lower-boolean-data",
     "lower-conv-1d",
     "lower-conv-padding",
     "lower-dilation",
+    "lower-double",
     "lower-elementwise-rank",
     "lower-grouped-conv",
     "lower-large-kernel",
@@ -35,6 +37,7 @@ KEEPS_ITS_OP = {
     "lower-softmax-axis",
     "lower-transpose-rank",
     "lower-variadic-extremes",
+    "lower-wide-indices",
 }
 """Lowerings that change an op's rank, size or attributes, and not its type."""
 

@@ -151,7 +151,7 @@ def runtime_answers(case, *, constants: bool) -> bool:
     assert read is not None
     try:
         assert_answers(case, *read)
-    except (AssertionError, RuntimeError):
+    except Exception:  # noqa: BLE001 -- whatever it raises, it gives no answer
         return False
     return True
 
@@ -160,9 +160,9 @@ def agrees(case, model: ir.Model, feeds: dict[str, np.ndarray], *, constants: bo
     """Say whether a rewritten case gives ONNX's answer; False where ONNX Runtime cannot say."""
     try:
         assert_answers(case, model, feeds)
-    except (AssertionError, RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented) as error:
-        if isinstance(error, onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented):
-            return False  # it has no kernel for the types that the case has
+    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented:
+        return False  # it has no kernel for the types that the case has
+    except Exception:
         if runtime_answers(case, constants=constants):
             raise
         return False
