@@ -18,7 +18,7 @@ CLEAN = (
 )
 """Run until nothing changes: ahead of fusions, and after everything that leaves work behind."""
 
-FREEZE = ("freeze-dims", "drop-empty-inputs")
+FREEZE = ("insert-sequence-mask", "freeze-dims", "drop-empty-inputs")
 """Run once, when dims are given."""
 
 FUSE = (
