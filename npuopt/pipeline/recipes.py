@@ -11,6 +11,7 @@ CLEAN = (
     "fold-empty-values",
     "fold-shapes",
     "fold-constants",
+    "fold-consecutive-casts",
     "fold-unit-transposes",
     "fold-common-subexpressions",
     "fold-duplicate-initializers",
