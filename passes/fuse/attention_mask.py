@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from npuopt.graph import Builder, Value
 
 WIDE = (DataType.FLOAT, DataType.DOUBLE)
+SWALLOWS = 1e30
+"""A size from which on a negative number swallows any score that it is added to."""
 HIDDEN = -1e4
 """A fill below which a score weighs nothing beside any that is shown."""
 
@@ -46,6 +48,8 @@ def why_not(masks: Sequence[Mask], kind: DataType, *, guarded: bool, trusted: bo
         guarded: NaN is replaced by zero behind the softmax.
         trusted: every query is taken to see a key.
     """
+    if len(masks) > 1 and not trusted and not (_all_exact(masks, guarded=guarded) or _is_ordered(masks)):
+        return "its masks may together hide every key of a query, each with another number"
     for mask in masks:
         if mask.shown is not None and mask.fill > HIDDEN:
             return f"it fills hidden scores with {mask.fill:g}, which may weigh something"
@@ -62,9 +66,13 @@ def joined(masks: Sequence[Mask], build: Builder, *, guarded: bool) -> Value | N
     """Return one mask that does what all of them do: of bool where minus infinity is meant, else of floats."""
     if not masks:
         return None
-    if all(mask.shown is not None and _is_exact(mask, guarded=guarded) for mask in masks):
+    if _all_exact(masks, guarded=guarded):
         return reduce(lambda left, right: build("And", left, right), [_shown(mask, build) for mask in masks])
     lowest = float((build.type or DataType.FLOAT).min) / 2 ** len(masks)
+    outer = masks[0]
+    if len(masks) == 2 and outer.shown is not None and outer.value is None and np.isfinite(outer.fill):
+        inner = _added(masks[1], 2 * lowest, build)
+        return build("Where", outer.shown, *((inner, 2 * lowest) if outer.keeps else (2 * lowest, inner)))
     return reduce(lambda left, right: build("Add", left, right), [_added(mask, lowest, build) for mask in masks])
 
 
@@ -109,6 +117,30 @@ def written_out(mask: Value, query: Value, key: Value, build: Builder) -> Value:
     return build("Expand", mask, size_vector([*missing, *last], build))
 
 
+def _all_exact(masks: Sequence[Mask], *, guarded: bool) -> bool:
+    """Say whether hiding keys by bool is the same for all masks together.
+
+    It is for one that shows each query a key, and where nothing is what a query without keys gets from each.
+    """
+    if any(mask.shown is None for mask in masks):
+        return False
+    return (len(masks) == 1 and _shows_a_key(masks[0])) or (guarded and all(np.isneginf(mask.fill) for mask in masks))
+
+
+def _is_ordered(masks: Sequence[Mask]) -> bool:
+    """Say whether, of two masks, what each hides weighs as little as before when they are one.
+
+    Scores that the outer one replaces by the lowest numbers weigh what they weigh, whatever the inner one did. What
+    the outer one adds on top of an inner one that shows each query a key never hides all keys twice.
+    """
+    if len(masks) != 2:
+        return False
+    outer, inner = masks
+    if outer.value is None:
+        return SWALLOWS <= -outer.fill < np.inf and (inner.shown is None or inner.fill <= -SWALLOWS)
+    return _shows_a_key(inner) and (inner.shown is None or inner.fill <= -SWALLOWS)
+
+
 def _shows_a_key(mask: Mask) -> bool:
     known = _known(mask)
     return known is not None and known.ndim > 0 and bool(known.any(axis=-1).all())
@@ -123,11 +155,6 @@ def _known(mask: Mask) -> np.ndarray | None:
     if known is None or not bool(((known == 0) | (known <= HIDDEN)).all()):
         return None
     return known == 0
-
-
-def _is_exact(mask: Mask, *, guarded: bool) -> bool:
-    """Say whether hiding a key by bool is the same: where each query sees one, or nothing is what it then gets."""
-    return _shows_a_key(mask) or (guarded and bool(np.isneginf(mask.fill)))
 
 
 def _shown(mask: Mask, build: Builder) -> Value:

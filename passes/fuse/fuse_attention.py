@@ -36,9 +36,12 @@ class FuseAttention(NodePass):
 
     Left alone: scores that are read elsewhere; other ranks than 4; sizes that are known to broadcast; a mask ahead
     of the scale; a mask by minus infinity that may hide every key from a query, where the softmax is NaN and
-    Attention gives zero; masks in half precision. A guard against NaN behind the softmax is left out: where it does
-    more than show hidden queries zeros, which is when scores are NaN themselves, NaN comes out. Of sizes that are
-    not static it is taken that they do not broadcast; the op refuses them at run time if they do.
+    Attention gives zero; several masks that may do so together; masks in half precision.
+
+    Taken for granted: the minus infinities of a float mask that is given at run time leave each query a key; sizes
+    that are not static do not broadcast, and where they do the op refuses them at run time. A guard against NaN
+    behind the softmax is left out: where it does more than show hidden queries zeros, which is when scores are NaN
+    themselves, NaN comes out.
 
     Attributes:
         assume_visible: take it that every query sees a key, whatever its mask.

@@ -108,10 +108,32 @@ def test_a_constant_causal_mask_becomes_the_attribute():
     assert_rewrites(FuseAttention(), before, f"{signature} {{y = Attention<scale = 1.0, is_causal = 1>(q, k, v)}}")
 
 
-def test_two_masks_are_one():
-    signature = MASKED.replace("mask)", "mask, bool[3, 5] seen)")
+TWO = MASKED.replace("mask)", "mask, bool[3, 5] seen)")
+HIDES_ROWS = np.array([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [0, 0, 0, 0, 0]], dtype=np.bool_)
+LOW_ROWS = np.where([[1, 1, 0, 0, 1], [1, 1, 0, 0, 0], [0, 1, 1, 1, 1]], 0, np.finfo("f").min).astype("f")
+
+
+@pytest.mark.parametrize("masking", ["Where(seen, a, lowest)", "Where(hidden, lowest, a)"])
+def test_scores_replaced_behind_a_mask_that_is_added(masking):
+    before = f"{TWO} {{{KEYS} p = MatMul(q, t) a = Add(p, mask) hidden = Not(seen) s = {masking} {END}}}"
+    feeds = {"seen": HIDES_ROWS, "mask": np.broadcast_to(LOW_ROWS, (2, 1, 3, 5))}
+    assert_rewrites(FuseAttention(), before, None, dims={"N": 2}, feeds=feeds)
+
+
+def test_a_mask_added_behind_a_causal_one():
+    causal = "bool[3, 5] seen = {1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0}"
+    signature = with_constants(MASKED, causal)
     before = f"{signature} {{{KEYS} p = MatMul(q, t) r = Where(seen, p, lowest) s = Add(r, mask) {END}}}"
-    assert_rewrites(FuseAttention(), before, None, feeds={"seen": np.tril(np.ones((3, 5), dtype=np.bool_), 2)})
+    feeds = {"mask": np.broadcast_to(LOW_ROWS, (2, 1, 3, 5))}
+    assert_rewrites(FuseAttention(), before, None, dims={"N": 2}, feeds=feeds)
+
+
+def test_two_masks_that_only_show_or_hide_are_one():
+    signature = CHOSEN.replace("mask)", "mask, bool[3, 5] seen)")
+    masking = "r = Where(mask, p, minus_infinity) s = Where(seen, r, minus_infinity)"
+    before = f"{signature} {{{KEYS} p = MatMul(q, t) {masking} {GUARDED}}}"
+    after = f"{signature} {{m = And(seen, mask) y = Attention<scale = 1.0>(q, k, v, m)}}"
+    assert_rewrites(FuseAttention(), before, after, feeds={"seen": HIDES_ROWS})
 
 
 def test_capped_scores():
@@ -171,6 +193,8 @@ HIDING = f"{CHOSEN} {{{KEYS} p = MatMul(q, t) s = Where(mask, p, minus_infinity)
         (BEFORE.replace("[N, 2,", "[2,").replace("[N, 1, 3, 5]", "[2, 3, 5]").replace("[0, 1, 3, 2]", "[0, 2, 1]"),
          "not all 4"),
         (HIDING, "gives NaN, and zero in Attention"),
+        (f"{TWO} {{{KEYS} p = MatMul(q, t) r = Where(seen, p, lowest) s = Add(r, mask) {END}}}", "may together hide"),
+        (f"{TWO} {{{KEYS} p = MatMul(q, t) r = Add(p, mask) s = Where(seen, r, low) {END}}}", "may together hide"),
         (HIDING.replace("minus_infinity)", "root)"), "fills hidden scores with 0.5"),
     ],
 )  # fmt: skip
