@@ -100,7 +100,9 @@ class Optimizer:
         if item is Late.FUSE:
             return self._choice.make(fusions(self.target, scheme))
         if item is Late.LEGALIZE:
-            return [Legalize(tuple(lowerings(self._extra.values())), scheme)] if self.target is not None else []
+            if self.target is None:
+                raise UsageError("the recipe is to legalize, and no target is given", hint="give --target")
+            return [Legalize(tuple(lowerings(self._extra.values())), scheme)]
         return [item]
 
 

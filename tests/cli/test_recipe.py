@@ -61,3 +61,8 @@ def test_a_mistake_is_named_with_its_line(files, tmp_path):
 
 def test_a_recipe_and_single_passes_exclude_each_other(files):
     assert "exclude each other" in complaint(npuopt(*files("passes: []"), "--pass", "fold-constants"), 2)
+
+
+def test_legalizing_needs_a_target(files, tmp_path):
+    assert "no target is given; give --target" in complaint(npuopt(*files("passes: [clean, legalize]")), 2)
+    assert npuopt(*files("passes: [clean, legalize]"), "--target", "host/x86-64").returncode == 0

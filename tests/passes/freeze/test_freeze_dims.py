@@ -1,7 +1,10 @@
 import pytest
 
-from npuopt.graph import Shape, dims
+from npuopt.graph import Shape, dims, nodes
 from npuopt.passes.freeze.freeze_dims import FreezeDims
+from npuopt.pipeline.recipe_file import Choice
+from npuopt.pipeline.recipes import CLEAN
+from npuopt.pipeline.runner import Runner
 from support.rewrites import assert_leaves, assert_rewrites, model_from
 from support.surroundings import Surroundings, check_surroundings
 
@@ -75,6 +78,19 @@ def test_dims_written_as_a_question_mark_need_not_be_equal() -> None:
     FreezeDims((("x:0", 3),))(model)
     assert dims(model.graph.inputs[0]) == (3, 4)
     assert dims(model.graph.inputs[1]) == (None, 4)
+
+
+@pytest.mark.parametrize(("size", "op"), [(1, "Relu"), (2, "Neg")])
+def test_branches_that_depend_on_a_shape_are_decided(size, op) -> None:
+    model = model_from("""(float[N, 4] x) => (float[A, B] y) <int64 zero = {0}, int64 one = {1}> {
+        s = Shape(x) n = Gather(s, zero) c = Equal(n, one)
+        y = If(c) <then_branch = t () => (float[A, B] p) {p = Relu(x)},
+                   else_branch = e () => (float[A, B] q) {q = Neg(x)}>
+    }""")
+    runner = Runner()
+    runner.run(model, [FreezeDims((("x:0", size),))])
+    runner.run_until_stable(model, Choice().make(CLEAN))
+    assert [node.op_type for node in nodes(model)] == [op]
 
 
 def test_whatever_surrounds_a_frozen_input_keeps_its_numbers() -> None:
