@@ -118,7 +118,8 @@ def prepare(
         require_static(model)
     say("fusing")
     runner.run_until_stable(model, [*choice.make(fusions(runner.target, scheme)), *choice.make(CLEAN)])
-    runner.run_until_stable(model, [*choice.make((*LAYOUT, *MOVE)), *choice.make(CLEAN)])
+    if any(report.changed for report in runner.run(model, choice.make((*LAYOUT, *MOVE)))):
+        runner.run_until_stable(model, choice.make((*LAYOUT, *MOVE, *CLEAN)))
     own = [found for path in pass_files for found in load_pass_file(path).values()]
     if own:
         runner.run_until_stable(model, [*(with_options(found, {}) for found in own), *choice.make(CLEAN)])

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from npuopt.graph import Node
 
 # fmt: off
-ELEMENTWISE = (
+ELEMENTWISE = frozenset((
     "Abs", "Add", "And", "Cast", "Ceil", "Cos", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater",
     "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max",
     "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu",
     "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tanh", "Where", "Xor",
-)
+))
 # fmt: on
 """Ops that compute each element from those at the same place, whatever the order of the axes; all inputs are data."""
 

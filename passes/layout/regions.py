@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from npuopt.graph import attribute_list, input_at, is_constant, is_op, producer, rank, users
 from npuopt.passes.layout.forms import data_inputs
 
@@ -57,27 +55,38 @@ class Region:
 
 
 def find_regions(graph: Graph) -> list[Region]:
-    """Return the graph's regions: each node that can be in one is in exactly one."""
-    home: dict[Node, Node] = {}
+    """Return the regions that a Transpose borders on: each node that can be in one is in at most one."""
+    places = {node: place for place, node in enumerate(graph)}
+    seen: set[Node] = set()
+    regions: list[Region] = []
+    for node in places:
+        for start in _neighbours(node) if is_op(node, "Transpose") else ():
+            if start in seen or start not in places or not _is_flexible(start):
+                continue
+            members = _grown(start, places)
+            seen |= members
+            ordered = sorted(members, key=places.__getitem__)
+            regions.append(Region(tuple(ordered), rank(ordered[0].outputs[0]) or 0))
+    return regions
 
-    def find(node: Node) -> Node:
-        while home[node] is not node:
-            home[node] = home[home[node]]
-            node = home[node]
-        return node
 
-    for node in graph:
-        if _is_flexible(node):
-            home[node] = node
-            for index in data_inputs(node):
-                value = node.inputs[index]
-                maker = value.producer() if value is not None else None
-                if maker is not None and maker in home:
-                    home[find(maker)] = find(node)
-    members: dict[Node, list[Node]] = {}
-    for node in home:
-        members.setdefault(find(node), []).append(node)
-    return [Region(tuple(nodes), rank(nodes[0].outputs[0]) or 0) for nodes in members.values()]
+def _neighbours(transpose: Node) -> list[Node]:
+    maker = producer(input_at(transpose, 0))
+    return [*([maker] if maker is not None else []), *users(transpose.outputs[0])]
+
+
+def _grown(start: Node, places: dict[Node, int]) -> set[Node]:
+    """Return the nodes of the graph that values of data connect with `start`."""
+    members, pending = {start}, [start]
+    while pending:
+        node = pending.pop()
+        makers = [producer(node.inputs[index]) for index in data_inputs(node)]
+        readers = [use.node for value in node.outputs for use in value.uses() if use.idx in data_inputs(use.node)]
+        for other in (*makers, *readers):
+            if other is not None and other not in members and other in places and _is_flexible(other):
+                members.add(other)
+                pending.append(other)
+    return members
 
 
 def order_of(node: Node | None) -> Order | None:
@@ -90,7 +99,7 @@ def order_of(node: Node | None) -> Order | None:
 
 def inverse(order: Sequence[int]) -> Order:
     """Return the permutation that takes `order` back."""
-    return tuple(int(axis) for axis in np.argsort(order))
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
 
 
 def composed(first: Sequence[int], second: Sequence[int]) -> Order:
@@ -129,6 +138,8 @@ def _comes_free(value: Value, order: Order, inside: set[Node]) -> bool:
 def _leaving(value: Value, order: Order, inside: set[Node]) -> int:
     """Count the Transposes that bring `value` to those who read it outside the region."""
     turns, others = leaving(value, inside)
+    if not turns and not others:
+        return 0
     back = inverse(order)
     needed = {composed(back, turn) for turn in turns.values()} | ({back} if others else set[Order]())
     return sum(not is_identity(turn) for turn in needed)
