@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,9 @@ from npuopt.errors import NpuoptError, UsageError
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and after `kill`, as shells expect them: 128 + the signal's number."""
+
+RARELY = (100_000, 50, 100)
+"""Garbage collection: a graph is many objects that live to the end, and looking through them costs a tenth of a run."""
 
 app = typer.Typer(
     name="npuopt",
@@ -78,6 +82,7 @@ def _on_terminate(number: int, frame: object) -> NoReturn:
 
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and the exit code of its kind."""
+    gc.set_threshold(*RARELY)
     debug = "--debug" in sys.argv or bool(os.environ.get("NPUOPT_DEBUG"))
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     if threading.current_thread() is threading.main_thread():

@@ -101,7 +101,8 @@ class Editor:
         if not isinstance(graph, ir.Graph):
             raise ValueError(f"{near.name} is in no graph that can hold an initializer")  # noqa: TRY004 -- a state, not an argument's type
         value_name = self.fresh_name(name or f"{near.name or near.op_type}/constant")
-        tensor = ir.tensor(array, name=value_name)
+        is_text = array.dtype.kind in "OSU"
+        tensor = ir.tensor(array, name=value_name) if is_text else ir.Tensor(array, name=value_name)
         value = ir.Value(
             name=value_name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
         )

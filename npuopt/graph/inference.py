@@ -175,10 +175,18 @@ def _is_settled(value: ir.Value) -> bool:
     return value.type is not None and value.shape is not None and value.shape.is_static()
 
 
+def _read_type(proto: onnx.TypeProto) -> tuple[ir.TypeProtocol | None, ir.Shape | None]:
+    """Read a type; that of a tensor here, as the general way takes several times as long."""
+    tensor = proto.tensor_type
+    if not proto.HasField("tensor_type") or proto.denotation or not tensor.elem_type:
+        return ir.serde.deserialize_type_proto_for_type(proto), ir.serde.deserialize_type_proto_for_shape(proto)
+    dims = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim]
+    return ir.TensorType(ir.DataType(tensor.elem_type)), ir.Shape(dims) if tensor.HasField("shape") else None
+
+
 def _note(value: ir.Value, proto: onnx.TypeProto) -> None:
     """Add what `proto` says to what is known of the value, dim by dim."""
-    inferred_type = ir.serde.deserialize_type_proto_for_type(proto)
-    shape = ir.serde.deserialize_type_proto_for_shape(proto)
+    inferred_type, shape = _read_type(proto)
     if inferred_type is not None:
         value.type = inferred_type
     if shape is None:

@@ -160,8 +160,10 @@ def _at_node(pattern: Pattern, node: ir.Node, found: _Found) -> Iterator[_Found]
 
 
 def _is(node: ir.Node, pattern: Op) -> bool:
-    same = SAME_OF_TWO.get(node.op_type) == pattern.op_type and is_op(node, node.op_type)
-    if not (same or is_op(node, pattern.op_type)):
+    op_type = node.op_type
+    if op_type != pattern.op_type and SAME_OF_TWO.get(op_type) != pattern.op_type:
+        return False
+    if not is_op(node, op_type):
         return False
     return len(_inputs(node)) == len(pattern.operands) and _has(node, pattern.attributes)
 

@@ -9,7 +9,7 @@ op by op, versions 7 to 24; each module with one says what changed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,12 +31,14 @@ class Conversion:
         source: the version that the model comes from.
         holds_initializers: False inside functions, whose constants are Constant nodes.
         where: the file, for errors.
+        shared: the vectors made for the main graph.
     """
 
     edit: Editor
     source: int
     holds_initializers: bool
     where: str
+    shared: dict[tuple[int, ...], ir.Value] = field(default_factory=dict[tuple[int, ...], ir.Value])
 
     def refusal(self, node: ir.Node, why: str) -> InputError:
         """Return the error that names the node which cannot be converted."""
@@ -60,8 +62,12 @@ class Conversion:
         return self.edit.emit("Constant", [], {"value": ir.AttrTensor("value", ir.tensor(array))}, before=near)
 
     def integers(self, items: list[int], near: ir.Node) -> ir.Value:
-        """Return a constant int64 vector."""
-        return self.constant(np.asarray(items, np.int64), near)
+        """Return a constant int64 vector, of the main graph's the same one for the same numbers."""
+        if not self.holds_initializers or near.graph is not self.edit.model.graph:
+            return self.constant(np.asarray(items, np.int64), near)
+        if tuple(items) not in self.shared:
+            self.shared[tuple(items)] = self.constant(np.asarray(items, np.int64), near)
+        return self.shared[tuple(items)]
 
 
 Adapter = Callable[[Conversion, ir.Node], None]

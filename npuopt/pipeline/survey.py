@@ -9,6 +9,8 @@ from npuopt.graph import label
 from npuopt.graph.queries import qualified_op_type, subgraphs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from npuopt.graph import Graph, Model, Node
 
     Place = tuple[int, Node]
@@ -37,11 +39,11 @@ class Survey:
         found = [place for op_type in dict.fromkeys(op_types) for place in self._places.get(op_type, ())]
         return [node for _, node in sorted(found)]  # no two positions are equal, so nodes are never compared
 
-    def add(self, node: Node) -> None:
-        """Count a node, which stands behind all counted before."""
+    def add(self, node: Node, inputs: Sequence[int]) -> None:
+        """Count a node, which stands behind all counted before; `inputs` are the ids of what it reads."""
         self._places.setdefault(qualified_op_type(node), []).append((self.nodes, node))
         self.nodes += 1
-        self.wiring = hash((self.wiring, id(node), *map(id, node.inputs)))
+        self.wiring = hash((self.wiring, id(node), *inputs))
 
 
 def survey(model: Model) -> Survey:
@@ -54,14 +56,15 @@ def survey(model: Model) -> Survey:
 def _walk(graph: Graph, outer: set[int], names: set[str], found: Survey) -> None:
     """Walk one graph in order; `outer` holds the ids of values visible from enclosing graphs."""
     given = [*graph.inputs, *graph.initializers.values()]
-    visible = outer | {id(value) for value in given}
+    visible = outer | {id(value) for value in given} | {id(None)}
     scope = names | {value.name or "" for value in given}
     faults = found.faults
     for node in graph:
-        found.add(node)
-        for value in node.inputs:
-            if value is not None and id(value) not in visible:
-                faults.append(f"{label(node)} reads {value.name!r}, which nothing before it makes")
+        inputs = list(map(id, node.inputs))
+        found.add(node, inputs)
+        if not visible.issuperset(inputs):
+            unseen = (value for value in node.inputs if value is not None and id(value) not in visible)
+            faults.extend(f"{label(node)} reads {value.name!r}, which nothing before it makes" for value in unseen)
         for subgraph in subgraphs_of(node):
             _walk(subgraph, visible, scope, found)
         for value in node.outputs:

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from npuopt.graph import Editor, attribute, dims, infer_shapes, input_at, is_constant, is_op, label, nodes, opset
+from npuopt.graph import (
+    Editor,
+    attribute,
+    dims,
+    infer_shapes,
+    input_at,
+    is_constant,
+    is_op,
+    label,
+    nodes,
+    opset,
+    shape_results,
+    shape_values,
+)
 from npuopt.graph.queries import subgraphs_of
 from npuopt.graph.shape_results import infer_again, known_shape, note_dims
 from npuopt.graph.shape_values import Known, known_result
@@ -17,6 +30,8 @@ if TYPE_CHECKING:
     from npuopt.graph import DataType, Model, Node, Value
     from npuopt.graph.shape_elements import Element
     from npuopt.target import Target
+
+FOLLOWED = frozenset({*shape_values.RULES, *shape_results.RULES})
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,8 @@ class _Sweep:
         self._folded: list[tuple[Node, Value, Entry]] = []
 
     def visit(self, node: Node) -> None:
+        if node.op_type not in FOLLOWED and self._fresh.isdisjoint(node.inputs):
+            return
         found = known_shape(node, self._known)
         sharper = not self._fresh.isdisjoint(node.inputs) and infer_again(node, self._opset)
         if (found is not None and note_dims(node.outputs[0], found)) or sharper:
