@@ -16,7 +16,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv"; exit 1; }
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[qnn]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[qnn,link]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

@@ -14,9 +14,9 @@ from delegates.host_cases import model_of, needs_linker, processor, relative_err
 
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.host.loader import Model
-from npuopt.delegates.host.tvm_delegate import TvmDelegate, find_linker, processor_of
+from npuopt.delegates.host.tvm_delegate import TvmDelegate, processor_of
 from npuopt.delegates.registry import find_delegate
-from npuopt.errors import InputError, ToolchainMissingError, UsageError, VendorToolError
+from npuopt.errors import InputError, UsageError, VendorToolError
 from npuopt.graph import Session
 from npuopt.target import load_target, parse_target
 
@@ -146,21 +146,6 @@ def test_a_damaged_library_is_one_clear_error(region, tmp_path):
 def test_a_limit_that_is_too_short_stops_the_compiler(model, tmp_path):
     with pytest.raises(VendorToolError, match="did not end in time"):
         TvmDelegate().compile(model, tmp_path, processor(), limits=Limits(seconds=0.2))
-
-
-def test_a_linker_that_is_missing_is_named_with_its_package(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(
-        ToolchainMissingError, match=r"gnu-g\+\+ is not installed.*apt-get install g\+\+-aarch64-linux-gnu"
-    ):
-        find_linker(processor_of(processor(**ARM)))
-    with pytest.raises(ToolchainMissingError, match=r"apt-get install g\+\+"):
-        find_linker(processor_of(processor()))
-
-
-def test_a_foreign_processor_needs_a_linker_of_its_own():
-    with pytest.raises(ToolchainMissingError, match="no linker for riscv64-linux-gnu is named"):
-        find_linker(processor_of(processor(triple="riscv64-linux-gnu", cpu="generic-rv64")))
 
 
 def chip(road):

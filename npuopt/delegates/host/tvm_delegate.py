@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import platform
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +12,7 @@ import numpy as np
 
 from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.contract import CompiledRegion
+from npuopt.delegates.host.linking import architecture_of, find_linker, this_architecture
 from npuopt.delegates.process import run_child
 from npuopt.errors import InputError, ToolchainMissingError, UsageError
 from npuopt.target import list_targets, load_target
@@ -29,10 +28,7 @@ WORKER = Path(__file__).with_name("tvm_worker.py")
 COMPILER = "TVM"
 LOG_FILE = "tvm.log"
 DESCRIPTION = "model.json"
-LINKERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
-MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 HOSTS = {"x86_64": "x86-64"}
-DEBIAN_PACKAGES = {"aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "riscv64-linux-gnu-g++": "g++-riscv64-linux-gnu"}
 
 
 class TvmDelegate:
@@ -135,44 +131,10 @@ def processor_of(target: Target) -> Processor:
     return processor_of(load_target(name))
 
 
-def this_architecture() -> str:
-    """Return the LLVM name of this machine's architecture."""
-    machine = platform.machine().lower()
-    return MACHINES.get(machine, machine)
-
-
-def find_linker(processor: Processor) -> str:
-    """Return the path of the command that links for a processor: its own, or this machine's for its own kind.
-
-    Raises:
-        ToolchainMissingError: there is none; the hint names the package.
-    """
-    native = _architecture(processor.triple) == this_architecture()
-    candidates = [processor.cross_compiler] if processor.cross_compiler else []
-    candidates += LINKERS if native else []
-    if not candidates:
-        raise ToolchainMissingError(
-            f"no linker for {processor.triple} is named", hint="set delegate.cross_compiler in the target"
-        )
-    for command in candidates:
-        if found := shutil.which(command):
-            return found
-    wanted = candidates[0]
-    package = DEBIAN_PACKAGES.get(wanted, "g++" if native else wanted)
-    raise ToolchainMissingError(
-        f"{wanted} is not installed, which links for {processor.triple}",
-        hint=f"on Debian and Ubuntu: apt-get install {package}",
-    )
-
-
-def _architecture(triple: str) -> str:
-    return triple.split("-", 1)[0]
-
-
 def _elsewhere(triple: str) -> str:
     """Return why what was compiled for `triple` does not run here, or an empty string."""
     here = this_architecture()
-    return "" if _architecture(triple) == here else f"compiled for {triple}; this machine is {here}"
+    return "" if architecture_of(triple) == here else f"compiled for {triple}; this machine is {here}"
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))  # npuopt itself, afte
 
 from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.host import loader
+from npuopt.delegates.host.linking import LinkError, link
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,13 +50,17 @@ def compile_model(request: dict[str, Any]) -> dict[str, Any]:
         more = f" and {len(refusals) - MOST_NAMED} more" if len(refusals) > MOST_NAMED else ""
         return {"refused": "; ".join(refusals[:MOST_NAMED]) + more}
     folder = Path(request["folder"])
+
+    def make_library(library: str, objects: list[str], options: list[str]) -> None:
+        del options  # TVM has none for the libraries that are made here
+        link(request["linker"], library, objects)
+
     target = make_target(request["triple"], request["cpu"], tuple(request["features"]))
     executable, plain = build(import_model(to_proto(model)), target)
     try:
-        executable.export_library(str(folder / "model.so"), fcompile=tvm.support.cc.cross_compiler(request["linker"]))
-    except RuntimeError as error:  # a heading, what the linker printed, and its command line
-        printed = str(error).split("Command line:")[0].removeprefix("Compilation error:")
-        return {"refused": f"{Path(request['linker']).name} cannot link it: {printed.strip()[:MOST_PRINTED]}"}
+        executable.export_library(str(folder / "model.so"), fcompile=tvm.support.cc.cross_compiler(make_library))
+    except LinkError as error:
+        return {"refused": f"{Path(request['linker'][0]).name} cannot link it: {str(error)[:MOST_PRINTED]}"}
     shutil.copyfile(loader.__file__, folder / "loader.py")
     description = {key: request[key] for key in ("triple", "cpu", "features")}
     description |= {"inputs": _tensors(model.graph.inputs), "outputs": _tensors(model.graph.outputs)}
