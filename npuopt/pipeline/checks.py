@@ -52,15 +52,15 @@ def _refines(before: Described, after: Described) -> bool:
     if old is None or new is None:
         return old is None
     settled = (
-        left == right or (not isinstance(left, int) and isinstance(right, int)) or (_is_made_up(left) and right)
+        left == right or (not isinstance(left, int) and isinstance(right, int)) or _is_unknown(left)
         for left, right in zip(old, new, strict=False)
     )
     return len(old) == len(new) and all(settled)
 
 
-def _is_made_up(dim: int | str | None) -> bool:
-    """Say whether a dim's name is one that ONNX's shape inference invents where it knows none."""
-    return isinstance(dim, str) and dim.startswith("unk__")
+def _is_unknown(dim: int | str | None) -> bool:
+    """Say whether a dim has no name, or one that ONNX's shape inference invents where it knows none."""
+    return dim is None or (isinstance(dim, str) and dim.startswith("unk__"))
 
 
 def count_nodes(model: Model) -> int:

@@ -6,10 +6,10 @@ CLEAN = (
     "fold-functions",
     "fold-constant-if",
     "fold-loops",
+    "fold-shapes",
     "drop-identities",
     "drop-neutral-operands",
     "fold-empty-values",
-    "fold-shapes",
     "fold-constants",
     "fold-consecutive-casts",
     "fold-unit-transposes",
@@ -17,7 +17,10 @@ CLEAN = (
     "fold-duplicate-initializers",
     "drop-unused-nodes",
 )
-"""Run until nothing changes: ahead of fusions, and after everything that leaves work behind."""
+"""Run until nothing changes: ahead of fusions, and after everything that leaves work behind.
+
+Shapes come ahead of identities, which are known by them.
+"""
 
 FREEZE = ("insert-sequence-mask", "freeze-dims", "drop-empty-inputs")
 """Run once, when dims are given."""

@@ -13,6 +13,7 @@ from npuopt.passes.freeze.freeze_dims import FreezeDims
 from npuopt.pipeline.catalogue import catalogue
 from npuopt.pipeline.recipes import CLEAN, FREEZE
 from npuopt.pipeline.runner import Runner
+from support.model_text import save_text
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LLAMA, FASHION = EXAMPLES / "tiny_llama" / "model.onnx", EXAMPLES / "fashion_mnist" / "model.onnx"
@@ -71,3 +72,13 @@ def test_cleaning_twice_finds_nothing():
     model, _ = prepared(LLAMA, DECODE)
     reports = Runner(verify="off").run(model, [catalogue()[name]() for name in CLEAN])
     assert [report.name for report in reports if report.changed] == []
+
+
+def test_a_slice_up_to_a_named_dim_goes_even_as_the_graph_output(tmp_path):
+    """Its name is known of the output only once the shape arithmetic is followed."""
+    text = """<ir_version: 10, opset_import: ["" : 24]> g (float[N, 4] x) => (float[?, 4] y) <int64[1] zero = {0}> {
+        n = Shape<start = 0, end = 1>(x) r = Relu(x) y = Slice(r, zero, n, zero)
+    }"""
+    model = load(save_text(tmp_path / "m.onnx", text))
+    Runner().run_until_stable(model, [catalogue()[name]() for name in CLEAN])
+    assert [node.op_type for node in nodes(model)] == ["Relu"]

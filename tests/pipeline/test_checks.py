@@ -20,3 +20,9 @@ BEFORE = "(float[N, K] x) => (float[unk__7, K] y) {y = Neg(x)}"
 )
 def test_more_may_be_known_of_an_output_and_nothing_else_change(text, kept):
     assert keeps_interface(*(interface(parse(f"{HEADER}\ng {given}")) for given in (BEFORE, text))) is kept
+
+
+@pytest.mark.parametrize(("dim", "kept"), [("N", True), ("3", True), ("L, K", False)])
+def test_a_nameless_dim_of_an_output_may_get_a_name(dim, kept):
+    texts = (BEFORE.replace("unk__7", "?"), BEFORE.replace("unk__7", dim))
+    assert keeps_interface(*(interface(parse(f"{HEADER}\ng {text}")) for text in texts)) is kept
