@@ -31,6 +31,8 @@ KEEPS_ITS_OP = {
     "lower-large-pool",
     "lower-large-stride",
     "lower-matmul-rank",
+    "lower-matmul-vector",
+    "lower-max-pool-3d",
     "lower-narrow-dequantize-linear",
     "lower-normalization-axis",
     "lower-pool-ceiling",
