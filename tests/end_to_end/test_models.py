@@ -9,8 +9,6 @@ from support.models import model_folder
 
 pytestmark = [pytest.mark.models, pytest.mark.qnn, pytest.mark.slow]
 FETCHED = ("minilm", "efficientnet_lite0", "ppocr_rec")
-MISSED = ("ppocr_rec",)
-"""Rows whose bars are not reached yet, as the README says; they are measured all the same."""
 BUNDLED = ("tiny_llama-decode", "tiny_llama-prefill", "fashion_mnist")
 
 
@@ -31,6 +29,4 @@ def test_reaches_its_bar_on_the_npu(name: str, tmp_path) -> None:
     assert manifest.placement.npu_fraction >= 0.99
     assert manifest.placement.npu_mac_fraction >= 0.99
     quality = case.measure(source, tmp_path / "out" / "model.onnx", case.folder)
-    if name in MISSED and not quality.meets_bar:
-        pytest.xfail(f"missed: {quality.text}")
     assert quality.meets_bar, quality.text
