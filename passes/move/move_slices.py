@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from npuopt.graph import input_at, integers, only_user, static_shape
+from npuopt.graph import attribute, input_at, integers, only_user, rank, scalar, static_shape
 from npuopt.passes.move.slice_paths import Cut, path_through
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from npuopt.graph import Editor, Node, Value
     from npuopt.target import Target
+
+    Bounds = dict[int, tuple[int, int, int]]
+
+TO_THE_END = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class MoveSlices(NodePass):
-    """Slice of what an op computes becomes the op on a Slice of what it reads.
+    """Slice, or Gather of one place, of what an op computes becomes the op on a Slice of what it reads.
 
     y = Slice(MatMul(x, w), last row) -> y = MatMul(Slice(x, last row), w)
 
@@ -32,7 +38,7 @@ class MoveSlices(NodePass):
 
     name: ClassVar[str] = "move-slices"
     needs: ClassVar[frozenset[str]] = frozenset({"shapes-known"})
-    op_types: ClassVar[tuple[str, ...]] = ("Slice",)
+    op_types: ClassVar[tuple[str, ...]] = ("Slice", "Gather")
     repeat: ClassVar[bool] = True
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
@@ -42,54 +48,58 @@ class MoveSlices(NodePass):
         maker = value.producer() if value is not None else None
         if value is None or maker is None or maker.graph is not node.graph:
             return None
-        axes = _axes(node)
-        before, after = static_shape(value), static_shape(node.outputs[0])
         path = path_through(maker)
-        if path is None:
+        if path is None or (node.op_type == "Gather" and scalar(input_at(node, 1)) is None):
             return None
-        if axes is None or before is None or after is None:
+        bounds, before = _bounds(node), static_shape(value)
+        if bounds is None or before is None or static_shape(node.outputs[0]) is None:
             return Declined("its bounds or the shape of what it slices are not known")
-        if before == after:
+        taken = [axis for axis, bound in bounds.items() if range(before[axis])[slice(*bound)] != range(before[axis])]
+        if not taken:
             return None
         if only_user(value) is not node:
             return Declined(f"{value.name} is read elsewhere too")
-        cuts = path(maker, [axis for axis in axes if before[axis] != after[axis]])
+        cuts = path(maker, taken)
         if isinstance(cuts, str):
             return Declined(cuts)
         inputs = list(maker.inputs)
         for cut in cuts:
-            inputs[cut.index] = _sliced(node, inputs[cut.index], axes, cut, edit)
+            inputs[cut.index] = _sliced(node, inputs[cut.index], bounds, cut, edit)
         made = edit.emit(maker.op_type, inputs, maker.attributes, before=node, name=maker.name or "")
+        if node.op_type == "Gather" and not rank(input_at(node, 1)):
+            made = edit.emit("Squeeze", [made, edit.constant(np.array(taken, np.int64), near=node)], before=node)
         edit.replace_node(node, made)
         edit.erase_unread(maker)
         return Changed(f"moved ahead of {maker.op_type}")
 
 
-def _axes(node: Node) -> list[int] | None:
-    """Return the sliced axes, counted from the front, or None where bounds are not constant."""
-    starts, depth = integers(input_at(node, 1)), static_shape(node.inputs[0])
-    given = [integers(input_at(node, index)) for index in (2, 3, 4) if input_at(node, index) is not None]
-    if starts is None or depth is None or any(item is None for item in given):
+def _bounds(node: Node) -> Bounds | None:
+    """Return start, end and step of each sliced axis, or None where they are not constant."""
+    depth = rank(node.inputs[0])
+    if depth is None:
         return None
-    axes = integers(input_at(node, 3)) if input_at(node, 3) is not None else list(range(len(starts)))
-    return None if axes is None else [axis % len(depth) for axis in axes]
+    if node.op_type == "Gather":
+        index = int(scalar(input_at(node, 1)) or 0)
+        return {attribute(node, "axis", 0) % depth: (index, index + 1 if index != -1 else TO_THE_END, 1)}
+    starts = integers(input_at(node, 1))
+    ends = integers(input_at(node, 2))
+    axes = integers(input_at(node, 3)) if input_at(node, 3) is not None else list(range(depth))
+    steps = integers(input_at(node, 4)) if input_at(node, 4) is not None else [1] * depth
+    if starts is None or ends is None or axes is None or steps is None:
+        return None
+    columns = zip(axes, starts, ends, steps, strict=False)
+    return {axis % depth: (start, end, step) for axis, start, end, step in columns}
 
 
-def _sliced(node: Node, value: Value | None, axes: list[int], cut: Cut, edit: Editor) -> Value:
+def _sliced(node: Node, value: Value | None, bounds: Bounds, cut: Cut, edit: Editor) -> Value:
     """Slice one input of the op with the bounds that the Slice behind the op has for the same data."""
-    picked = [axes.index(axis) for axis in cut.axes]
-    places = list(cut.axes.values())
-    bounds = [_picked(node, index, picked, edit) for index in (1, 2, 4)]
-    same = places == integers(input_at(node, 3))
-    where = input_at(node, 3) if same else edit.constant(np.array(places, np.int64), near=node)
-    starts, ends, steps = bounds
-    return edit.emit("Slice", [value, starts, ends, where, *([] if steps is None else [steps])], before=node)
-
-
-def _picked(node: Node, index: int, picked: list[int], edit: Editor) -> Value | None:
-    """Return an input of the Slice with the numbers at these places only."""
-    given = input_at(node, index)
-    numbers = integers(given)
-    if numbers is None or picked == list(range(len(numbers))):
-        return given
-    return edit.constant(np.array([numbers[place] for place in picked], np.int64), near=node)
+    columns = [*zip(*(bounds[axis] for axis in cut.axes), strict=True)]
+    starts, ends, steps = columns
+    wanted: list[Sequence[int]] = [starts, ends, list(cut.axes.values())]
+    wanted += [steps] if set(steps) != {1} else []
+    given = [input_at(node, index) if node.op_type == "Slice" else None for index in (1, 2, 3, 4)]
+    inputs = [
+        old if integers(old) == list(numbers) else edit.constant(np.array(numbers, np.int64), near=node)
+        for old, numbers in zip(given, wanted, strict=False)
+    ]
+    return edit.emit("Slice", [value, *inputs], before=node)

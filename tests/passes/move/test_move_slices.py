@@ -5,8 +5,8 @@ from npuopt.passes.move.move_slices import MoveSlices
 from support.rewrites import assert_leaves, assert_rewrites
 from support.surroundings import Surroundings, check_surroundings
 
-CONSTANTS = """<int64[1] last = {-1}, int64[1] end = {9223372036854775807}, int64[1] zero = {0}, int64[1] one = {1},
-    int64[1] two = {2}, float[4] c = {1, 2, 3, 4}>"""
+CONSTANTS = """<int64 first = {0}, int64[1] last = {-1}, int64[1] end = {9223372036854775807}, int64[1] zero = {0},
+    int64[1] one = {1}, int64[1] two = {2}, float[4] c = {1, 2, 3, 4}>"""
 SIGNATURE = f"""(float[2, 3, 4] x, float[4, 4] w, float[2, 4, 4] b, float[3, 4] z, float[4, 2, 3, 3] k,
     float[2, 2, 5, 5] i) => (float[A, B, C] y) {CONSTANTS}"""
 
@@ -89,6 +89,20 @@ def test_the_op_computes_what_is_kept_and_no_more(before, after, outputs, moved)
     rewritten(before, after, outputs, moved)
 
 
+def test_one_token_is_picked_ahead_of_what_only_it_needs():
+    report = assert_rewrites(
+        MoveSlices(),
+        f"{SIGNATURE.replace('A, B, C', '2, 4')} {{"
+        "q = Neg(x) n = RMSNormalization(q, c) a = MatMul(n, w) y = Gather<axis = 1>(a, first)}",
+        None,
+    )
+    assert [entry.text for entry in report.changed] == [
+        "moved ahead of MatMul",
+        "moved ahead of RMSNormalization",
+        "moved ahead of Neg",
+    ]
+
+
 def test_a_chain_is_passed_up_to_where_it_branches():
     """As at the end of a language model: the residual sum has two inputs that would need a Slice."""
     rewritten(
@@ -144,6 +158,10 @@ def test_whatever_is_sliced_keeps_its_numbers():
         axis = around.choose(0, 1, 2, -1)
         start, end, step = around.choose((0, 1, 1), (-1, 2**40, 1), (1, 9, 1), (-1, -9, -1), (0, 9, 2))
         bounds = [around.constant(np.array([number]), varies=False) for number in (start, end, axis, step)]
-        around.op("Slice", value, *bounds)
+        if around.choose(True, False):
+            around.op("Slice", value, *bounds)
+        else:
+            index = around.constant(np.array(around.choose(0, -1, 1)))
+            around.op("Gather", value, index, axis=axis)
 
     check_surroundings(MoveSlices(), build, examples=80, least_hits=0.2)
