@@ -40,6 +40,7 @@ KEEPS_ITS_OP = {
     "lower-transpose-rank",
     "lower-variadic-extremes",
     "lower-wide-indices",
+    "lower-wide-integers",
 }
 """Lowerings that change an op's rank, size or attributes, and not its type."""
 
