@@ -36,12 +36,11 @@ def integer_range(value: Value | None, depth: int = DEPTH) -> Range | None:
         return (int(known.min()), int(known.max())) if known.size else (0, 0)
     maker = producer(value)
     found = _made(maker, value, depth - 1) if maker is not None and depth else None
-    if found is not None or kind.name in ("INT64", "UINT64"):
-        return found
-    if kind.name == "BOOL":
-        return 0, 1
-    limits = np.iinfo(kind.numpy())
-    return int(limits.min), int(limits.max)
+    limits = np.iinfo(kind.numpy()) if kind.name != "BOOL" else None
+    least, most = (0, 1) if limits is None else (int(limits.min), int(limits.max))
+    if found is not None and least <= found[0] and found[1] <= most:
+        return found  # nothing has wrapped around
+    return None if kind.name in ("INT64", "UINT64") else (least, most)
 
 
 def _made(node: Node, value: Value, depth: int) -> Range | None:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from npuopt.passes.lower.integer_ranges import integer_range
 from npuopt.passes.lower.lower_wide_integers import LowerWideIntegers
-from support.rewrites import assert_leaves, assert_rewrites
+from support.rewrites import assert_leaves, assert_rewrites, model_from
 from support.surroundings import Surroundings, check_surroundings
 
 SIGNATURE = "(int32[3] x) => (int64[3] y) <int64 d = {1000}, int64[3] c = {1, -2, 3}"
@@ -32,6 +33,14 @@ def test_proofs(body):
     assert_rewrites(LowerWideIntegers(), text, None)
 
 
+def test_what_has_wrapped_around_is_not_what_it_was():
+    text = """(int8[3] x) => (int64[3] y) <int64 c = {2}>
+        {v = Cast<to = 2>(x) w = Cast<to = 7>(v) y = Add(w, c)}"""
+    assert_rewrites(LowerWideIntegers(), text, None)
+    below = "(int8[3] x) => (bool[3] y, uint8[3] v) {v = Cast<to = 2>(x) y = Cast<to = 9>(v)}"
+    assert integer_range(model_from(below).graph.outputs[1]) == (0, 255)
+
+
 def test_comparisons_need_no_cast_behind_them():
     text = "(int32[3] x) => (bool[3] y) <int64 c = {2}> {w = Cast<to = 7>(x) y = Less(w, c)}"
     after = "(int32[3] x) => (bool[3] y) <int64 c = {2}, int32 d = {2}> {y = Less(x, d)}"
@@ -47,6 +56,11 @@ def test_comparisons_need_no_cast_behind_them():
         (
             "(int8[3] x) => (int64[3] y) <int64 c = {3000000000}> {w = Cast<to = 7>(x) y = Max(w, c)}",
             "'c' is not proven",
+        ),
+        (
+            """(int32[3] x) => (int64[3] y) <int32 c = {-1}, int64 e = {2147483647}>
+            {u = Cast<to = 12>(c) w = Cast<to = 7>(u) v = Add(w, e) k = Cast<to = 7>(x) y = Min(v, k)}""",
+            "'w' is not proven",
         ),
         ("(float[3] x) => (int64[3] y) {w = Cast<to = 7>(x) y = Abs(w)}", "'w' is not proven"),
     ],
