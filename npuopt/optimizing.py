@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from npuopt.pipeline import Pass
     from npuopt.pipeline.recipe import Item
     from npuopt.target import Target
+    from npuopt.verify.final import FinalComparison
 
 PROFILES_FILE = "profiles.json"
 PROFILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -127,7 +128,7 @@ def optimize(
     """
     optimizer = Optimizer(wanted)
     loaded = load(model)
-    record = optimize_loaded(loaded, optimizer, verify=verify, dump=dump, say=say)
+    record = optimize_loaded(loaded, optimizer, source=model, verify=verify, dump=dump, say=say)
     save(loaded, output)
     return {**record, "output": str(output)}
 
@@ -166,7 +167,7 @@ def optimize_profiles(
         made[name] = loaded.clone()
         optimizer = Optimizer(replace(wanted, dims={**wanted.dims, **dims}))
         dumps = None if dump is None else dump / name
-        record = optimize_loaded(made[name], optimizer, verify=verify, dump=dumps, say=say)
+        record = optimize_loaded(made[name], optimizer, source=model, verify=verify, dump=dumps, say=say)
         records[name] = {"file": f"{name}.onnx", "dims": dict(optimizer.dims), **record}
     from npuopt.bundle import atomic_folder  # noqa: PLC0415 -- imports pydantic, which one model does not need
 
@@ -178,12 +179,22 @@ def optimize_profiles(
 
 
 def optimize_loaded(
-    model: Model, optimizer: Optimizer, *, verify: Verify = "final", dump: Path | None = None, say: Say = silent
+    model: Model,
+    optimizer: Optimizer,
+    *,
+    source: Path,
+    verify: Verify = "final",
+    dump: Path | None = None,
+    say: Say = silent,
 ) -> dict[str, Any]:
-    """Transform a loaded model in place and return the record of what was done."""
+    """Transform a loaded model in place, compare it with its source and return the record of what was done."""
     before = count_nodes(model)
     runner = Runner(optimizer.target, verify, observers(verify, optimizer.dims, dump))
     optimizer.apply(model, runner, say=say)
+    notes = list(dict.fromkeys(note for item in runner.reports for note in item.notes))
+    if verify == "final":
+        say("comparing numbers with the source")
+        notes.append(str(_compare_with_source(source, model, runner, optimizer.dims)))
     return {
         "nodes_before": before,
         "nodes_after": count_nodes(model),
@@ -191,8 +202,17 @@ def optimize_loaded(
             {"name": item.name, "changed": len(item.changed), "declined": len(item.declined), "seconds": item.seconds}
             for item in runner.reports
         ],
-        "notes": list(dict.fromkeys(note for item in runner.reports for note in item.notes)),
+        "notes": notes,
     }
+
+
+def _compare_with_source(source: Path, made: Model, runner: Runner, sizes: Mapping[str, int]) -> FinalComparison:
+    from npuopt.verify.final import FinalComparison, compare_with_source  # noqa: PLC0415 -- opens ONNX Runtime, which few runs need
+
+    approximate = [report.name for report in runner.reports if report.changed and report.name in APPROXIMATE]
+    if approximate:
+        return FinalComparison(None, f"{approximate[0]} changes them by design")
+    return compare_with_source(source, made, sizes)
 
 
 def observers(verify: Verify, dims: Mapping[str, int], dumps: Path | None) -> list[Observer]:
