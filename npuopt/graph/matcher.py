@@ -60,18 +60,22 @@ class Op:
         operands: patterns of its inputs; those of a commutative op in any order.
         name: under which the node is found in the match.
         attributes: values that the node must have, written out (None: absent); floats up to rounding.
+        makers: op types of nodes that it can match.
     """
 
     op_type: str
     operands: tuple[Pattern | None, ...]
     name: str = ""
     attributes: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    makers: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __init__(self, op_type: str, *operands: Pattern | None, name: str = "", **attributes: object) -> None:
         object.__setattr__(self, "op_type", op_type)
         object.__setattr__(self, "operands", operands)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "attributes", attributes)
+        same = (name for name, other in SAME_OF_TWO.items() if other == op_type)
+        object.__setattr__(self, "makers", frozenset((op_type, *same)))
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,21 @@ class Either:
     """One of several patterns, the first that fits."""
 
     options: tuple[Pattern, ...]
+    makers: frozenset[str] | None = field(default=None, compare=False, repr=False)
+    """Op types of nodes that it can match; None where it can match more than what nodes make."""
 
     def __init__(self, *options: Pattern) -> None:
         object.__setattr__(self, "options", options)
+        makers = [_makers(option) for option in options]
+        known = [item for item in makers if item is not None]
+        object.__setattr__(self, "makers", frozenset().union(*known) if len(known) == len(makers) else None)
 
 
 Pattern = Anything | Constant | Number | Op | Either
+
+
+def _makers(pattern: Pattern | None) -> frozenset[str] | None:
+    return pattern.makers if isinstance(pattern, Op | Either) else None
 
 
 @dataclass(frozen=True)
@@ -154,6 +167,8 @@ def _at_node(pattern: Pattern, node: ir.Node, found: _Found) -> Iterator[_Found]
             yield from _at_node(option, node, found)
     elif isinstance(pattern, Op) and _is(node, pattern):
         inputs = _inputs(node)
+        if not _can_be_made(pattern, inputs):
+            return
         orders = permutations(inputs) if pattern.op_type in COMMUTATIVE else [tuple(inputs)]
         for order in dict.fromkeys(orders):
             yield from _operands(pattern.operands, order, found.visit(pattern.name, node))
@@ -166,6 +181,21 @@ def _is(node: ir.Node, pattern: Op) -> bool:
     if not is_op(node, op_type):
         return False
     return len(_inputs(node)) == len(pattern.operands) and _has(node, pattern.attributes)
+
+
+def _can_be_made(pattern: Op, inputs: Sequence[ir.Value | None]) -> bool:
+    """Say whether each op among the operands has an input that such an op makes; cheap, and mostly the answer is no."""
+    found: set[str] | None = None
+    for operand in pattern.operands:
+        wanted = _makers(operand)
+        if wanted is None:
+            continue
+        if found is None:
+            makers = (producer(value) for value in inputs)
+            found = {maker.op_type for maker in makers if maker is not None}
+        if wanted.isdisjoint(found):
+            return False
+    return True
 
 
 def _inputs(node: ir.Node) -> list[ir.Value | None]:

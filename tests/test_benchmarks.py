@@ -1,0 +1,49 @@
+"""What the optimizer benchmark measures with: its models, its processes, and the memory bar, which no clock decides."""
+
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from benchmarks import optimize, synthetic
+from npuopt.graph import load
+from npuopt.optimizing import Optimizer, Wanted, optimize_loaded
+
+
+def test_a_process_is_measured_whole(tmp_path) -> None:
+    cpu, peak, succeeded = optimize.run([sys.executable, "-c", "sum(range(10**6)); held = b'x' * (50 << 20)"], 60)
+    assert succeeded
+    assert 0 < cpu < 60
+    assert peak > 50
+
+
+def test_a_process_that_fails_or_takes_too_long_is_told_from_one_that_ends_well() -> None:
+    assert not optimize.run([sys.executable, "-c", "raise SystemExit(3)"], 60)[2]
+    assert not optimize.run([sys.executable, "-c", "while True: pass"], 1)[2]
+
+
+def test_the_synthetic_transformer_is_fused_layer_by_layer(tmp_path) -> None:
+    synthetic.transformer(tmp_path / "m.onnx", 150)
+    onnx.checker.check_model(tmp_path / "m.onnx", full_check=True)
+    model = load(tmp_path / "m.onnx")
+    record = optimize_loaded(model, Optimizer(Wanted()), verify="off")
+    ops = [node.op_type for node in model.graph]
+    assert record["nodes_before"] == 154
+    assert (ops.count("LayerNormalization"), ops.count("Gelu"), ops.count("Softmax")) == (4, 2, 0)
+
+
+def test_the_chain_loses_its_identities(tmp_path) -> None:
+    synthetic.chain(tmp_path / "m.onnx", 40)
+    assert optimize_loaded(load(tmp_path / "m.onnx"), Optimizer(Wanted()), verify="off")["nodes_after"] == 30
+
+
+@pytest.mark.slow
+def test_weights_never_come_into_memory(tmp_path) -> None:
+    path, output = tmp_path / "m.onnx", tmp_path / "out.onnx"
+    synthetic.external(path, 512)
+    _, peak, succeeded = optimize.run(optimize.command("npuopt", path, output, Path()), 120)
+    assert succeeded
+    assert peak < 160
+    assert output.stat().st_size > 500 << 20
+    assert optimize.count_ops(output) == {"Gemm": 16, "Relu": 16}
