@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers side by side have a core each
+    for library in ("OPENBLAS", "OMP"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
