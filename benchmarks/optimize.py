@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 HERE = Path(__file__).parent
+MEASURED = HERE / "measured.py"
 PEERS = ("onnxslim", "onnxsim", "onnxoptimizer", "onnxscript", "ort-basic", "ort-transformers")
 GENERATED: dict[str, Callable[[Path], None]] = {
     **{f"transformer-{n}": lambda path, n=n: synthetic.transformer(path, n) for n in (1000, 10000, 50000)},
@@ -136,16 +136,11 @@ def run(arguments: Sequence[str], seconds: int) -> tuple[float, float, bool]:
 
     Its CPU time is limited by the operating system.
     """
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(arguments, env=environment, stdout=quiet, stderr=quiet, preexec_fn=limit)  # noqa: PLW1509 -- this process has one thread
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode == 0
+    command = [sys.executable, "-I", "-S", str(MEASURED), str(seconds), *arguments]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    cpu, peak, code = json.loads(done.stdout)
+    return cpu, peak, code == 0
 
 
 def count_ops(path: Path) -> dict[str, int]:
