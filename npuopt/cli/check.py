@@ -91,7 +91,7 @@ def _print(result: CheckResult) -> None:
 def _print_lowerings(out: Console, result: CheckResult) -> None:
     if not (result.refused_before or result.lowered):
         return
-    out.print(f"refused: {result.refused_before} nodes before lowering, {result.refused_after} after")
+    out.print(f"left to the host: {result.refused_before} nodes before lowering, {result.refused_after} after")
     if result.lowered:
         rows = table("", "op", "nodes", "lowered by", right=("nodes",))
         for item in result.lowered:

@@ -25,7 +25,7 @@ def check(tmp_path):
 
 def test_what_was_refused_before_and_after_and_which_lowerings_helped(check):
     out = check().stdout
-    assert "refused: 4 nodes before lowering, 2 after" in out
+    assert "left to the host: 4 nodes before lowering, 2 after" in out
     assert [line.split() for line in out.splitlines() if "lower-erf" in line] == [["Erf", "2", "lower-erf"]]
 
 
