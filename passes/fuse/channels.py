@@ -48,3 +48,22 @@ def is_filled_with(value: Value | None, number: float) -> bool:
     """Say whether every element of a constant is `number`."""
     known = constant(value)
     return known is not None and bool((known.astype(np.float64) == number).all())
+
+
+def affine_after(node: Node, channels: int, like: Value, edit: Editor) -> tuple[Node, Value, Value]:
+    """Return the last node of a scale and a shift of each channel behind `node`, and both; ones and zeros if missing.
+
+    Args:
+        node: its first output may be scaled, then shifted.
+        channels: how many there are.
+        like: a value of the element type that made-up constants take.
+        edit: makes them.
+    """
+    end = node.outputs[0]
+    scaled = following_channels(end, "Mul", channels, edit)
+    end = scaled[0] if scaled else end
+    shifted = following_channels(end, "Add", channels, edit)
+    end = shifted[0] if shifted else end
+    last = end.producer() or node
+    scale = scaled[1] if scaled else vector_of(1, channels, like, last, edit)
+    return last, scale, shifted[1] if shifted else vector_of(0, channels, like, last, edit)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.graph import attribute, dims, has_one_use, input_at, integers, is_op, producer, rank
-from npuopt.passes.fuse.channels import following_channels, is_filled_with, vector_of
+from npuopt.passes.fuse.channels import affine_after, is_filled_with
 from npuopt.passes.fuse.sizes import size_of
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
@@ -41,16 +41,9 @@ class FuseGroupNormalization(NodePass):
             return Declined(why)
         if not isinstance(groups, int) or not isinstance(channels, int) or not channels or channels % groups:
             return Declined(f"the {groups} groups do not part {channels} channels")
-        end = node.outputs[0]
-        scaled = following_channels(end, "Mul", channels, edit)
-        end = scaled[0] if scaled else end
-        shifted = following_channels(end, "Add", channels, edit)
-        end = shifted[0] if shifted else end
-        last = end.producer() or node
-        scale = scaled[1] if scaled else vector_of(1, channels, source, last, edit)
-        bias = shifted[1] if shifted else vector_of(0, channels, source, last, edit)
+        last, scale, bias = affine_after(node, channels, source, edit)
         attributes = {"num_groups": groups, "epsilon": attribute(inner, "epsilon", 1e-5)}
-        edit.replace(end, edit.emit("GroupNormalization", [source, scale, bias], attributes, before=last))
+        edit.replace(last.outputs[0], edit.emit("GroupNormalization", [source, scale, bias], attributes, before=last))
         edit.erase_unread(last)
         return Changed(f"became GroupNormalization of {groups} groups")
 

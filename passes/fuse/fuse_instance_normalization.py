@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.graph import match, rank, scalar
-from npuopt.passes.fuse.channels import following_channels, vector_of
+from npuopt.passes.fuse.channels import affine_after
 from npuopt.passes.fuse.fuse_layer_normalization import NORMALIZED
 from npuopt.passes.fuse.normalization import trailing_axis
 from npuopt.passes.fuse.sizes import size_of
@@ -48,14 +48,9 @@ class FuseInstanceNormalization(NodePass):
             return Declined(f"epsilon {found.values['epsilon'].name!r} is not a single number")
         if not isinstance(channels, int) or channels == 0:
             return Declined(f"the number of channels of {x.name!r} is not known")
-        end = node.outputs[0]
-        scaled = following_channels(end, "Mul", channels, edit)
-        end = scaled[0] if scaled else end
-        shifted = following_channels(end, "Add", channels, edit)
-        end = shifted[0] if shifted else end
-        last = end.producer() or node
-        scale = scaled[1] if scaled else vector_of(1, channels, x, last, edit)
-        bias = shifted[1] if shifted else vector_of(0, channels, x, last, edit)
-        edit.replace(end, edit.emit("InstanceNormalization", [x, scale, bias], {"epsilon": epsilon}, before=last))
+        last, scale, bias = affine_after(node, channels, x, edit)
+        edit.replace(
+            last.outputs[0], edit.emit("InstanceNormalization", [x, scale, bias], {"epsilon": epsilon}, before=last)
+        )
         edit.erase_unread(last)
         return Changed("became InstanceNormalization")
