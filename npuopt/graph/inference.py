@@ -14,13 +14,15 @@ import onnx_ir as ir
 from npuopt.errors import InputError
 from npuopt.graph.headers import SMALL_CONSTANT, graph_protos, header_proto
 from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of, is_constant, nodes, rank
+from npuopt.graph.stand_ins import has_stand_in, stand_in
 
 
 def infer_shapes(model: ir.Model, *, forget: bool = False) -> None:
     """Fill in the types and shapes of every value, from the inputs' shapes and the small constants.
 
     Shape arithmetic is followed through (data propagation), subgraphs included. What is known already is kept, dim by
-    dim, unless inference knows more. Ops of other domains and whatever no schema infers stay as they are.
+    dim, unless inference knows more. Those of ONNX Runtime's ops whose shapes are known here are inferred too; ops of
+    other domains and whatever no schema infers stay as they are.
 
     Args:
         model: changed in place; no weight is read.
@@ -45,9 +47,13 @@ def infer_shapes(model: ir.Model, *, forget: bool = False) -> None:
 def inferred_proto(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Return the proto with the types and shapes of all that inference finds; external data is not read.
 
+    Args:
+        proto: for inference only, as some nodes change into others that make the same types and shapes.
+
     Raises:
         InputError: when the model's own notes contradict each other so that inference gives up.
     """
+    stand_in(proto)
     try:
         return onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError) as error:
@@ -72,15 +78,19 @@ def note_shapes(model: ir.Model, inferred: onnx.ModelProto) -> None:
 
 
 def _forget(model: ir.Model) -> list[tuple[ir.Value, ir.TypeProtocol | None, int | None]]:
-    """Drop types and shapes of what standard ops make; return the values with their old types and ranks."""
+    """Drop types and shapes of what inference will tell; return the values with their old types and ranks."""
     notes: list[tuple[ir.Value, ir.TypeProtocol | None, int | None]] = []
     for node in nodes(model):
-        if node.domain in STANDARD_DOMAINS:
+        if _is_inferred(node):
             for output in node.outputs:
                 notes.append((output, output.type, rank(output)))
                 output.type = None
                 output.shape = None
     return notes
+
+
+def _is_inferred(node: ir.Node | onnx.NodeProto) -> bool:
+    return node.domain in STANDARD_DOMAINS or has_stand_in(node.domain, node.op_type)
 
 
 def _contradicts(value: ir.Value, proto: onnx.TypeProto) -> bool:
@@ -95,8 +105,8 @@ def _contradicts(value: ir.Value, proto: onnx.TypeProto) -> bool:
 
 
 def drop_notes(graph: onnx.GraphProto) -> None:
-    """Take off a graph's value infos what they say of values that standard ops make, which inference will tell."""
-    made = {name for node in graph.node if node.domain in STANDARD_DOMAINS for name in node.output}
+    """Take off a graph's value infos what they say of values that inference will tell."""
+    made = {name for node in graph.node if _is_inferred(node) for name in node.output}
     kept = [info for info in graph.value_info if info.name not in made]
     del graph.value_info[:]
     graph.value_info.extend(kept)
