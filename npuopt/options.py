@@ -25,6 +25,7 @@ class CompileOptions:
     Attributes:
         dims: named dims to freeze.
         precision: a scheme of the target, or `auto`: the target's first scheme that the given data allows.
+        precisions: patterns of nodes (an op type, or names with * and ?) that are computed in another scheme.
         calibration: a .npz, a folder of them, `package.module:function`, or an object of ORT's
             CalibrationDataReader kind.
         encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
@@ -40,6 +41,7 @@ class CompileOptions:
 
     dims: Mapping[str, int] = field(default_factory=dict[str, int])
     precision: str = "auto"
+    precisions: tuple[tuple[str, str], ...] = ()
     calibration: Any = None
     encodings: Path | None = None
     verify: Literal["each", "final", "off"] = "final"

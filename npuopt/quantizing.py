@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from npuopt.compilation import model_runs
+from npuopt.errors import UsageError
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import BEFORE_CALIBRATION
 from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate, encodings_for
 from npuopt.quantization.data import open_samples
+from npuopt.quantization.precisions import node_precisions
 from npuopt.quantization.rounding import RoundedLayer, held_as_rounded, round_weights, too_noisy, with_corrections
 from npuopt.verify import seeded_inputs
 
@@ -55,6 +57,7 @@ class Quantized:
 
 def quantize_model(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, *, say: Say) -> Quantized:
     """Quantize the prepared model in place, when the scheme asks for it, and remember what it computed in float."""
+    _require_use_of_precisions(target, scheme, options)
     quantized = Quantized()
     if not target.scheme(scheme).is_float:
         prepared.runner.run(prepared.model, AS_THEY_ARE.make(BEFORE_CALIBRATION))
@@ -79,6 +82,18 @@ def quantize_model(prepared: Prepared, target: Target, scheme: str, options: Com
     return quantized
 
 
+def _require_use_of_precisions(target: Target, scheme: str, options: CompileOptions) -> None:
+    """Check that precisions of single nodes, where any are given, would make a difference.
+
+    Raises:
+        UsageError: when nothing is quantized, or the encodings are given.
+    """
+    if options.precisions and target.scheme(scheme).is_float:
+        raise UsageError(f"scheme {scheme} quantizes nothing, so no node can differ from it by --keep or --precisions")
+    if options.precisions and options.encodings is not None:
+        raise UsageError("encodings that are given say how each node is computed: leave out --keep and --precisions")
+
+
 def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Arrays]:
     """Return the first samples of the calibration data, or seeded ones where there is none."""
     if options.calibration is None:
@@ -96,12 +111,13 @@ def _calibrated(
 ) -> tuple[Encodings, dict[str, RoundedLayer], int]:
     """Choose encodings and weights by the data; what 8 bits hold badly gets 16 where the target has them."""
     samples = open_samples(options.calibration, model)
+    precisions = node_precisions(model, target, scheme, options.precisions)
     ranges = calibrate(model, samples, progress=_progress("calibrating", say))
-    encodings = encodings_for(model, target, scheme, ranges)
+    encodings = encodings_for(model, target, scheme, ranges, precisions=precisions)
     rounded = round_weights(model, encodings, samples, progress=_progress("rounding weights", say))
     wide = too_noisy(rounded)
     if wide:
-        encodings = encodings_for(model, target, scheme, ranges, wide=wide)
+        encodings = encodings_for(model, target, scheme, ranges, wide=wide, precisions=precisions)
         rounded = held_as_rounded(rounded, encodings)
     return encodings, rounded, ranges.samples
 

@@ -13,13 +13,16 @@ from npuopt.cli.options import (
     DimOption,
     EncodingsOption,
     JsonOption,
+    KeepOption,
     ModelArgument,
     PassFileOption,
     PrecisionOption,
+    PrecisionsOption,
     TargetOption,
     Verify,
     VerifyOption,
     parse_dims,
+    parse_precisions,
 )
 from npuopt.cli.output import console, print_json, progress, table
 
@@ -36,6 +39,8 @@ def compile_command(
     *,
     dim: DimOption = None,
     precision: PrecisionOption = "auto",
+    precisions: PrecisionsOption = None,
+    keep: KeepOption = None,
     calibration: CalibrationOption = None,
     encodings: EncodingsOption = None,
     verify: VerifyOption = Verify.final,
@@ -57,6 +62,7 @@ def compile_command(
     options = api.CompileOptions(
         dims=parse_dims(dim),
         precision=precision,
+        precisions=parse_precisions(precisions, keep),
         calibration=calibration,
         encodings=encodings,
         verify=verify.value,

@@ -35,6 +35,18 @@ DimOption = Annotated[
 PrecisionOption = Annotated[
     str, typer.Option("--precision", help="A scheme of the target (a8w8, a16w8, fp16, ...), or auto.", metavar="SCHEME")
 ]
+PrecisionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--precisions",
+        help="Mixed precision: a YAML file of `pattern: scheme`; patterns are op types or names of nodes, with *.",
+        metavar="FILE",
+    ),
+]
+KeepOption = Annotated[
+    list[str] | None,
+    typer.Option("--keep", help="Compute these nodes in another scheme, e.g. Softmax=a16w8.", metavar="NAME=SCHEME"),
+]
 CalibrationOption = Annotated[
     str | None,
     typer.Option(
@@ -115,3 +127,23 @@ def parse_profiles(texts: list[str]) -> dict[str, dict[str, int]]:
             raise UsageError(f"--profile {name} is given twice")
         profiles[name] = parse_dims(sizes.split(","), of="--profile")
     return profiles
+
+
+def parse_precisions(file: Path | None, texts: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """Read a file of patterns, and `NAME=SCHEME` texts that win over it.
+
+    Raises:
+        InputError: when the file is bad.
+        UsageError: when a text is not of that form.
+    """
+    patterns: list[tuple[str, str]] = []
+    if file is not None:
+        from npuopt.quantization.precisions import read_precisions
+
+        patterns += read_precisions(file)
+    for text in texts or []:
+        name, equals, scheme = text.rpartition("=")
+        if not equals or not name or not scheme:
+            raise UsageError(f"--keep {text!r} is not NAME=SCHEME", hint="for example Softmax=a16w8")
+        patterns.append((name, scheme))
+    return tuple(patterns)

@@ -12,11 +12,14 @@ from npuopt.cli.options import (
     DimOption,
     EncodingsOption,
     JsonOption,
+    KeepOption,
     ModelArgument,
     PassFileOption,
     PrecisionOption,
+    PrecisionsOption,
     TargetOption,
     parse_dims,
+    parse_precisions,
 )
 from npuopt.cli.output import console, print_json, progress
 
@@ -28,6 +31,8 @@ def quantize_command(
     *,
     dim: DimOption = None,
     precision: PrecisionOption = "auto",
+    precisions: PrecisionsOption = None,
+    keep: KeepOption = None,
     calibration: CalibrationOption = None,
     encodings: EncodingsOption = None,
     save_encodings: Annotated[
@@ -42,6 +47,7 @@ def quantize_command(
     options = api.CompileOptions(
         dims=parse_dims(dim),
         precision=precision,
+        precisions=parse_precisions(precisions, keep),
         calibration=calibration,
         encodings=encodings,
         pass_files=tuple(pass_file or ()),

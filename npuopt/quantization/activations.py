@@ -6,7 +6,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, cast
 
 from npuopt.graph import is_constant, is_op
-from npuopt.quantization.arithmetic import affine
+from npuopt.quantization.arithmetic import affine, limits
 from npuopt.quantization.calibration import float_values
 from npuopt.quantization.encodings import per_tensor
 from npuopt.quantization.masks import find_masks, softmaxes_behind
@@ -47,6 +47,7 @@ class ActivationPlan:
         self.tensors: dict[str, Encoding] = {}
         self._wishes = wishes
         self._ranges = ranges
+        self._symmetric = {wish.scheme.activation: wish.scheme.activation_symmetric for wish in wishes.values()}
         self._masks = find_masks(model)
         self._groups: dict[str, Group] = {}
         self._carried: dict[Node, Encoding] = {}
@@ -114,7 +115,8 @@ class ActivationPlan:
         """Choose the group's element type: what its readers agree on, else what its makers agree on.
 
         Conversions then lie ahead of the movers, where there is less to convert: one step of a cache, and not all
-        of it each time it is read. A tensor that nothing moves is held as its maker makes it.
+        of it each time it is read. A tensor that nothing moves is held as its maker makes it. Where they agree on
+        nothing that the movers can carry, it is the widest type that loses nothing of what any of them has.
         """
         readers: set[IntegerType] = {
             self._wishes[use.node].operand(use.idx)
@@ -123,11 +125,12 @@ class ActivationPlan:
             if use.node in self.computed and use.node not in group.movers
         }
         makers: set[IntegerType] = {made for value in group.members if (made := self._made_in(value)) is not None}
+        known = [carried for mover in group.movers if (carried := self._wishes[mover].carries)]
+        taken = reduce(lambda one, other: one & other, known) if known else frozenset(readers | makers)
         for agreed in (readers, makers) if group.movers else (makers, readers):
-            if len(agreed) == 1:
+            if len(agreed) == 1 and agreed <= taken:
                 return agreed.pop()
-        scheme = next(iter(self._wishes.values())).scheme
-        return cast("IntegerType", scheme.activation)
+        return max((readers | makers) & taken or taken or readers | makers, key=_bits)
 
     def _made_in(self, value: Value) -> IntegerType | None:
         """Return the element type in which an integer node makes `value`; None for all others and for movers."""
@@ -149,8 +152,8 @@ class ActivationPlan:
     def _covering(self, group: Group, dtype: IntegerType) -> Encoding:
         """Return the encoding that covers what is worth holding of the group's numbers."""
         found = self._narrowed(group, self._found(group, dtype), dtype)
-        scheme = next(iter(self._wishes.values())).scheme
-        return per_tensor(dtype, *affine(found.low, found.high, dtype, symmetric=scheme.activation_symmetric))
+        symmetric = self._symmetric.get(dtype, next(iter(self._symmetric.values())))
+        return per_tensor(dtype, *affine(found.low, found.high, dtype, symmetric=symmetric))
 
     def _found(self, group: Group, dtype: IntegerType) -> Range:
         """Return the interval that holds all numbers of the group's tensors, with headroom for those not seen."""
@@ -193,3 +196,8 @@ class ActivationPlan:
             if (peak := self._ranges.of(cast("str", read.name)).row_peak) is not None
         ]
         return min(floors, default=None)
+
+
+def _bits(dtype: IntegerType) -> tuple[int, str]:
+    smallest, largest = limits(dtype)
+    return largest - smallest, dtype

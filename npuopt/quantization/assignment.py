@@ -9,10 +9,10 @@ from npuopt.graph import is_constant
 from npuopt.quantization.activations import ActivationPlan
 from npuopt.quantization.constants import ConstantPlan
 from npuopt.quantization.encodings import Encodings
-from npuopt.quantization.wishes import wishes_of
+from npuopt.quantization.wishes import ONE_FOR_ALL, wishes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from npuopt.graph import Model
     from npuopt.quantization.encodings import Encoding
@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 
 
 def encodings_for(
-    model: Model, target: Target, scheme: str, ranges: Ranges, *, wide: Collection[str] = ()
+    model: Model,
+    target: Target,
+    scheme: str,
+    ranges: Ranges,
+    *,
+    wide: Collection[str] = (),
+    precisions: Mapping[str, str] = ONE_FOR_ALL,
 ) -> Encodings:
     """Choose the encoding of every tensor that the target computes in integers.
 
     Activations get one scale each, biases the product of the scales that meet in the accumulator, weights the
     scheme's format. Tensors that an op only moves share one encoding. Where a node wants its input otherwise than
-    its maker leaves it, the use gets an encoding of its own. Everything else stays float.
+    its maker leaves it, the use gets an encoding of its own: so do neighbours that are computed in different schemes.
+    Everything else stays float.
 
     Args:
         model: the float model, as the target is to see it (fused and lowered), shapes known.
@@ -35,6 +42,8 @@ def encodings_for(
         scheme: one of the target's integer schemes.
         ranges: what calibration saw in this very model.
         wide: first outputs of the nodes whose weights are to have 16 bits where the target has them.
+        precisions: the schemes of nodes that are computed in another than `scheme`, by the name of their first output;
+            a float one leaves them in float. Nodes that only move numbers take the type of what they move.
 
     Raises:
         UsageError: when the target has no such scheme, or it computes in float.
@@ -42,7 +51,7 @@ def encodings_for(
     """
     if target.scheme(scheme).is_float:
         raise UsageError(f"scheme {scheme} of {target.name} computes in float and has no encodings")
-    wishes = wishes_of(model, target, scheme)
+    wishes = wishes_of(model, target, scheme, precisions)
     activations = ActivationPlan(model, wishes, ranges)
     constants = ConstantPlan(activations, ranges, wide)
     tensors = dict(activations.tensors)
@@ -62,4 +71,11 @@ def encodings_for(
                 wanted = activations.at(wish, index, value)
             if tensors.setdefault(value.name or "", wanted) != wanted:
                 uses.setdefault(output, {})[index] = wanted
-    return Encodings(target=target.name, scheme=scheme, tensors=tensors, uses=uses, corrections=corrections)
+    return Encodings(
+        target=target.name,
+        scheme=scheme,
+        precisions=dict(precisions),
+        tensors=tensors,
+        uses=uses,
+        corrections=corrections,
+    )

@@ -89,6 +89,8 @@ class Encodings(BaseModel):
     Attributes:
         scheme: the scheme's name in the target they were made for, for the record.
         target: the target's name, for the record.
+        precisions: nodes that are computed in another of its schemes, by the name of their first output, for the
+            record.
         tensors: how each quantized tensor is held, by name. Tensors that are not here stay float.
         uses: where a node reads a tensor in another encoding than the tensor's own, by the name of the node's
             first output and then the input's index: a conversion for an activation, a second copy for a weight.
@@ -102,6 +104,7 @@ class Encodings(BaseModel):
     version: Literal[1] = 1
     target: str = ""
     scheme: str = ""
+    precisions: dict[str, str] = Field(default_factory=dict[str, str])
     tensors: dict[str, Encoding]
     uses: dict[str, dict[int, Encoding]] = Field(default_factory=dict[str, dict[int, Encoding]])
     corrections: dict[str, dict[int, tuple[Finite, ...]]] = Field(
@@ -119,7 +122,7 @@ class Encodings(BaseModel):
     def to_json(self) -> str:
         """Return the file's text."""
         document = self.model_dump(mode="json", exclude_none=True)
-        sections = ("tensors", "uses", "corrections")
+        sections = ("precisions", "tensors", "uses", "corrections")
         lines = [f"  {json.dumps(key)}: {json.dumps(document[key])}" for key in document if key not in sections]
         for section in sections:
             entries = [
