@@ -28,6 +28,8 @@ class CompileOptions:
         precisions: patterns of nodes (an op type, or names with * and ?) that are computed in another scheme.
         calibration: a .npz, a folder of them, `package.module:function`, or an object of ORT's
             CalibrationDataReader kind.
+        calibration_method: how ranges are found, one of `npuopt.quantization.methods`; least and greatest number
+            when None.
         encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
             suit that data, else to the nearest.
         verify: compare numbers after `each` pass, at the end (`final`), or never (`off`).
@@ -43,6 +45,7 @@ class CompileOptions:
     precision: str = "auto"
     precisions: tuple[tuple[str, str], ...] = ()
     calibration: Any = None
+    calibration_method: Any = None
     encodings: Path | None = None
     verify: Literal["each", "final", "off"] = "final"
     dump: bool = False

@@ -112,7 +112,7 @@ def _calibrated(
     """Choose encodings and weights by the data; what 8 bits hold badly gets 16 where the target has them."""
     samples = open_samples(options.calibration, model)
     precisions = node_precisions(model, target, scheme, options.precisions)
-    ranges = calibrate(model, samples, progress=_progress("calibrating", say))
+    ranges = calibrate(model, samples, options.calibration_method, progress=_progress("calibrating", say))
     encodings = encodings_for(model, target, scheme, ranges, precisions=precisions)
     rounded = round_weights(model, encodings, samples, progress=_progress("rounding weights", say))
     wide = too_noisy(rounded)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npuopt.cli.options import (
+    CalibrationMethodOption,
     CalibrationOption,
     DimOption,
     EncodingsOption,
@@ -22,6 +23,7 @@ from npuopt.cli.options import (
     Verify,
     VerifyOption,
     parse_dims,
+    parse_method,
     parse_precisions,
 )
 from npuopt.cli.output import console, print_json, progress, table
@@ -42,6 +44,7 @@ def compile_command(
     precisions: PrecisionsOption = None,
     keep: KeepOption = None,
     calibration: CalibrationOption = None,
+    calibration_method: CalibrationMethodOption = None,
     encodings: EncodingsOption = None,
     verify: VerifyOption = Verify.final,
     dump: Annotated[bool, typer.Option("--dump", help="Keep the graph after each pass in OUT/dumps.")] = False,
@@ -64,6 +67,7 @@ def compile_command(
         precision=precision,
         precisions=parse_precisions(precisions, keep),
         calibration=calibration,
+        calibration_method=parse_method(calibration_method),
         encodings=encodings,
         verify=verify.value,
         dump=dump,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from npuopt.errors import UsageError
+
+if TYPE_CHECKING:
+    from npuopt.quantization.methods import Method
 
 LARGEST_DIM = (1 << 31) - 1
 """Larger ones overflow in every runtime there is."""
@@ -51,6 +54,15 @@ CalibrationOption = Annotated[
     str | None,
     typer.Option(
         "--calibration", help="Calibration data: a .npz, a folder of them, or package.module:function.", metavar="DATA"
+    ),
+]
+CalibrationMethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration-method",
+        help="How ranges are found: minmax, moving-average, percentile, entropy or mse; options as in"
+        " percentile{percentile=99.9}.",
+        metavar="METHOD",
     ),
 ]
 EncodingsOption = Annotated[
@@ -110,6 +122,23 @@ def parse_dims(texts: list[str] | None, of: str = "--dim") -> dict[str, int]:
         if dims.setdefault(name, int(number)) != int(number):
             raise UsageError(f"{of} {name} is given twice, as {dims[name]} and as {number}")
     return dims
+
+
+def parse_method(text: str | None) -> Method | None:
+    """Read a calibration method: its name, or `name{option=value}`.
+
+    Raises:
+        UsageError: when there is no such method, or it has no such option.
+    """
+    if text is None:
+        return None
+    from npuopt.pipeline.option_text import parse_options
+    from npuopt.quantization.methods import make_method
+
+    name, brace, rest = text.partition("{")
+    if brace and not rest.endswith("}"):
+        raise UsageError(f"--calibration-method {text!r} does not close its brace", hint="add '}'")
+    return make_method(name.strip(), parse_options(rest[:-1], text))
 
 
 def parse_profiles(texts: list[str]) -> dict[str, dict[str, int]]:

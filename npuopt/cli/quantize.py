@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from npuopt.cli.options import (
+    CalibrationMethodOption,
     CalibrationOption,
     DimOption,
     EncodingsOption,
@@ -19,6 +20,7 @@ from npuopt.cli.options import (
     PrecisionsOption,
     TargetOption,
     parse_dims,
+    parse_method,
     parse_precisions,
 )
 from npuopt.cli.output import console, print_json, progress
@@ -34,6 +36,7 @@ def quantize_command(
     precisions: PrecisionsOption = None,
     keep: KeepOption = None,
     calibration: CalibrationOption = None,
+    calibration_method: CalibrationMethodOption = None,
     encodings: EncodingsOption = None,
     save_encodings: Annotated[
         Path | None, typer.Option("--save-encodings", help="Write the encodings as JSON.", metavar="FILE")
@@ -49,6 +52,7 @@ def quantize_command(
         precision=precision,
         precisions=parse_precisions(precisions, keep),
         calibration=calibration,
+        calibration_method=parse_method(calibration_method),
         encodings=encodings,
         pass_files=tuple(pass_file or ()),
     )

@@ -5,13 +5,16 @@ from npuopt.quantization.calibration import calibrate
 from npuopt.quantization.data import Samples, open_samples
 from npuopt.quantization.encodings import Encoding, Encodings
 from npuopt.quantization.errors import TensorError, tensor_errors
-from npuopt.quantization.observers import MinMax, Percentile
+from npuopt.quantization.methods import Entropy, LeastSquares, MinMax, MovingAverage, Percentile
 from npuopt.quantization.ranges import Range, Ranges
 
 __all__ = [
     "Encoding",
     "Encodings",
+    "Entropy",
+    "LeastSquares",
     "MinMax",
+    "MovingAverage",
     "Percentile",
     "Range",
     "Ranges",

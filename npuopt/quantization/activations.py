@@ -152,25 +152,29 @@ class ActivationPlan:
     def _covering(self, group: Group, dtype: IntegerType) -> Encoding:
         """Return the encoding that covers what is worth holding of the group's numbers."""
         found = self._narrowed(group, self._found(group, dtype), dtype)
-        symmetric = self._symmetric.get(dtype, next(iter(self._symmetric.values())))
-        return per_tensor(dtype, *affine(found.low, found.high, dtype, symmetric=symmetric))
+        return per_tensor(dtype, *affine(found.low, found.high, dtype, symmetric=self._is_symmetric(dtype)))
+
+    def _is_symmetric(self, dtype: IntegerType) -> bool:
+        return self._symmetric.get(dtype, next(iter(self._symmetric.values())))
 
     def _found(self, group: Group, dtype: IntegerType) -> Range:
         """Return the interval that holds all numbers of the group's tensors, with headroom for those not seen."""
         spare = HEADROOM if dtype in SIXTEEN_BITS else 1.0
-        parts = [self._seen(value, 1.0 if value.producer() in group.movers else spare) for value in group.members]
+        parts = [
+            self._seen(value, dtype, 1.0 if value.producer() in group.movers else spare) for value in group.members
+        ]
         parts += [Range(low, 0.0) for value in group.members if (low := self._masks.carriers.get(value)) is not None]
         for value in group.constants:
             array = numbers(value)
             parts.append(Range(float(array.min(initial=0.0)), float(array.max(initial=0.0))))
         return reduce(Range.union, parts)
 
-    def _seen(self, value: Value, spare: float) -> Range:
-        """Return what calibration saw of a tensor, with room to spare; all that can be, where its maker bounds it."""
+    def _seen(self, value: Value, dtype: IntegerType, spare: float) -> Range:
+        """Return what calibration makes of a tensor, with room to spare; all there can be where its maker bounds it."""
         maker = value.producer()
         if maker is not None and is_op(maker, *BOUNDED):
             return Range(*BOUNDED[maker.op_type])
-        seen = self._ranges.of(cast("str", value.name))
+        seen = self._ranges.of(cast("str", value.name), dtype, symmetric=self._is_symmetric(dtype))
         return Range(seen.low * spare, seen.high * spare, seen.row_peak)
 
     def _narrowed(self, group: Group, found: Range, dtype: IntegerType) -> Range:

@@ -75,6 +75,7 @@ def encodings_for(
         target=target.name,
         scheme=scheme,
         precisions=dict(precisions),
+        calibration=ranges.method,
         tensors=tensors,
         uses=uses,
         corrections=corrections,

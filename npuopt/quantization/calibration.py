@@ -9,17 +9,19 @@ import numpy as np
 from npuopt.errors import InputError
 from npuopt.graph import attribute, element_type, is_constant, is_op, label, nodes
 from npuopt.quantization.masks import MASKED_OUT
-from npuopt.quantization.observers import MinMax
+from npuopt.quantization.methods import MinMax, method_text
+from npuopt.quantization.observers import EIGHT_BITS
 from npuopt.quantization.ranges import Range, Ranges
 from npuopt.quantization.roles import feature_axis
 from npuopt.quantization.taps import TAP_BYTES, portions, tapped_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from npuopt.graph import Model, Node, Value
     from npuopt.quantization.data import Samples
-    from npuopt.quantization.observers import Method, Observer
+    from npuopt.quantization.methods import Method
+    from npuopt.quantization.observers import Observer
 
     Progress = Callable[[int, int | None], None]
 
@@ -70,9 +72,16 @@ def calibrate(
             if progress is not None:
                 progress(done, total)
     ranges = {name: watch.range() for name, watch in watches.items()}
-    _follow_same_numbers(model, ranges)
+    moved = _moved(model, ranges)
+    ranges.update({name: _alone(ranges[source]) for name, source in moved.items()})
+
+    def fitted(name: str, levels: int, symmetric: bool) -> Range:
+        if name in moved:
+            return _alone(watches[moved[name]].range(levels, symmetric=symmetric))
+        return watches[name].range(levels, symmetric=symmetric)
+
     means = {name: found for name, watch in watches.items() if (found := watch.means())}
-    return Ranges(ranges, method.name, done // len(runs), means)
+    return Ranges(ranges, method_text(method), done // len(runs), means, fitted)
 
 
 class _Watch:
@@ -109,11 +118,11 @@ class _Watch:
             self._empty = False
             self._observer.update(finite)
 
-    def range(self) -> Range:
+    def range(self, levels: int = EIGHT_BITS, *, symmetric: bool = False) -> Range:
         """Return the range; [0, 0] for a tensor that never held a finite number."""
         if self._empty:
             return Range(0.0, 0.0, self._row_peak)
-        found = self._observer.range()
+        found = self._observer.range(levels, symmetric=symmetric)
         return Range(found.low, found.high, self._row_peak)
 
     def means(self) -> dict[int, tuple[float, ...]]:
@@ -156,11 +165,18 @@ def _repeats(node: Node | None) -> bool:
     return node is not None and is_op(node, *SAME_NUMBERS) and not is_constant(node.inputs[0])
 
 
-def _follow_same_numbers(model: Model, ranges: dict[str, Range]) -> None:
-    """Give the outputs of ops that only move numbers the ranges of their inputs, in graph order."""
+def _moved(model: Model, known: Collection[str]) -> dict[str, str]:
+    """Return which looked-at tensor's numbers the outputs of ops that only move numbers hold, by their names."""
+    moved: dict[str, str] = {}
     for node in nodes(model, *SAME_NUMBERS):
-        source, output = node.inputs[0], node.outputs[0]
-        if source is None or output.name in ranges or source.name not in ranges:
-            continue
-        found = ranges[source.name]
-        ranges[output.name or label(node)] = Range(found.low, found.high)
+        source, output = node.inputs[0], node.outputs[0].name or label(node)
+        name = "" if source is None else source.name or ""
+        root = moved.get(name, name)
+        if output not in known and root in known:
+            moved[output] = root
+    return moved
+
+
+def _alone(found: Range) -> Range:
+    """Return the interval without the peaks, which are those of one Softmax's input only."""
+    return Range(found.low, found.high)

@@ -2,81 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from npuopt.errors import UsageError
+from npuopt.quantization.histograms import Histogram
 from npuopt.quantization.ranges import Range
 
-BINS = 4096
-"""Cells of a histogram: 16 for each step of 8 bits, so that a percentile is off by less than a tenth of a step."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
+    State = Mapping[str, np.ndarray]
+    Fit = Callable[[Histogram, int, bool], tuple[float, float]]
+    """From all numbers, the number of integers and whether zero is in their middle to the interval to cover."""
 
-FLOAT32_STEP = 2.0**-24
-"""Relative distance of neighbouring float32 numbers: cells need not be finer."""
+EIGHT_BITS = 256
+"""Integers that a range is for when nobody says."""
 
 
 class Observer(Protocol):
     """Watches one tensor."""
 
     def update(self, array: np.ndarray) -> None:
-        """Take in the tensor's finite numbers of one sample, flat and at least one."""
+        """Take in the tensor's finite float32 numbers of one sample, flat and at least one."""
         ...
 
-    def range(self) -> Range:
-        """Return the range that fits what was seen."""
+    def range(self, levels: int = EIGHT_BITS, *, symmetric: bool = False) -> Range:
+        """Return the range that fits what was seen, to be held in so many integers, around zero when symmetric."""
         ...
 
-
-class Method(Protocol):
-    """A way to find ranges."""
-
-    @property
-    def name(self) -> str:
-        """The method and its options, for the record."""
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that it remembers."""
         ...
 
-    def observer(self) -> Observer:
-        """Return an observer for one tensor."""
+    def restore(self, state: State) -> None:
+        """Remember what `state` returned once."""
         ...
-
-
-@dataclass(frozen=True)
-class MinMax:
-    """The least and the greatest number ever seen."""
-
-    name: str = "minmax"
-
-    def observer(self) -> Observer:
-        """Return an observer that keeps two numbers."""
-        return ExtremesObserver()
-
-
-@dataclass(frozen=True)
-class Percentile:
-    """The interval that leaves out the rarest numbers at each end.
-
-    Attributes:
-        percentile: share of the numbers, in percent, that lie at or below the upper end; as many lie at or above
-            the lower end.
-    """
-
-    percentile: float = 99.99
-
-    def __post_init__(self) -> None:
-        if not 50 < self.percentile <= 100:
-            raise UsageError(f"percentile {self.percentile} is not above 50 and at most 100")
-
-    @property
-    def name(self) -> str:
-        """The method and its options, for the record."""
-        return f"percentile {self.percentile:g}"
-
-    def observer(self) -> Observer:
-        """Return an observer that keeps a histogram."""
-        return HistogramObserver(self.percentile / 100)
 
 
 class ExtremesObserver:
@@ -88,71 +49,94 @@ class ExtremesObserver:
 
     def update(self, array: np.ndarray) -> None:
         """Widen the interval."""
-        self.low = min(self.low, float(array.min()))
-        self.high = max(self.high, float(array.max()))
+        self.take(float(array.min()), float(array.max()))
 
-    def range(self) -> Range:
-        """Return the interval."""
+    def take(self, low: float, high: float) -> None:
+        """Widen the interval by the extremes of one sample."""
+        self.low = min(self.low, low)
+        self.high = max(self.high, high)
+
+    def range(self, levels: int = EIGHT_BITS, *, symmetric: bool = False) -> Range:
+        """Return the interval, whatever it is to be held in."""
+        del levels, symmetric
         return Range(self.low, self.high)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the two numbers."""
+        return {"extremes": np.array([self.low, self.high])}
+
+    def restore(self, state: State) -> None:
+        """Take the two numbers back."""
+        self.low, self.high = (float(number) for number in state["extremes"])
+
+
+class AverageObserver(ExtremesObserver):
+    """Averages the extremes of the samples: evenly at first, then with a fixed weight for each new one.
+
+    Args:
+        weight: the least weight (0..1) of a sample when it comes.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self._weight = weight
+        self._samples = 0
+
+    def take(self, low: float, high: float) -> None:
+        """Move the interval towards the extremes of one sample."""
+        self._samples += 1
+        weight = max(self._weight, 1 / self._samples)
+        self.low = low if self._samples == 1 else self.low + weight * (low - self.low)
+        self.high = high if self._samples == 1 else self.high + weight * (high - self.high)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the two numbers and how many samples they come from."""
+        return {"extremes": np.array([self.low, self.high, self._samples])}
+
+    def restore(self, state: State) -> None:
+        """Take the numbers back."""
+        self.low, self.high, samples = (float(number) for number in state["extremes"])
+        self._samples = int(samples)
 
 
 class HistogramObserver:
-    """Keeps a histogram that grows by joining cells two by two, so one pass over the data is enough.
+    """Keeps a histogram.
 
-    Cell i counts the numbers in [i * width, (i + 1) * width), and the width is a power of two: joining cells loses
-    no count and does not depend on the order of the samples.
+    Args:
+        fit: chooses the interval to cover, within the extremes.
     """
 
-    def __init__(self, share: float) -> None:
-        self._share = share
-        self._extremes = ExtremesObserver()
-        self._width = 0.0
-        self._first = 0
-        self._counts = np.zeros(0, np.int64)
+    def __init__(self, fit: Fit) -> None:
+        self._fit = fit
+        self._histogram = Histogram()
+        self._known: dict[tuple[int, bool], Range] = {}
 
     def update(self, array: np.ndarray) -> None:
         """Count the numbers."""
-        numbers = array.astype(np.float64, copy=False)
-        self._extremes.update(numbers)
-        self._make_room()
-        cells = np.floor(numbers / self._width).astype(np.int64) - self._first
-        self._counts += np.bincount(cells, minlength=self._counts.size)
+        self._histogram.update(array)
+        self._known.clear()
 
-    def _make_room(self) -> None:
-        """Let the cells cover the extremes."""
-        low, high = self._extremes.low, self._extremes.high
-        if not self._width:
-            span = max(high - low, max(abs(low), abs(high)) * FLOAT32_STEP, 1e-30)
-            self._width = 2.0 ** np.ceil(np.log2(span / (BINS // 2)))
-        first, last = self._first, self._first + self._counts.size - 1
-        while True:
-            wanted_first, wanted_last = int(np.floor(low / self._width)), int(np.floor(high / self._width))
-            if self._counts.size:
-                wanted_first, wanted_last = min(wanted_first, first), max(wanted_last, last)
-            if wanted_last - wanted_first < BINS:
-                break
-            self._width *= 2
-            self._join()
-            first, last = self._first, self._first + self._counts.size - 1
-        grown = np.zeros(wanted_last - wanted_first + 1, np.int64)
-        grown[self._first - wanted_first :][: self._counts.size] = self._counts
-        self._first, self._counts = wanted_first, grown
+    def range(self, levels: int = EIGHT_BITS, *, symmetric: bool = False) -> Range:
+        """Return the interval that the method chooses; it is remembered until more numbers come."""
+        key = (levels, symmetric)
+        if key not in self._known:
+            low, high = self._fit(self._histogram, levels, symmetric)
+            self._known[key] = Range(low, high).within(self._histogram.low, self._histogram.high)
+        return self._known[key]
 
-    def _join(self) -> None:
-        """Join neighbouring cells; pairs start at even indexes."""
-        if not self._counts.size:
-            return
-        padded = np.pad(self._counts, (self._first % 2, (self._first + self._counts.size) % 2))
-        self._counts = padded.reshape(-1, 2).sum(axis=1)
-        self._first //= 2
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the histogram."""
+        kept = self._histogram
+        return {
+            "extremes": np.array([kept.low, kept.high, kept.width]),
+            "whole": np.array([kept.zeros, kept.first], np.int64),
+            "counts": kept.counts,
+        }
 
-    def range(self) -> Range:
-        """Return the interval between the two percentiles, never wider than the extremes."""
-        low, high = self._at(1 - self._share), self._at(self._share)
-        return Range(low, high).within(self._extremes.low, self._extremes.high)
-
-    def _at(self, share: float) -> float:
-        """Return the number below which `share` of all lie, taking each cell's numbers as evenly spread."""
-        cumulative = np.concatenate(([0], np.cumsum(self._counts)))
-        edges = (self._first + np.arange(cumulative.size)) * self._width
-        return float(np.interp(share * float(cumulative[-1]), cumulative, edges))
+    def restore(self, state: State) -> None:
+        """Take the histogram back."""
+        kept = self._histogram
+        kept.low, kept.high, kept.width = (float(number) for number in state["extremes"])
+        kept.zeros, kept.first = (int(number) for number in state["whole"])
+        kept.counts = np.array(state["counts"], np.int64)
+        self._known.clear()

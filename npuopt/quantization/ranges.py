@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from npuopt.errors import InputError
+from npuopt.quantization.arithmetic import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from npuopt.quantization.arithmetic import IntegerType
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,12 @@ class Ranges:
     """The range of every float tensor that is no constant.
 
     Attributes:
-        tensors: ranges by tensor name.
+        tensors: ranges by tensor name, for 8 bits.
         method: how they were found, for the record.
         samples: how many samples they come from.
         means: for a tensor that meets weights, the mean of each of its channels, by name and channel axis.
+        fitted: from a tensor's name, a number of integers and whether zero is in their middle to the range to hold
+            in them, where the method makes a difference; None where `tensors` says it all.
     """
 
     tensors: Mapping[str, Range]
@@ -53,12 +58,25 @@ class Ranges:
     means: Mapping[str, Mapping[int, tuple[float, ...]]] = field(
         default_factory=dict[str, "Mapping[int, tuple[float, ...]]"]
     )
+    fitted: Callable[[str, int, bool], Range] | None = field(default=None, compare=False, repr=False)
 
-    def of(self, name: str) -> Range:
-        """Return the range of the tensor, or raise InputError when calibration did not see it."""
+    def of(self, name: str, dtype: IntegerType | None = None, *, symmetric: bool = False) -> Range:
+        """Return the range of a tensor.
+
+        Args:
+            name: the tensor's.
+            dtype: what it is to be held in; 8 bits when None.
+            symmetric: whether zero is in the middle of the integers.
+
+        Raises:
+            InputError: when calibration did not see the tensor.
+        """
         found = self.tensors.get(name)
         if found is None:
             raise InputError(
                 "calibration saw no numbers of this tensor", where=name, hint="calibrate the model as it is"
             )
-        return found
+        if dtype is None or self.fitted is None:
+            return found
+        smallest, largest = limits(dtype)
+        return self.fitted(name, largest - smallest + 1, symmetric)

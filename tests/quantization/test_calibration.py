@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from npuopt.errors import InputError, UsageError
 from npuopt.graph import to_text
 from npuopt.quantization import MinMax, Percentile, calibrate, open_samples
-from npuopt.quantization.observers import BINS, HistogramObserver
+from npuopt.quantization.histograms import BINS, Histogram
 from support.rewrites import model_from
 
 SMALL = """(float[4] x) => (float[4] y, float[2,2] z)
@@ -64,31 +64,31 @@ def test_percentiles_leave_out_rare_numbers(tmp_path):
 @settings(max_examples=50)
 @given(st.lists(arrays(np.float32, 50, elements=st.floats(-1e4, 1e4, width=32)), min_size=1, max_size=6))
 def test_a_histogram_that_grows_agrees_with_all_numbers_at_once(parts):
-    observer = HistogramObserver(0.9)
+    histogram = Histogram()
     for part in parts:
-        observer.update(part)
+        histogram.update(part)
     everything = np.sort(np.concatenate(parts).astype(np.float64))
-    seen = observer.range()
+    low, high = histogram.percentile(0.1), histogram.percentile(0.9)
     span = max(everything[-1] - everything[0], np.abs(everything).max() * 1e-6, 1e-30)
     cell = 2.1 * span / (BINS // 2)
     index = 0.9 * everything.size
     assert (
         everything[int(np.floor(index)) - 1] - cell
-        <= seen.high
+        <= high
         <= everything[min(int(np.ceil(index)), everything.size - 1)] + cell
     )
-    assert everything[0] <= seen.low <= seen.high <= everything[-1]
+    assert everything[0] <= low <= high <= everything[-1]
 
 
 def test_a_histogram_does_not_depend_on_the_order():
     rng = np.random.default_rng(1)
     parts = [rng.normal(0, 10.0**k, 500) for k in range(4)]
-    forwards, backwards = HistogramObserver(0.99), HistogramObserver(0.99)
+    forwards, backwards = Histogram(), Histogram()
     for part in parts:
         forwards.update(part)
     for part in reversed(parts):
         backwards.update(part)
-    assert forwards.range().high == pytest.approx(backwards.range().high, rel=0.01)
+    assert forwards.percentile(0.99) == pytest.approx(backwards.percentile(0.99), rel=0.01)
 
 
 def test_softmax_inputs_keep_the_least_peak_of_a_row(tmp_path):

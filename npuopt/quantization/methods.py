@@ -1,0 +1,152 @@
+"""Ways to find the range that an encoding should cover."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from npuopt.errors import UsageError
+from npuopt.quantization.clipping import least_divergence, least_squares
+from npuopt.quantization.observers import AverageObserver, ExtremesObserver, HistogramObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from npuopt.quantization.histograms import Histogram
+    from npuopt.quantization.observers import Observer
+
+
+class Method(Protocol):
+    """A way to find ranges."""
+
+    name: ClassVar[str]
+
+    needs_numbers: ClassVar[bool]
+    """Whether it looks at all numbers of a tensor, or at the least and the greatest of each sample only."""
+
+    def observer(self) -> Observer:
+        """Return an observer for one tensor."""
+        ...
+
+
+@dataclass(frozen=True)
+class MinMax:
+    """The least and the greatest number ever seen."""
+
+    name: ClassVar[str] = "minmax"
+    needs_numbers: ClassVar[bool] = False
+
+    def observer(self) -> Observer:
+        """Return an observer that keeps two numbers."""
+        return ExtremesObserver()
+
+
+@dataclass(frozen=True)
+class MovingAverage:
+    """The samples' least and greatest numbers, averaged.
+
+    Attributes:
+        constant: weight of each sample after the first 1 / constant ones, which count evenly.
+    """
+
+    name: ClassVar[str] = "moving-average"
+    needs_numbers: ClassVar[bool] = False
+
+    constant: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 < self.constant <= 1:
+            raise UsageError(f"averaging constant {self.constant:g} is not above 0 and at most 1")
+
+    def observer(self) -> Observer:
+        """Return an observer that keeps two numbers."""
+        return AverageObserver(self.constant)
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """The interval that leaves out the rarest numbers at each end.
+
+    Attributes:
+        percentile: share of the numbers, in percent, that lie at or below the upper end; as many lie at or above
+            the lower end.
+    """
+
+    name: ClassVar[str] = "percentile"
+    needs_numbers: ClassVar[bool] = True
+
+    percentile: float = 99.99
+
+    def __post_init__(self) -> None:
+        if not 50 < self.percentile <= 100:
+            raise UsageError(f"percentile {self.percentile:g} is not above 50 and at most 100")
+
+    def observer(self) -> Observer:
+        """Return an observer that keeps a histogram."""
+        return HistogramObserver(self._fit)
+
+    def _fit(self, histogram: Histogram, levels: int, symmetric: bool) -> tuple[float, float]:
+        del levels, symmetric
+        share = self.percentile / 100
+        return histogram.percentile(1 - share), histogram.percentile(share)
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """The interval whose quantized distribution diverges least from the true one (Kullback-Leibler)."""
+
+    name: ClassVar[str] = "entropy"
+    needs_numbers: ClassVar[bool] = True
+
+    def observer(self) -> Observer:
+        """Return an observer that keeps a histogram."""
+        return HistogramObserver(lambda kept, levels, symmetric: least_divergence(kept, levels, symmetric=symmetric))
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """The interval whose quantization has the least squared error."""
+
+    name: ClassVar[str] = "mse"
+    needs_numbers: ClassVar[bool] = True
+
+    def observer(self) -> Observer:
+        """Return an observer that keeps a histogram."""
+        return HistogramObserver(lambda kept, levels, symmetric: least_squares(kept, levels, symmetric=symmetric))
+
+
+METHODS: dict[str, type[MinMax | MovingAverage | Percentile | Entropy | LeastSquares]] = {
+    method.name: method for method in (MinMax, MovingAverage, Percentile, Entropy, LeastSquares)
+}
+
+
+def make_method(name: str, options: Mapping[str, object]) -> Method:
+    """Return a method by its name, with options as they are written in a text.
+
+    Raises:
+        UsageError: for an unknown name or option, or a value that is no number or out of bounds.
+    """
+    found = METHODS.get(name)
+    if found is None:
+        close = get_close_matches(name, METHODS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(METHODS)}"
+        raise UsageError(f"there is no calibration method {name!r}", hint=hint)
+    known = [field.name for field in fields(found)]
+    strange = [option for option in options if option not in known]
+    if strange:
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise UsageError(f"calibration method {name} has no option {strange[0]!r}", hint=has)
+    values: dict[str, float] = {}
+    for option, given in options.items():
+        try:
+            values[option] = float(given)  # pyright: ignore[reportArgumentType] -- what is no number raises
+        except (TypeError, ValueError):
+            raise UsageError(f"option {option} of calibration method {name} is no number: {given!r}") from None
+    return found(**values)
+
+
+def method_text(method: Method) -> str:
+    """Return the method as a text that makes it again: `percentile{percentile=99.99}`."""
+    options = ",".join(f"{field.name}={getattr(method, field.name):g}" for field in fields(type(method)))  # pyright: ignore[reportArgumentType] -- every method is a dataclass
+    return f"{method.name}{{{options}}}" if options else method.name
