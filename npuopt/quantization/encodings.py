@@ -94,6 +94,7 @@ class Encodings(BaseModel):
         tensors: how each quantized tensor is held, by name. Tensors that are not here stay float.
         uses: where a node reads a tensor in another encoding than the tensor's own, by the name of the node's
             first output and then the input's index: a conversion for an activation, a second copy for a weight.
+        calibration: the method that found the ranges, for the record.
         corrections: what is added to a bias before it is held, to make up for what rounding the weights does to the
             mean of the result; one number for each of its elements, keyed as `uses`.
     """
@@ -108,6 +109,7 @@ class Encodings(BaseModel):
     tensors: dict[str, Encoding]
     uses: dict[str, dict[int, Encoding]] = Field(default_factory=dict[str, dict[int, Encoding]])
     corrections: dict[str, dict[int, tuple[Finite, ...]]] = Field(
+    calibration: str = ""
         default_factory=dict[str, dict[int, tuple[float, ...]]]
     )
 
