@@ -91,10 +91,10 @@ class Encodings(BaseModel):
         target: the target's name, for the record.
         precisions: nodes that are computed in another of its schemes, by the name of their first output, for the
             record.
+        calibration: the method that found the ranges, for the record.
         tensors: how each quantized tensor is held, by name. Tensors that are not here stay float.
         uses: where a node reads a tensor in another encoding than the tensor's own, by the name of the node's
             first output and then the input's index: a conversion for an activation, a second copy for a weight.
-        calibration: the method that found the ranges, for the record.
         corrections: what is added to a bias before it is held, to make up for what rounding the weights does to the
             mean of the result; one number for each of its elements, keyed as `uses`.
     """
@@ -106,10 +106,10 @@ class Encodings(BaseModel):
     target: str = ""
     scheme: str = ""
     precisions: dict[str, str] = Field(default_factory=dict[str, str])
+    calibration: str = ""
     tensors: dict[str, Encoding]
     uses: dict[str, dict[int, Encoding]] = Field(default_factory=dict[str, dict[int, Encoding]])
     corrections: dict[str, dict[int, tuple[Finite, ...]]] = Field(
-    calibration: str = ""
         default_factory=dict[str, dict[int, tuple[float, ...]]]
     )
 
