@@ -56,8 +56,9 @@ class CompiledRule:
             if side == "input"
         }
         schemes = descriptor.schemes
-        self.float_scheme = next((one for one in rule.schemes if schemes[one].is_float), None)
-        self.first_scheme = next((one for one, scheme in schemes.items() if scheme.is_float), next(iter(schemes)))
+        plain = [one for one, scheme in schemes.items() if scheme.is_float and not scheme.is_weight_only]
+        self.float_scheme = next((one for one in rule.schemes if one in plain), None)
+        self.first_scheme = next(iter((*plain, *schemes)))
 
     def reasons(self, node: Node, scheme: str | None) -> Iterator[str]:
         """Yield every reason against the node."""

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from npuopt.target.constraints import Constraint, DataTypeName, Facts
 
 FLOAT_TYPES = frozenset(name for name in DataTypeName.__args__ if name.startswith(("float", "bfloat")))
+HELD_TYPES = ("int4", "uint4", "int8", "uint8")
+"""Integer types of weights that are computed with in float."""
 Axis: TypeAlias = Literal["tensor", "channel", "block"]
 
 
@@ -65,7 +67,8 @@ class Scheme(Facts):
     """One way to compute: element types of activations and weights.
 
     A scheme whose activation is a float type needs no quantization; every other is written into the graph with
-    QuantizeLinear and DequantizeLinear.
+    QuantizeLinear and DequantizeLinear. A float activation with an integer weight is weight-only: the ops that list
+    the scheme hold their weights so, and everything is computed as in the float scheme of that activation.
     """
 
     activation: DataTypeName = Field(description="Element type of activations where they are computed.")
@@ -94,6 +97,16 @@ class Scheme(Facts):
         return self.activation in FLOAT_TYPES
 
     @property
+    def is_weight_only(self) -> bool:
+        """Say whether weights alone are held as integers."""
+        return self.is_float and self.weight is not None and self.weight not in FLOAT_TYPES
+
+    @property
+    def needs_ranges(self) -> bool:
+        """Say whether what activations reach has to be known ahead of time."""
+        return not self.is_float
+
+    @property
     def tensor_types(self) -> tuple[DataTypeName, ...]:
         """Float types that tensors of the model may have."""
         return self.tensors or ((self.activation,) if self.is_float else ("float32", "float16"))
@@ -104,6 +117,8 @@ class Scheme(Facts):
             raise ValueError("weight_axis block needs weight_block")
         if self.is_float and self.bias is not None:
             raise ValueError("a float scheme has no bias type")
+        if self.is_weight_only and self.weight not in HELD_TYPES:
+            raise ValueError(f"weights beside float activations are held in {', '.join(HELD_TYPES)}, not {self.weight}")
         if strays := [name for name in self.tensors if name not in FLOAT_TYPES]:
             raise ValueError(f"tensors lists float types only, not {strays[0]}")
         return self

@@ -91,7 +91,19 @@ class Target:
     @property
     def float_scheme(self) -> str | None:
         """Name of the first scheme that needs no quantization, or None where all do."""
-        return next((name for name, scheme in self.schemes.items() if scheme.is_float), None)
+        return next((name for name, one in self.schemes.items() if one.is_float and not one.is_weight_only), None)
+
+    def computed_in(self, scheme: str) -> str:
+        """Return the scheme that decides what the chip takes: for weight-only ones the float scheme beneath.
+
+        Raises:
+            UsageError: the target has none of this name.
+        """
+        asked = self.scheme(scheme)
+        if not asked.is_weight_only:
+            return scheme
+        plain = (name for name, one in self.schemes.items() if one.is_float and not one.is_weight_only)
+        return next((name for name in plain if self.schemes[name].activation == asked.activation), scheme)
 
     @cached_property
     def fingerprint(self) -> str:
