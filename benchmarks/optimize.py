@@ -19,7 +19,7 @@ import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import onnx
 
@@ -131,14 +131,16 @@ def command(tool: str, path: Path, output: Path, python: Path) -> list[str]:
     return [str(python), str(HERE / "peer.py"), tool, str(path), str(output)]
 
 
-def run(arguments: Sequence[str], seconds: int) -> tuple[float, float, bool]:
+def run(
+    arguments: Sequence[str], seconds: int, errors: BinaryIO | int = subprocess.DEVNULL
+) -> tuple[float, float, bool]:
     """Run a command with one thread and say how much CPU time (s) and memory (MiB) it took, and whether it ended well.
 
-    Its CPU time is limited by the operating system.
+    Its CPU time is limited by the operating system; its standard error goes to `errors`.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-I", "-S", str(MEASURED), str(seconds), *arguments]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=errors, check=True)
     cpu, peak, code = json.loads(done.stdout)
     return cpu, peak, code == 0
 

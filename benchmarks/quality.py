@@ -1,0 +1,211 @@
+"""What quantized models are judged by: each task runs a model on its evaluation samples and scores it beside float."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from npuopt import evaluate
+from npuopt.verify import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from npuopt.graph.execution import Session
+
+    Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a quantized model is.
+
+    Attributes:
+        text: for people.
+        losses: what is lost against float, by name; less is better, the most important first.
+    """
+
+    text: str
+    losses: Mapping[str, float]
+
+
+class Task(Protocol):
+    """A job that models do, on fixed samples."""
+
+    def outputs(self, session: Session) -> Any:  # noqa: ANN401 -- each task scores what it made itself
+        """Return what the model makes of every evaluation sample, as far as the score needs it."""
+        ...
+
+    def score(self, before: Any, after: Any) -> Score:  # noqa: ANN401 -- as above
+        """Compare what a quantized model made with what the float one made of the same samples."""
+        ...
+
+
+def run_each(session: Session, samples: Arrays, output: str | None = None) -> np.ndarray:
+    """Return one output for every sample (the leading axis of each array), stacked."""
+    output = output or session.outputs[0]
+    count = len(next(iter(samples.values())))
+    runs = [session.run({name: array[i] for name, array in samples.items()}, [output])[output] for i in range(count)]
+    return np.stack(runs)
+
+
+@dataclass(frozen=True)
+class Language:
+    """Predict the next token.
+
+    Attributes:
+        tokens: ids of the text, [length].
+        window: tokens that the model sees at once, with nothing before them.
+        extra: further inputs, the same for every window.
+    """
+
+    tokens: np.ndarray
+    window: int = 128
+    extra: Arrays = field(default_factory=dict[str, np.ndarray])
+
+    def outputs(self, session: Session) -> np.ndarray:
+        """Return the loss of each prediction, in nats."""
+        losses: list[np.ndarray] = []
+        for window in evaluate.token_windows(self.tokens, self.window):
+            logits = session.run({"input_ids": window[None, :-1], **self.extra}, ["logits"])["logits"]
+            losses.append(evaluate.token_losses(logits[0], window[1:]))
+        return np.concatenate(losses)
+
+    def score(self, before: np.ndarray, after: np.ndarray) -> Score:
+        """Compare perplexities; the interval is that of the mean paired difference, 95 %."""
+        change = np.exp(after.mean() - before.mean()) - 1
+        spread = 1.96 * (after - before).std() / np.sqrt(len(after))
+        text = (
+            f"perplexity {np.exp(before.mean()):.3f} -> {np.exp(after.mean()):.3f} ({change:+.2%} +- {spread:.2%}), "
+            f"{len(after):,} predictions"
+        )
+        return Score(text, {"perplexity": float(change)})
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Say what an image shows.
+
+    Attributes:
+        samples: the model's inputs.
+        labels: of the samples, or None: then only agreement with float counts.
+    """
+
+    samples: Arrays
+    labels: np.ndarray | None = None
+
+    def outputs(self, session: Session) -> np.ndarray:
+        """Return the logits, [samples, classes]."""
+        made = run_each(session, self.samples)
+        return made.reshape(len(made), -1)
+
+    def score(self, before: np.ndarray, after: np.ndarray) -> Score:
+        """Compare top-1, or how often both put the same class first."""
+        sqnr = compare(before, after).sqnr_db
+        agree = evaluate.top1_agreement(after, before)
+        noise = {"disagreement": 1 - agree, "noise_db": -sqnr}
+        shared = f"agreement {agree:.2%}, SQNR {sqnr:.1f} dB, {len(after):,} images"
+        if self.labels is None:
+            return Score(shared, noise)
+        tops = [evaluate.top1_accuracy(logits, self.labels) for logits in (before, after)]
+        return Score(f"top-1 {tops[0]:.2%} -> {tops[1]:.2%}, {shared}", {"points": 100 * (tops[0] - tops[1]), **noise})
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Say what a sentence means, as a vector.
+
+    Attributes:
+        samples: the model's inputs, with attention_mask.
+    """
+
+    samples: Arrays
+
+    def outputs(self, session: Session) -> np.ndarray:
+        """Return the embeddings, [sentences, width]."""
+        hidden = run_each(session, self.samples, "last_hidden_state")
+        mask = self.samples["attention_mask"].reshape(len(hidden), -1)
+        return evaluate.sentence_embeddings(hidden.reshape(*mask.shape, -1), mask)
+
+    def score(self, before: np.ndarray, after: np.ndarray) -> Score:
+        """Compare directions."""
+        cosines = evaluate.cosine_similarities(before, after)
+        text = f"cosine {cosines.mean():.5f} mean, {cosines.min():.5f} least, {len(after):,} sentences"
+        return Score(text, {"cosine": float(1 - cosines.mean())})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Read a line of text.
+
+    Attributes:
+        samples: the model's inputs.
+        texts: what the lines say.
+        characters: what the classes stand for.
+    """
+
+    samples: Arrays
+    texts: list[str]
+    characters: list[str]
+
+    @classmethod
+    def of(cls, folder: Path) -> Reading:
+        """Read the evaluation samples of the recognizer's folder."""
+        data = np.load(folder / "evaluation.npz", allow_pickle=False)
+        characters = json.loads((folder / "characters.json").read_text(encoding="utf-8"))
+        return cls({"x": data["x"]}, [str(text) for text in data["texts"]], characters)
+
+    def outputs(self, session: Session) -> np.ndarray:
+        """Return the probabilities, [lines, positions, classes]."""
+        made = run_each(session, self.samples)
+        return made.reshape(len(made), *made.shape[-2:])
+
+    def score(self, before: np.ndarray, after: np.ndarray) -> Score:
+        """Compare how many lines are read without a mistake, spaces at the ends aside."""
+        read = [
+            [text.strip() for text in evaluate.ctc_greedy_decode(made, self.characters)] for made in (before, after)
+        ]
+        exact = [evaluate.exact_match(texts, self.texts) for texts in read]
+        same, sqnr = evaluate.exact_match(read[1], read[0]), compare(before, after).sqnr_db
+        text = (
+            f"exact {exact[0]:.1%} -> {exact[1]:.1%}, as in float {same:.1%}, SQNR {sqnr:.1f} dB, "
+            f"{len(self.texts)} lines"
+        )
+        return Score(text, {"points": 100 * (exact[0] - exact[1]), "disagreement": 1 - same, "noise_db": -sqnr})
+
+    def _texts(self, probabilities: np.ndarray) -> list[str]:
+        return [text.strip() for text in evaluate.ctc_greedy_decode(probabilities, self.characters)]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Say which frames hold speech.
+
+    Attributes:
+        samples: the model's inputs.
+        labels: 1, 0 or -1 for each frame.
+    """
+
+    samples: Arrays
+    labels: np.ndarray
+
+    def outputs(self, session: Session) -> np.ndarray:
+        """Return the score of each frame."""
+        return run_each(session, self.samples).reshape(self.labels.shape)
+
+    def score(self, before: np.ndarray, after: np.ndarray) -> Score:
+        """Compare areas under the ROC curve."""
+        areas = [evaluate.frame_auc(scores, self.labels) for scores in (before, after)]
+        sqnr = compare(before, after).sqnr_db
+        text = f"AUC {areas[0]:.4f} -> {areas[1]:.4f}, SQNR {sqnr:.1f} dB, {(self.labels >= 0).sum():,} frames"
+        return Score(text, {"area": areas[0] - areas[1], "noise_db": -sqnr})
+
+
+def loaded(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """Return arrays of an .npz, all that are no labels where none is named."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in names or set(archive.files) - {"labels", "texts"}}

@@ -1,0 +1,200 @@
+"""npuopt and other quantizers side by side: quality at the same bits on the same samples, CPU time, peak memory.
+
+    python -m benchmarks.quantize [ROW ...] [--tools npuopt ort nncf] [--samples N] [--keep DIR] [--json]
+
+Every tool gets the same float model, the same calibration samples, and all its process does is measured, imports
+included. `ort` is each way of ONNX Runtime that the scheme can be had by: quantize_static per channel with minmax,
+entropy and percentile, its configuration for QNN, and blocked weights. Quality is that of the quantized model in ONNX
+Runtime without optimizations and with exact integer sums. The others get an environment of their own
+(benchmarks/quantizers.txt), made on the first run; `make models` brings the models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.location import models_folder
+from benchmarks.optimize import HERE, run
+from benchmarks.quantize_rows import all_rows
+from npuopt.errors import NpuoptError
+from npuopt.graph.execution import Session
+from tools.models.environment import environment_python
+from tools.models.failure import last_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from benchmarks.quality import Score, Task
+    from benchmarks.quantize_rows import Row
+
+DEFAULT_OF_ORT = "ort-minmax"
+
+
+@dataclass
+class Result:
+    """One tool on one row.
+
+    Attributes:
+        tool: its name.
+        cpu_seconds, peak_mebibytes: of the process that quantized.
+        score: None when it failed.
+        failure: its last words then.
+    """
+
+    tool: str
+    cpu_seconds: float
+    peak_mebibytes: float
+    score: Score | None = None
+    failure: str = ""
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    peers = any(tool != "npuopt" for tool in arguments.tools)
+    python = environment_python(models_folder() / ".quantizers", HERE / "quantizers.txt") if peers else Path()
+    if not arguments.json:
+        print("| model, scheme | tool | measured | bars | CPU s | peak MiB |\n|---|---|---|---|---|---|")
+    before: dict[str, tuple[Task, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="npuopt-quantize-") as temporary:
+        for row in [row for row in all_rows() if not arguments.rows or {row.name, row.model} & {*arguments.rows}]:
+            if not (row.folder / "model.onnx").is_file():
+                print(f"{row.name}: not there; run `make models`", file=sys.stderr)
+                continue
+            if row.model not in before:
+                before = {row.model: in_float(row)}
+            wanted = row if arguments.samples is None else replace(row, samples=arguments.samples)
+            folder = (arguments.keep or Path(temporary)) / row.name
+            folder.mkdir(parents=True, exist_ok=True)
+            results = measure(wanted, *before[row.model], tools_for(row.scheme, arguments.tools), python, folder)
+            print_results(row, results, as_json=arguments.json)
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quantize", description="Compare quantizers.")
+    names = ", ".join(row.name for row in all_rows())
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"a model, or of {names}")
+    parser.add_argument("--tools", nargs="*", default=["npuopt", "ort", "nncf"], choices=["npuopt", "ort", "nncf"])
+    parser.add_argument("--samples", type=int, help="calibration samples, instead of each row's own number")
+    parser.add_argument("--keep", type=Path, help="keep the quantized models here")
+    parser.add_argument("--json", action="store_true", help="one JSON document a row")
+    return parser.parse_args()
+
+
+def tools_for(scheme: str, groups: Sequence[str]) -> list[str]:
+    """Return the tools of these groups that are worth asking for a scheme."""
+    if scheme.startswith("w"):
+        ort = ["ort-nbits", "ort-nbits-asymmetric"]
+    elif scheme.startswith("a16"):
+        ort = [DEFAULT_OF_ORT, "ort-percentile", "ort-qnn"]  # entropy looks for 8 bits
+    else:
+        ort = [DEFAULT_OF_ORT, "ort-entropy", "ort-percentile", "ort-qnn"]
+    members = {"npuopt": ["npuopt"], "ort": ort, "nncf": ["nncf"]}
+    return [tool for group in groups for tool in members[group]]
+
+
+def in_float(row: Row) -> tuple[Task, Any]:
+    """Open the row's task and run the float model on it."""
+    task = row.task()
+    return task, task.outputs(Session(row.folder / "model.onnx", optimize=True))
+
+
+def measure(row: Row, task: Task, before: Any, tools: Sequence[str], python: Path, folder: Path) -> list[Result]:  # noqa: ANN401 -- what the task made
+    """Let every tool quantize the row's model, and judge what it made."""
+    calibration = folder / "calibration.npz"
+    with np.load(row.folder / row.calibration, allow_pickle=False) as archive:
+        samples = {name: archive[name][: row.samples] for name in archive.files}
+    if row.lacks_batch:
+        samples = {name: array[:, None] for name, array in samples.items()}
+    count = len(next(iter(samples.values())))
+    empty = {name: np.repeat(array[None], count, axis=0) for name, array in row.empty.items()}
+    np.savez(calibration, allow_pickle=False, **samples, **empty)
+    return [measure_tool(row, tool, task, before, python, calibration) for tool in tools]
+
+
+def measure_tool(row: Row, tool: str, task: Task, before: Any, python: Path, calibration: Path) -> Result:  # noqa: ANN401 -- what the task made
+    """Let one tool quantize, and judge what it made."""
+    output = calibration.with_name(f"{tool}.onnx")
+    output.unlink(missing_ok=True)
+    with tempfile.TemporaryFile() as errors:
+        cpu, peak, succeeded = run(command(row, tool, python, calibration, output), 7200, errors)
+        result = Result(tool, cpu, peak)
+        if not succeeded or not output.is_file():
+            errors.seek(0)
+            result.failure = last_lines(errors.read().decode(errors="replace"), 1)
+            return result
+    try:
+        result.score = task.score(before, task.outputs(Session(output, quiet=True)))
+    except NpuoptError as error:
+        result.failure = str(error)
+    return result
+
+
+def command(row: Row, tool: str, python: Path, calibration: Path, output: Path) -> list[str]:
+    source = row.folder / "model.onnx"
+    if tool == "npuopt":
+        dims = [text for name, size in row.dims.items() for text in ("--dim", f"{name}={size}")]
+        options = ["--precision", row.scheme, "--calibration", str(calibration), *row.options]
+        wanted = ["quantize", str(source), "--target", row.target, "-o", str(output), *dims, *options]
+        return [sys.executable, "-m", "npuopt", *wanted]
+    job = {
+        "tool": tool,
+        "source": str(source),
+        "output": str(output),
+        "scheme": row.scheme,
+        "calibration": str(calibration),
+        "dims": dict(row.dims),
+        "is_transformer": row.is_transformer,
+    }
+    path = output.with_suffix(".json")
+    path.write_text(json.dumps(job), encoding="utf-8")
+    return [str(python), str(HERE / "quantize_peer.py"), str(path)]
+
+
+def verdict(row: Row, result: Result, results: Sequence[Result]) -> str:
+    """Say which bars a tool misses, and for npuopt, who loses less."""
+    if result.score is None:
+        return "fails"
+    losses = result.score.losses
+    missed = [name for name, most in row.bars.items() if losses[name] > most]
+    if row.ahead_db is not None and (peer := scores(results).get(DEFAULT_OF_ORT)) is not None:
+        missed += ["noise_db"] if losses["noise_db"] > peer.losses["noise_db"] - row.ahead_db else []
+    text = f"misses {', '.join(missed)}" if missed else "met"
+    return text if result.tool != "npuopt" else f"{text}; {standing(losses, results)}"
+
+
+def standing(losses: Mapping[str, float], results: Sequence[Result]) -> str:
+    """Say for each loss whose is less than npuopt's."""
+    better = {
+        name: [tool for tool, score in scores(results).items() if score.losses[name] < loss - 1e-9]
+        for name, loss in losses.items()
+    }
+    behind = [f"{name} behind {', '.join(tools)}" for name, tools in better.items() if tools]
+    return "; ".join(behind) or "none better"
+
+
+def scores(results: Sequence[Result]) -> dict[str, Score]:
+    return {result.tool: result.score for result in results if result.score is not None}
+
+
+def print_results(row: Row, results: Sequence[Result], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"row": row.name, "results": [asdict(result) for result in results]}), flush=True)
+        return
+    for result in results:
+        text = result.failure.replace("|", "/")[:200] if result.score is None else result.score.text
+        cells = (row.name, result.tool, text, verdict(row, result, results))
+        print(f"| {' | '.join(cells)} | {result.cpu_seconds:.1f} | {result.peak_mebibytes:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The rows of the quantization benchmark: which model, on which data, how many bits, and what must be reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.location import EXAMPLES, models_folder
+from benchmarks.quality import Classification, Detection, Embedding, Language, Reading, loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from benchmarks.quality import Task
+
+NPU = "qualcomm/sm8750"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        model: its name.
+        scheme: how many bits; w4 and w8 are weights alone.
+        folder: holds model.onnx and the calibration data.
+        dims: to freeze.
+        task: opens what the model is judged by.
+        bars: the most that may be lost, by the name of the loss.
+        target: for npuopt.
+        calibration: file in the folder.
+        samples: how many of it are used, by every tool.
+        lacks_batch: the samples' arrays have no axis for a batch of one.
+        empty: inputs that calibration leaves out, for tools that want them all.
+        is_transformer: for tools that ask.
+        ahead_db: how much more SQNR than ONNX Runtime's default is asked for.
+        options: further options for `npuopt quantize`.
+    """
+
+    model: str
+    scheme: str
+    folder: Path
+    dims: Mapping[str, int]
+    task: Callable[[], Task]
+    bars: Mapping[str, float]
+    target: str = NPU
+    calibration: str = "calibration.npz"
+    samples: int = 32
+    lacks_batch: bool = False
+    empty: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    is_transformer: bool = False
+    ahead_db: float | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return what the command line calls it."""
+        return f"{self.model}-{self.scheme}"
+
+
+def all_rows() -> list[Row]:
+    """Return the rows, in the table's order."""
+    return [*language_rows(), *image_rows(), *sentence_rows(), *reading_rows(), *speech_rows()]
+
+
+def language_rows() -> list[Row]:
+    folder = EXAMPLES / "tiny_llama"
+    empty = {f"past_{kind}_{layer}": np.zeros((1, 2, 0, 32), np.float32) for layer in range(6) for kind in "kv"}
+
+    def task() -> Language:
+        return Language(np.load(folder / "validation_ids.npy"), extra=empty)
+
+    def row(scheme: str, bar: float, target: str = NPU) -> Row:
+        return Row(
+            "tiny_llama",
+            scheme,
+            folder,
+            {"batch": 1, "seq": 128, "past": 0},
+            task,
+            {"perplexity": bar},
+            target=target,
+            calibration="calibration_prefill.npz",
+            samples=64,
+            empty=empty,
+            is_transformer=True,
+        )
+
+    return [row("a16w8", 0.003), row("a8w8", 0.015), row("a16w4", 0.04), row("w4", 0.03, "host/onnxruntime")]
+
+
+def image_rows() -> list[Row]:
+    fashion, fetched = EXAMPLES / "fashion_mnist", models_folder() / "efficientnet_lite0"
+
+    def clothes() -> Classification:
+        whole = models_folder() / "fashion_mnist" / "evaluation.npz"
+        path = whole if whole.is_file() else fashion / "test.npz"
+        images = loaded(path, "input")["input"]
+        return Classification({"input": images.reshape(-1, 1, 1, 28, 28)}, loaded(path, "labels")["labels"])
+
+    def photographs() -> Classification:
+        return Classification(loaded(fetched / "evaluation.npz"))
+
+    return [
+        *(
+            Row(
+                "fashion_mnist",
+                scheme,
+                fashion,
+                {"batch": 1},
+                clothes,
+                {"points": points},
+                samples=512,
+                lacks_batch=True,
+            )
+            for scheme, points in (("a8w8", 0.3), ("a8w4", 1.0))
+        ),
+        Row(
+            "efficientnet_lite0",
+            "a8w8",
+            fetched,
+            {"batch": 1},
+            photographs,
+            {"disagreement": 0.05},
+            samples=80,
+            ahead_db=3.0,
+        ),
+    ]
+
+
+def sentence_rows() -> list[Row]:
+    folder = models_folder() / "minilm"
+
+    def task() -> Embedding:
+        return Embedding(loaded(folder / "evaluation.npz"))
+
+    def row(scheme: str, cosine: float) -> Row:
+        dims = {"batch": 1, "seq": 128}
+        return Row("minilm", scheme, folder, dims, task, {"cosine": 1 - cosine}, is_transformer=True)
+
+    return [row("a8w8", 0.99), row("a16w8", 0.9995)]
+
+
+def reading_rows() -> list[Row]:
+    folder = models_folder() / "ppocr_rec"
+    dims = {"x:0": 1, "x:2": 48, "x:3": 320}
+    return [
+        Row("ppocr_rec", scheme, folder, dims, lambda: Reading.of(folder), {"points": points}, samples=100)
+        for scheme, points in (("a16w8", 0.5), ("a8w8", 2.0))
+    ]
+
+
+def speech_rows() -> list[Row]:
+    folder = models_folder() / "silero"
+
+    def task() -> Detection:
+        path = folder / "evaluation.npz"
+        return Detection(loaded(path), loaded(path, "labels")["labels"])
+
+    return [
+        Row("silero", scheme, folder, {"sequence_length": 32}, task, {"area": 0.002}, samples=60)
+        for scheme in ("a16w8", "a8w8")
+    ]
