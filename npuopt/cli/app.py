@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -83,6 +84,7 @@ def _on_terminate(number: int, frame: object) -> NoReturn:
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and the exit code of its kind."""
     gc.set_threshold(*RARELY)
+    atexit.register(gc.freeze)  # what is left ends with the process, and need not be looked through once more
     debug = "--debug" in sys.argv or bool(os.environ.get("NPUOPT_DEBUG"))
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     if threading.current_thread() is threading.main_thread():

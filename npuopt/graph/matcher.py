@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from npuopt.graph.queries import element_type, is_constant, is_op, producer, scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import onnx_ir as ir
 
@@ -85,12 +85,26 @@ class Either:
     options: tuple[Pattern, ...]
     makers: frozenset[str] | None = field(default=None, compare=False, repr=False)
     """Op types of nodes that it can match; None where it can match more than what nodes make."""
+    singles: tuple[Pattern, ...] = field(default=(), compare=False, repr=False)
+    """The options, with those of an option that is a choice itself in its place."""
+    fitting: Mapping[str, tuple[Pattern, ...]] = field(
+        default_factory=dict[str, "tuple[Pattern, ...]"], compare=False, repr=False
+    )
+    """Op type -> those of `singles` that a value made by a node of this type may match."""
+    others: tuple[Pattern, ...] = field(default=(), compare=False, repr=False)
+    """Those of `singles` that any other value may match."""
 
     def __init__(self, *options: Pattern) -> None:
         object.__setattr__(self, "options", options)
         makers = [_makers(option) for option in options]
         known = [item for item in makers if item is not None]
         object.__setattr__(self, "makers", frozenset().union(*known) if len(known) == len(makers) else None)
+        single = [item for option in options for item in (option.singles if isinstance(option, Either) else (option,))]
+        types = {op_type for item in single for op_type in _makers(item) or ()}
+        fitting = {op_type: tuple(item for item in single if op_type in (_makers(item) or types)) for op_type in types}
+        object.__setattr__(self, "singles", tuple(single))
+        object.__setattr__(self, "fitting", fitting)
+        object.__setattr__(self, "others", tuple(item for item in single if _makers(item) is None))
 
 
 Pattern = Anything | Constant | Number | Op | Either
@@ -128,13 +142,12 @@ class Match:
         return ""
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """A partial match; never changed, so that a failed branch leaves no trace."""
 
-    values: Mapping[str, ir.Value] = field(default_factory=dict[str, "ir.Value"])
-    nodes: Mapping[str, ir.Node] = field(default_factory=dict[str, "ir.Node"])
-    visited: tuple[ir.Node, ...] = ()
+    values: Mapping[str, ir.Value]
+    nodes: Mapping[str, ir.Node]
+    visited: tuple[ir.Node, ...]
 
     def bind(self, name: str, value: ir.Value) -> _Found | None:
         known = self.values.get(name)
@@ -147,13 +160,23 @@ class _Found:
         return _Found(self.values, nodes, self.visited if node in self.visited else (*self.visited, node))
 
 
+NOTHING_FOUND = _Found({}, {}, ())
+
+
+def may_occur(pattern: Pattern | None, op_types: Collection[str]) -> bool:
+    """Say whether `pattern` may be in a graph that holds nodes of these types only."""
+    if isinstance(pattern, Op):
+        return not pattern.makers.isdisjoint(op_types) and all(may_occur(item, op_types) for item in pattern.operands)
+    return not isinstance(pattern, Either) or any(may_occur(option, op_types) for option in pattern.options)
+
+
 def match(pattern: Op | Either, node: ir.Node) -> Match | None:
     """Find `pattern` ending at `node`.
 
     Of several ways to read the graph as the pattern, one with nothing exposed is preferred.
     """
     first: Match | None = None
-    for found in _at_node(pattern, node, _Found()):
+    for found in _at_node(pattern, node, NOTHING_FOUND):
         whole = Match(node, found.values, found.nodes, tuple(item for item in found.visited if item is not node))
         if not whole.exposed():
             return whole
@@ -163,24 +186,17 @@ def match(pattern: Op | Either, node: ir.Node) -> Match | None:
 
 def _at_node(pattern: Pattern, node: ir.Node, found: _Found) -> Iterator[_Found]:
     if isinstance(pattern, Either):
-        for option in pattern.options:
+        for option in pattern.fitting.get(node.op_type, ()):
             yield from _at_node(option, node, found)
-    elif isinstance(pattern, Op) and _is(node, pattern):
+    elif isinstance(pattern, Op) and node.op_type in pattern.makers and is_op(node, node.op_type):
         inputs = _inputs(node)
+        if len(inputs) != len(pattern.operands) or not _has(node, pattern.attributes):
+            return
         if not _can_be_made(pattern, inputs):
             return
         orders = permutations(inputs) if pattern.op_type in COMMUTATIVE else [tuple(inputs)]
         for order in dict.fromkeys(orders):
             yield from _operands(pattern.operands, order, found.visit(pattern.name, node))
-
-
-def _is(node: ir.Node, pattern: Op) -> bool:
-    op_type = node.op_type
-    if op_type != pattern.op_type and SAME_OF_TWO.get(op_type) != pattern.op_type:
-        return False
-    if not is_op(node, op_type):
-        return False
-    return len(_inputs(node)) == len(pattern.operands) and _has(node, pattern.attributes)
 
 
 def _can_be_made(pattern: Op, inputs: Sequence[ir.Value | None]) -> bool:
@@ -219,7 +235,8 @@ def _at_value(pattern: Pattern | None, value: ir.Value | None, found: _Found) ->
         if pattern is None and value is None:
             yield found
     elif isinstance(pattern, Either):
-        for option in pattern.options:
+        node = value.producer()
+        for option in pattern.others if node is None else pattern.fitting.get(node.op_type, pattern.others):
             yield from _at_value(option, value, found)
     elif isinstance(pattern, Op):
         node = producer(value)

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from npuopt.graph import Editor, label, nodes
+from npuopt.graph.matcher import Pattern, may_occur
 from npuopt.pipeline.report import Entry, Report
+from npuopt.pipeline.survey import survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from npuopt.graph import Model, Node
+    from npuopt.pipeline.survey import Survey
     from npuopt.target import Target
 
 NOTHING: frozenset[str] = frozenset()
@@ -49,6 +52,7 @@ class Pass(ABC):
         breaks: facts that no longer hold once this pass changed something.
         keeps_interface: graph inputs and outputs stay the same in name, type and order; False only for a pass
             whose purpose is to change them (freezing dims, dropping inputs that became empty).
+        op_types: the nodes that it looks at; where there are none it is not called. Empty: it looks at the whole.
     """
 
     name: ClassVar[str]
@@ -56,6 +60,7 @@ class Pass(ABC):
     gives: ClassVar[frozenset[str]] = NOTHING
     breaks: ClassVar[frozenset[str]] = NOTHING
     keeps_interface: ClassVar[bool] = True
+    op_types: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __call__(self, model: Model, target: Target | None = None) -> Report:
@@ -67,10 +72,15 @@ class NodePass(Pass):
     """A pass that looks at one node at a time, at those of `op_types` only.
 
     Rewrites that open up others (a chain that shrinks link by link) are run again until nothing changes.
+
+    Attributes:
+        repeat: whether they are.
+        patterns: one of them is part of whatever the pass says something about, so that it need not visit any node of
+            a graph that lacks an op of each of them. Empty: nothing but `op_types` is known.
     """
 
-    op_types: ClassVar[tuple[str, ...]]
     repeat: ClassVar[bool] = False
+    patterns: ClassVar[tuple[Pattern, ...]] = ()
 
     @abstractmethod
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
@@ -78,24 +88,29 @@ class NodePass(Pass):
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Visit every node of `op_types` in graph order."""
-        return self.visit(nodes(model, *self.op_types), model, target)
+        return self.visit(survey(model), model, target)
 
-    def visit(self, candidates: Iterable[Node], model: Model, target: Target | None) -> Report:
-        """Visit `candidates`, which are the nodes of `op_types` in graph order, and do what calling the pass does."""
+    def visit(self, found: Survey, model: Model, target: Target | None) -> Report:
+        """Do what calling the pass does, with what a survey of the model found."""
         report = Report(self.name)
+        if self.patterns and not any(may_occur(pattern, found.op_types) for pattern in self.patterns):
+            return report
         edit = Editor(model)
+        candidates = found.of_types(self.op_types)
         while True:
             declined: list[Entry] = []
             changed = 0
             for node in candidates:
                 if node.graph is None:
                     continue  # an earlier rewrite of this sweep removed it
-                entry_label, op_type = label(node), node.op_type
+                entry_label, op_type = node.name or label(node), node.op_type
                 outcome = self.rewrite(node, edit, target)
+                if outcome is None:
+                    continue
                 if isinstance(outcome, Changed):
                     changed += 1
                     report.changed.append(Entry(entry_label, op_type, outcome.text))
-                elif isinstance(outcome, Declined):
+                else:
                     declined.append(Entry(entry_label, op_type, outcome.why))
             if not (self.repeat and changed):
                 report.declined = declined

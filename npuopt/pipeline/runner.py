@@ -11,6 +11,7 @@ from npuopt.graph import graphs_of, infer_shapes
 from npuopt.graph.loading import take_inferred
 from npuopt.pipeline.checks import checker_fault, interface, keeps_interface
 from npuopt.pipeline.contract import NodePass
+from npuopt.pipeline.report import Report
 from npuopt.pipeline.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from npuopt.graph import Model
     from npuopt.pipeline.contract import Pass
-    from npuopt.pipeline.report import Report
     from npuopt.target import Target
 
 Verify = Literal["each", "final", "off"]
@@ -54,7 +54,7 @@ class Runner:
     verify: Verify = "final"
     observers: Sequence[Observer] = ()
     facts: set[str] = field(default_factory=set[str])
-    reports: list[Report] = field(default_factory=list["Report"])
+    reports: list[Report] = field(default_factory=list[Report])
     _survey: Survey = field(default_factory=Survey, init=False, repr=False)
     _changes: int = field(default=0, init=False, repr=False)
     _quiet: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
@@ -118,8 +118,10 @@ class Runner:
         return report
 
     def _call(self, model: Model, step: Pass) -> Report:
+        if step.op_types and self._survey.op_types.isdisjoint(step.op_types):
+            return Report(step.name)
         if isinstance(step, NodePass) and type(step).__call__ is NodePass.__call__:
-            return step.visit(self._survey.of_types(step.op_types), model, self.target)
+            return step.visit(self._survey, model, self.target)
         return step(model, self.target)
 
     def _provide(self, model: Model, step: Pass) -> None:

@@ -29,6 +29,7 @@ class FoldConstantIf(Pass):
 
     name: ClassVar[str] = "fold-constant-if"
     breaks: ClassVar[frozenset[str]] = frozenset({"shapes-known", "constants-folded"})
+    op_types: ClassVar[tuple[str, ...]] = ("If",)
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Fold from the outermost choice inwards."""

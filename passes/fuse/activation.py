@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.graph import Either, Number, Op, element_type, rank
+from npuopt.graph import Either, Number, Op, element_type, match, rank
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
@@ -22,13 +22,10 @@ def half(pattern: Pattern) -> Either:
 
 @dataclass(frozen=True)
 class ActivationFusion(NodePass):
-    """A fusion of a pattern over one value named x into one op of that value alone."""
+    """A fusion of patterns over one value named x into one op of that value alone."""
 
+    patterns: ClassVar[tuple[Op | Either, ...]]
     needs = frozenset({"shapes-known"})
-
-    @abstractmethod
-    def find(self, node: Node) -> Match | None:
-        """Find the pattern that ends at `node`."""
 
     @abstractmethod
     def emit(self, found: Match, x: Value, edit: Editor) -> Value | Declined:
@@ -36,7 +33,7 @@ class ActivationFusion(NodePass):
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
         """Replace the pattern that ends at `node`, if nothing inside it is seen from outside."""
-        found = self.find(node)
+        found = next(filter(None, (match(pattern, node) for pattern in self.patterns)), None)
         if found is None:
             return None
         x = found.values["x"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Builder, attribute_list, input_at, only_user, producer, static_shape
+from npuopt.graph import Builder, Op, attribute_list, input_at, only_user, producer, static_shape
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class FuseExpandedHeads(NodePass):
 
     name = "fuse-expanded-heads"
     op_types = ("MatMul",)
+    patterns = (Op("Expand"),)
     needs = frozenset({"shapes-known"})
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:

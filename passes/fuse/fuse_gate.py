@@ -3,12 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Anything, Either, Op, match
+from npuopt.graph import Anything, Either, Op
 from npuopt.passes.fuse.activation import ActivationFusion, half
 from npuopt.passes.fuse.fuse_gelu import RAISED, X
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Match, Node, Value
+    from npuopt.graph import Editor, Match, Value
 
 GATED = Anything("gated")
 SIGMOID = Op("Sigmoid", X)
@@ -34,10 +34,7 @@ class FuseGate(ActivationFusion):
 
     name = "fuse-gate"
     op_types = ("Mul",)
-
-    def find(self, node: Node) -> Match | None:
-        """Find either gate."""
-        return match(GATE, node)
+    patterns = (GATE,)
 
     def emit(self, found: Match, x: Value, edit: Editor) -> Value:
         """Emit the activation and the product."""

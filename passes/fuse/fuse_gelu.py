@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Anything, Either, Number, Op, match
+from npuopt.graph import Anything, Either, Number, Op
 from npuopt.passes.fuse.activation import ActivationFusion, half
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Match, Node, Value
+    from npuopt.graph import Editor, Match, Value
 
 X = Anything("x")
 ONE = Number(1.0)
@@ -55,10 +55,7 @@ class FuseGelu(ActivationFusion):
 
     name = "fuse-gelu"
     op_types = ("Mul", "Div")
-
-    def find(self, node: Node) -> Match | None:
-        """Find either formula."""
-        return match(GELU, node)
+    patterns = (GELU,)
 
     def emit(self, found: Match, x: Value, edit: Editor) -> Value:
         """Emit the Gelu of the form that was found."""

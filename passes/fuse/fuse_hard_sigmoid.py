@@ -3,12 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Anything, Constant, Either, Number, Op, match, scalar
+from npuopt.graph import Anything, Constant, Either, Number, Op, scalar
 from npuopt.passes.fuse.activation import ActivationFusion
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Match, Node, Value
+    from npuopt.graph import Editor, Match, Value
 
 X = Anything("x")
 SHIFTED = Op("Add", X, Number(3.0))
@@ -40,10 +40,7 @@ class FuseHardSigmoid(ActivationFusion):
 
     name = "fuse-hard-sigmoid"
     op_types = ("Clip", "Div", "Max", "Min", "Mul")
-
-    def find(self, node: Node) -> Match | None:
-        """Find the clipped line."""
-        return match(Either(HARD_SIGMOID, CLIPPED_LINE), node)
+    patterns = (HARD_SIGMOID, CLIPPED_LINE)
 
     def emit(self, found: Match, x: Value, edit: Editor) -> Value | Declined:
         """Emit the HardSigmoid."""

@@ -3,12 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Either, Number, Op, match
+from npuopt.graph import Either, Number, Op
 from npuopt.passes.fuse.activation import ActivationFusion
 from npuopt.passes.fuse.fuse_hard_sigmoid import CLIPPED, HARD_SIGMOID, X
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Match, Node, Value
+    from npuopt.graph import Editor, Match, Value
 
 HARD_SWISH = Either(
     Op("Mul", X, Op("HardSigmoid", X, alpha=1 / 6, beta=0.5)),
@@ -33,10 +33,7 @@ class FuseHardSwish(ActivationFusion):
 
     name = "fuse-hard-swish"
     op_types = ("Div", "Mul")
-
-    def find(self, node: Node) -> Match | None:
-        """Find any of the formulas."""
-        return match(HARD_SWISH, node)
+    patterns = (HARD_SWISH,)
 
     def emit(self, found: Match, x: Value, edit: Editor) -> Value:
         """Emit the HardSwish."""

@@ -29,6 +29,7 @@ class FuseInstanceNormalization(NodePass):
 
     name = "fuse-instance-normalization"
     op_types = ("Div", "Mul")
+    patterns = (NORMALIZED,)
     needs = frozenset({"shapes-known"})
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:

@@ -36,6 +36,7 @@ class FuseL2Normalization(NodePass):
 
     name = "fuse-l2-normalization"
     op_types = ("Div",)
+    patterns = (NORMALIZED,)
     needs = frozenset({"shapes-known"})
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:

@@ -50,6 +50,7 @@ class FuseLayerNormalization(NodePass):
 
     name = "fuse-layer-normalization"
     op_types = ("Div", "Mul", "Add")
+    patterns = (NORMALIZED, MOVED)
     needs = frozenset({"shapes-known"})
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:

@@ -3,13 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import match
 from npuopt.passes.fuse.activation import ActivationFusion
 from npuopt.passes.fuse.slopes import LEAKY, slopes_of
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Match, Node, Value
+    from npuopt.graph import Editor, Match, Value
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,7 @@ class FuseLeakyRelu(ActivationFusion):
 
     name = "fuse-leaky-relu"
     op_types = ("Where", "Sub", "Add", "Max")
-
-    def find(self, node: Node) -> Match | None:
-        """Find any of the formulas."""
-        return match(LEAKY, node)
+    patterns = (LEAKY,)
 
     def emit(self, found: Match, x: Value, edit: Editor) -> Value | Declined:
         """Emit the LeakyRelu."""

@@ -3,11 +3,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Anything, Either, Number, Op, match
+from npuopt.graph import Anything, Either, Number, Op
 from npuopt.passes.fuse.activation import ActivationFusion
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Match, Node, Value
+    from npuopt.graph import Editor, Match, Value
 
 X = Anything("x")
 SOFTPLUS = Either(Op("Softplus", X), Op("Log", Op("Add", Op("Exp", X), Number(1.0))))
@@ -25,10 +25,7 @@ class FuseMish(ActivationFusion):
 
     name = "fuse-mish"
     op_types = ("Mul",)
-
-    def find(self, node: Node) -> Match | None:
-        """Find either formula."""
-        return match(MISH, node)
+    patterns = (MISH,)
 
     def emit(self, found: Match, x: Value, edit: Editor) -> Value:
         """Emit the Mish."""

@@ -3,13 +3,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Builder, dims, match
+from npuopt.graph import Builder, dims
 from npuopt.passes.fuse.activation import ActivationFusion
 from npuopt.passes.fuse.slopes import LEAKY, slopes_of
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Match, Node, Value
+    from npuopt.graph import Editor, Match, Value
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,7 @@ class FusePrelu(ActivationFusion):
 
     name = "fuse-prelu"
     op_types = ("Where", "Sub", "Add", "Max")
-
-    def find(self, node: Node) -> Match | None:
-        """Find any of the formulas."""
-        return match(LEAKY, node)
+    patterns = (LEAKY,)
 
     def emit(self, found: Match, x: Value, edit: Editor) -> Value | Declined:
         """Emit the PRelu."""

@@ -42,6 +42,7 @@ class FuseRmsNormalization(NodePass):
 
     name = "fuse-rms-normalization"
     op_types = ("Div", "Mul")
+    patterns = (NORMALIZED,)
     needs = frozenset({"shapes-known"})
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:

@@ -3,12 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Anything, Constant, Either, Number, Op, match, scalar
+from npuopt.graph import Anything, Constant, Either, Number, Op, scalar
 from npuopt.passes.fuse.activation import ActivationFusion
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Match, Node, Value
+    from npuopt.graph import Editor, Match, Value
 
 X, ALPHA = Anything("x"), Constant("alpha")
 SWISH = Either(
@@ -30,10 +30,7 @@ class FuseSwish(ActivationFusion):
 
     name = "fuse-swish"
     op_types = ("Mul", "Div")
-
-    def find(self, node: Node) -> Match | None:
-        """Find any of the formulas."""
-        return match(SWISH, node)
+    patterns = (SWISH,)
 
     def emit(self, found: Match, x: Value, edit: Editor) -> Value | Declined:
         """Emit the Swish."""

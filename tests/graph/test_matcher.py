@@ -1,6 +1,7 @@
 import pytest
 
 from npuopt.graph import Anything, Constant, Either, Number, Op, match
+from npuopt.graph.matcher import may_occur
 from support.rewrites import model_from
 
 X = Anything("x")
@@ -105,3 +106,21 @@ def test_either_tries_its_options_in_turn():
     half = Either(Op("Mul", X, Number(0.5)), Op("Div", X, Number(2.0)))
     assert match(half, last("(float[N] x) => (float[N] y) <float two = {2}> {y = Div(x, two)}"))
     assert not match(half, last("(float[N] x) => (float[N] y) <float two = {2}> {y = Mul(x, two)}"))
+
+
+def test_a_pattern_may_occur_where_there_is_an_op_for_each_of_its_ops():
+    pattern = Op("Mul", X, Either(Op("Add", X, Op("Exp", X)), Op("Sigmoid", Either(Op("Neg", X), Number(1.0)))))
+    assert may_occur(pattern, {"Mul", "Sum", "Exp"})
+    assert may_occur(pattern, {"Mul", "Sigmoid"})
+    assert not may_occur(pattern, {"Sigmoid", "Add", "Exp"})
+    assert not may_occur(pattern, {"Mul", "Add"})
+
+
+def test_the_first_of_several_choices_that_fits_is_taken_however_they_are_nested():
+    pattern = Either(Either(Op("Neg", X, name="neg")), Op("Add", X, Either(Either(Op("Exp", X)), X, Op("Neg", X))))
+    for text, inner in (("e = Exp(x) y = Add(x, e)", ["Exp"]), ("y = Add(x, x)", [])):
+        found = match(pattern, last(f"(float[N] x) => (float[N] y) {{{text}}}"))
+        assert found is not None
+        assert [node.op_type for node in found.interior] == inner
+    assert not match(pattern, last("(float[N] x) => (float[N] y) {e = Abs(x) y = Add(x, e)}"))
+    assert match(pattern, last("(float[N] x) => (float[N] y) {y = Neg(x)}"))

@@ -6,8 +6,8 @@ from typing import ClassVar
 import pytest
 
 from npuopt.errors import InternalError, UsageError
-from npuopt.graph import Editor, Model, nodes, parse
-from npuopt.pipeline import Changed, Entry, NodePass, Pass, Report
+from npuopt.graph import Anything, Editor, Model, Op, nodes, parse
+from npuopt.pipeline import Changed, Declined, Entry, NodePass, Pass, Report
 from npuopt.pipeline.dumps import Dumps
 from npuopt.pipeline.runner import Runner
 
@@ -101,6 +101,31 @@ def test_leaves_out_what_found_nothing_until_something_changes() -> None:
     first = nodes(model)[0]
     Editor(model).emit("Abs", [model.graph.inputs[0]], before=first)
     assert [report.name for report in runner.run_until_stable(model, [DropSecondRelu()])] == ["drop-second-relu"]
+
+
+def test_calls_no_pass_whose_ops_are_not_there() -> None:
+    @dataclass(frozen=True)
+    class Looking(DropSecondRelu):
+        op_types: ClassVar = ("Abs",)
+
+        def __call__(self, model, target=None):
+            raise AssertionError("must not run")
+
+    assert Runner().run(parse(RELU_CHAIN), [Looking()])[0].changed == []
+    with pytest.raises(AssertionError):
+        Runner().run(parse(RELU_CHAIN.replace("y = Relu(a)", "y = Abs(a)")), [Looking()])
+
+
+def test_visits_no_node_where_no_pattern_of_the_pass_may_be() -> None:
+    @dataclass(frozen=True)
+    class Seeking(DropSecondRelu):
+        patterns: ClassVar = (Op("Relu", Op("Abs", Anything())), Op("Neg", Anything()))
+
+        def rewrite(self, node, edit, target):
+            return Declined("it was visited")
+
+    assert Seeking()(parse(RELU_CHAIN)).declined == []
+    assert len(Seeking()(parse(RELU_CHAIN.replace("a = Relu(x)", "a = Abs(x)"))).declined) == 1
 
 
 def test_runs_a_pass_of_its_own_sweep_as_it_is() -> None:
