@@ -6,6 +6,7 @@ Each function is what the command of the same name does. Errors are npuopt.error
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -26,7 +27,7 @@ from npuopt.partition import partition, save_refused
 from npuopt.pipeline.checks import count_nodes
 from npuopt.pipeline.runner import Runner
 from npuopt.preparation import Prepared, choose_scheme, prepare
-from npuopt.quantizing import Quantized, quantize_model
+from npuopt.quantizing import Quantized, check_quantized, quantize_model
 from npuopt.records import CheckResult, Journey
 from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE, run_steps
@@ -121,13 +122,22 @@ def quantize(
     save_encodings: Path | None = None,
     say: Say = silent,
 ) -> dict[str, Any]:
-    """Quantize an ONNX file as a target wants it and write the QDQ model."""
+    """Quantize an ONNX file as a target wants it and write the QDQ model, once it has run; return what was done.
+
+    Raises:
+        AccuracyError: when it computes NaN or infinity where the float model computes numbers.
+        InputError, UsageError: see their docstrings.
+    """
     chip = load_target(target)
     scheme = choose_scheme(chip, options.precision, calibrated=_has_ranges(options))
     prepared = _prepare(model, chip, scheme, options, say=say)
     quantized = quantize_model(prepared, chip, scheme, options, say=say)
     if quantized.encodings is None:
         raise UsageError(f"scheme {scheme} of {chip.name} is not quantized", hint="use npuopt optimize")
+    outputs: dict[str, Any] = {}
+    if options.verify != "off":
+        say("verifying the quantized model")
+        outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     save(prepared.model, output)
     if save_encodings is not None:
         text = quantized.encodings.to_json()
@@ -137,6 +147,9 @@ def quantize(
         "scheme": scheme,
         "encodings": len(quantized.encodings.tensors),
         "nodes": count_nodes(prepared.model),
+        "samples": len(quantized.samples),
+        "outputs": outputs,
+        "findings": [asdict(finding) for finding in quantized.findings],
     }
 
 
@@ -195,8 +208,10 @@ def _verify(
     say("verifying: the source model")
     reference = reference_runs(source, prepared, samples)
     stages = [stage("optimized", "source", reference, quantized.optimized)]
-    latest = model_runs(folder / MODEL_FILE, samples)
-    if quantized.encodings is not None:
+    if quantized.encodings is None:
+        latest = model_runs(folder / MODEL_FILE, samples)
+    else:
+        _, latest = check_quantized(folder / MODEL_FILE, quantized)
         stages.append(stage("quantized", "source", reference, latest))
     if compiled.elsewhere:
         return [*stages, Stage(name="compiled", against=MODEL_FILE, samples=0, outputs={}, skipped=compiled.elsewhere)]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from npuopt.compilation import model_runs
-from npuopt.errors import UsageError
+import numpy as np
+
+from npuopt.compilation import model_runs, stage
+from npuopt.errors import AccuracyError, UsageError
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import BEFORE_CALIBRATION
 from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate, encodings_for
 from npuopt.quantization.data import open_samples
+from npuopt.quantization.findings import find_faults
 from npuopt.quantization.precisions import node_precisions
 from npuopt.quantization.rounding import RoundedLayer, held_as_rounded, round_weights, too_noisy, with_corrections
 from npuopt.verify import seeded_inputs
@@ -20,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
-
+    from npuopt.bundle import Stage
     from npuopt.graph import Model
     from npuopt.options import CompileOptions, Say
     from npuopt.preparation import Prepared
+    from npuopt.quantization.findings import Finding
     from npuopt.target import Target
 
     Arrays = dict[str, np.ndarray]
@@ -42,12 +45,14 @@ class Quantized:
         calibration_samples: how many samples the ranges come from; 0 when the encodings were given.
         samples: those that every stage is compared on.
         optimized: the prepared float model's outputs on them.
+        findings: what is wrong with the encodings on these samples.
     """
 
     encodings: Encodings | None = None
     calibration_samples: int = 0
     samples: list[Arrays] = field(default_factory=list["Arrays"])
     optimized: list[Arrays] = field(default_factory=list["Arrays"])
+    findings: list[Finding] = field(default_factory=list["Finding"])
 
     def write(self, folder: Path) -> None:
         """Write the encodings, if any, as `encodings.json`."""
@@ -74,12 +79,29 @@ def quantize_model(prepared: Prepared, target: Target, scheme: str, options: Com
     else:
         encodings, rounded, quantized.calibration_samples = _calibrated(prepared.model, target, scheme, options, say)
     quantized.encodings = encodings
+    if options.verify != "off":
+        say("looking for what the encodings clip")
+        quantized.findings = find_faults(prepared.model, encodings, quantized.samples)
     say("inserting quantize and dequantize")
     integers = {layer.weight: layer.integers for layer in rounded.values()}
     held = {"encodings": with_corrections(encodings, rounded), "integers": integers}
     insert = with_options(find_pass("insert-quantize-dequantize"), held)
     prepared.runner.run(prepared.model, [insert])
     return quantized
+
+
+def check_quantized(model: Model | Path, quantized: Quantized) -> tuple[Stage, list[Arrays]]:
+    """Run the quantized model on the samples; return how it compares with the float model, and its outputs.
+
+    Raises:
+        AccuracyError: when it computes NaN or infinity where the float model computes numbers.
+    """
+    made = model_runs(model, quantized.samples)
+    for expected, got in zip(quantized.optimized, made, strict=True):
+        for name, array in got.items():
+            if array.dtype.kind == "f" and not np.all(np.isfinite(array) | ~np.isfinite(expected[name])):
+                raise AccuracyError("the quantized model computes NaN or infinity here", where=name)
+    return stage("quantized", "optimized", quantized.optimized, made), made
 
 
 def _require_use_of_precisions(target: Target, scheme: str, options: CompileOptions) -> None:

@@ -157,6 +157,7 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
             "file": "encodings.json",
             "tensors": len(encodings.tensors),
             "sha256": hashlib.sha256(encodings.to_json().encode()).hexdigest(),
+            "findings": [asdict(finding) for finding in quantized.findings],
         },
         steps=tuple(compiled.steps),
         verification=tuple(journey.stages),

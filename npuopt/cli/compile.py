@@ -26,7 +26,7 @@ from npuopt.cli.options import (
     parse_method,
     parse_precisions,
 )
-from npuopt.cli.output import console, print_json, progress, table
+from npuopt.cli.output import comparison_table, console, print_findings, print_json, progress, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -113,15 +113,9 @@ def print_manifest(manifest: Manifest, folder: Path) -> None:
         if stage.skipped:
             out.print(f"{stage.name} not compared with {stage.against}: {stage.skipped}", markup=False)
             continue
-        rows = table(
-            f"{stage.name} against {stage.against}, {stage.samples} samples", "output", "cosine", "SQNR dB", "max abs"
-        )
-        for name, compared in list(stage.outputs.items())[:8]:
-            figures = (_number(compared.cosine, 6), _number(compared.sqnr_db, 1), _number(compared.max_abs, 6))
-            rows.add_row(name, *figures)
-        if len(stage.outputs) > 8:
-            rows.add_row(f"({len(stage.outputs) - 8} more in manifest.json)", "", "", "")
-        out.print(rows)
+        title = f"{stage.name} against {stage.against}, {stage.samples} samples"
+        out.print(comparison_table(title, stage.model_dump(mode="json")["outputs"]))
+    print_findings(out, manifest.encodings.get("findings", ()))
     out.print(f"Artifact: {folder} ({sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB)")
 
 
@@ -145,7 +139,3 @@ def _legalized(manifest: Manifest) -> Counter[tuple[str, str, str]]:
         (f"{entry['op_type']} refused ({entry['reasons'][0]})", ", ".join(entry["lowered_by"]), entry["stays"])
         for entry in manifest.legalization
     )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "equal" if value is None else f"{value:.{digits}f}"

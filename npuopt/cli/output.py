@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from rich.console import Console
     from rich.table import Table
@@ -35,6 +35,29 @@ def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made
+
+
+SHOWN = 8
+"""Rows of a table that is whole in the JSON document."""
+
+
+def comparison_table(title: str, outputs: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return how close outputs are to their reference; `outputs` are those of a manifest's stage, as JSON."""
+    rows = table(title, "output", "cosine", "SQNR dB", "max abs")
+    for name, compared in list(outputs.items())[:SHOWN]:
+        figures = ((compared["cosine"], 6), (compared["sqnr_db"], 1), (compared["max_abs"], 6))
+        rows.add_row(name, *("equal" if value is None else f"{value:.{digits}f}" for value, digits in figures))
+    if len(outputs) > SHOWN:
+        rows.add_row(f"({len(outputs) - SHOWN} more with --json)", "", "", "")
+    return rows
+
+
+def print_findings(out: Console, findings: Sequence[Mapping[str, Any]]) -> None:
+    """Print what is wrong with encodings, by tensor name."""
+    for finding in findings[:SHOWN]:
+        out.print(f"note: {finding['tensor']}: {finding['text']}", markup=False)
+    if len(findings) > SHOWN:
+        out.print(f"note: {len(findings) - SHOWN} more tensors, with --json")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from npuopt.cli.options import (
     parse_method,
     parse_precisions,
 )
-from npuopt.cli.output import console, print_json, progress
+from npuopt.cli.output import comparison_table, console, print_findings, print_json, progress
 
 
 def quantize_command(
@@ -61,7 +61,11 @@ def quantize_command(
     if json:
         print_json(result)
         return
-    console().print(
+    out = console()
+    out.print(
         f"{result['output']}: scheme {result['scheme']}, {result['encodings']} encodings, {result['nodes']} nodes",
         markup=False,
     )
+    if result["outputs"]:
+        out.print(comparison_table(f"Against float, {result['samples']} samples", result["outputs"]))
+    print_findings(out, result["findings"])

@@ -25,7 +25,10 @@ LARGEST_FILE = 256 * 2**20
 """Bytes above which an encodings file is not read: a vocabulary of a million rows takes about 25 MB."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scale = Annotated[float, Field(gt=0, allow_inf_nan=False, le=float(np.finfo(np.float32).max))]
+_FLOAT32 = np.finfo(np.float32)
+Scale = Annotated[
+    float, Field(gt=0, ge=float(_FLOAT32.smallest_subnormal), allow_inf_nan=False, le=float(_FLOAT32.max))
+]
 
 
 class Encoding(BaseModel):

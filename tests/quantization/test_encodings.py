@@ -81,9 +81,10 @@ def test_saturation_counts_what_does_not_fit():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"scale": 0.0}, "greater than 0"),
-        ({"scale": -1.0}, "greater than 0"),
-        ({"scale": float("nan")}, "finite number|greater than 0"),
+        ({"scale": 0.0}, "greater than"),
+        ({"scale": -1.0}, "greater than"),
+        ({"scale": 1e-60}, r"greater than or equal to 0\.0+1401"),
+        ({"scale": float("nan")}, "finite number|greater than"),
         ({"scale": float("inf")}, "finite number"),
         ({"scale": 1e39}, "less than or equal"),
         ({"zero_point": 256}, "zero point 256 is outside uint8"),
