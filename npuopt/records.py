@@ -18,6 +18,7 @@ from npuopt import __version__
 from npuopt.bundle import Manifest, NodeRecord, PassRecord, PlacementSummary, describe_files, sha256
 from npuopt.graph import label
 from npuopt.pipeline.legalize import LegalizationReport
+from npuopt.target.views import converts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -205,13 +206,13 @@ def _nodes(plan: Plan, prepared: Prepared) -> tuple[NodeRecord, ...]:
             name=_name(item.node),
             op_type=item.node.op_type,
             domain=item.node.domain,
-            placement="host" if item.where == "host" else "npu",
+            placement=item.where,
             region=item.part,
             reasons=item.reasons,
             lowered_by=origins.get(item.node.name or "", ()),
         )
         for item in plan.placements
-        if item.where != "edge"
+        if item.where != "edge" or not converts(item.node)
     )
 
 

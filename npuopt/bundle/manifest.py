@@ -51,19 +51,22 @@ class PassRecord(_Record):
 
 
 class NodeRecord(_Record):
-    """Where one node went and why."""
+    """Where one node went and why; `edge` is what the host computes ahead of a region, see PlacementSummary."""
 
     name: str
     op_type: str
     domain: str
-    placement: Literal["npu", "host"]
+    placement: Literal["npu", "host", "edge"]
     region: str
     reasons: tuple[str, ...] = ()
     lowered_by: tuple[str, ...] = ()
 
 
 class PlacementSummary(_Record):
-    """Counts of nodes; `edge` are quantize/dequantize nodes at the graph's edge, counted apart from both.
+    """Counts of nodes; `edge` are those at the graph's edge, counted apart from both.
+
+    At the edge, the host computes on purpose: quantize/dequantize nodes, which `nodes` of the manifest does not list,
+    and index arithmetic and embedding lookups ahead of the device.
 
     `npu_mac_fraction` is the share of multiply-accumulates on the NPU.
     """

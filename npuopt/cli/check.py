@@ -69,18 +69,22 @@ def _print(result: CheckResult) -> None:
     out.print(
         f"{result.model} for {result.target}, scheme {result.scheme}: {summary.npu} of {summary.nodes} nodes on the"
         f" device ({summary.npu_fraction:.1%} of nodes, {summary.npu_mac_fraction:.1%} of MACs),"
-        f" {summary.host} on the host",
+        f" {summary.host} on the host, {summary.edge} at the graph's edge",
         markup=False,
     )
-    rows = table("", "op", "on device", "on host", right=("on device", "on host"))
-    on_device = Counter(node.op_type for node in result.nodes if node.placement == "npu")
-    on_host = Counter(node.op_type for node in result.nodes if node.placement == "host")
-    for op_type in sorted({*on_device, *on_host}):
-        rows.add_row(op_type, str(on_device[op_type] or ""), str(on_host[op_type] or ""))
+    places = {"npu": "on device", "host": "on host", "edge": "at the edge"}
+    counts = {place: Counter(node.op_type for node in result.nodes if node.placement == place) for place in places}
+    if not counts["edge"]:
+        del places["edge"]
+    rows = table("", "op", *places.values(), right=tuple(places.values()))
+    for op_type in sorted({node.op_type for node in result.nodes}):
+        rows.add_row(op_type, *(str(counts[place][op_type] or "") for place in places))
     out.print(rows)
     _print_lowerings(out, result)
     for node in result.nodes:
-        if node.placement == "host":
+        if node.placement == "edge":
+            out.print(f"edge: {node.op_type} {node.name}: {'; '.join(node.reasons)}", markup=False)
+        elif node.placement == "host":
             out.print(f"host: {node.op_type} {node.name}: {'; '.join(node.reasons)}", markup=False)
             if node.reasons:
                 _print_tried(out, node.op_type, result.tried.get(node.name, ()))

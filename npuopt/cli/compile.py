@@ -101,7 +101,7 @@ def print_manifest(manifest: Manifest, folder: Path) -> None:
     out.print(
         f"Placement: {placement.npu} of {placement.nodes} nodes on the device ({placement.npu_fraction:.1%} of nodes,"
         f" {placement.npu_mac_fraction:.1%} of MACs), {placement.host} on the host;"
-        f" {placement.edge} quantize/dequantize nodes at the graph's edge"
+        f" {placement.edge} at the graph's edge"
     )
     for node in [node for node in manifest.nodes if node.placement == "host"][:20]:
         out.print(f"  host: {node.op_type} {node.name}: {'; '.join(node.reasons)}", markup=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from npuopt.partition.cutting import draft_parts, finish, passed_through
+from npuopt.partition.edge import BESIDE, edge_nodes, index_nodes, read_by_edge_only
 from npuopt.partition.flow import Flow
 from npuopt.partition.macs import macs
 from npuopt.partition.plan import Placement, Plan
@@ -37,8 +38,9 @@ def partition(
     """Split the main graph into convex regions for `target` and parts for the host.
 
     QuantizeLinear and DequantizeLinear nodes belong to the regions they serve; those where a region begins or ends
-    are counted apart, since the host computes them. A node with subgraphs goes to the host whole. A node that the
-    target refuses in `scheme` and takes in its float scheme is taken.
+    are counted apart, since the host computes them. So are index arithmetic and embedding lookups ahead of the first
+    region, where the target refuses them. A node with subgraphs goes to the host whole. A node that the target
+    refuses in `scheme` and takes in its float scheme is taken.
 
     Args:
         model: types and shapes known. With Q/DQ nodes in it, every node is judged as it is quantized.
@@ -52,10 +54,14 @@ def partition(
     reasons: Reasons = {
         index: why for index, node in flow.computing.items() if (why := _refusals(node, target, scheme, quantized))
     }
+    candidates = index_nodes(flow)
+    reasons.update(dict.fromkeys(read_by_edge_only(flow, candidates, reasons), (BESIDE,)))
     regions = _worthwhile_regions(flow, reasons, min_nodes, min_macs)
     drafts = draft_parts(flow, regions)
     parts = _named(flow, drafts)
-    placements = _placements(flow, drafts, parts, reasons)
+    on_device = {index for region in regions if region.kind == "npu" for index in region.members}
+    ahead = edge_nodes(flow, candidates, on_device)
+    placements = _placements(flow, drafts, parts, reasons, ahead)
     through = passed_through(flow)
     return Plan((*parts, through) if through else parts, placements)
 
@@ -107,12 +113,22 @@ def _named(flow: Flow, drafts: list[Draft]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _placements(flow: Flow, drafts: list[Draft], parts: tuple[Part, ...], reasons: Reasons) -> tuple[Placement, ...]:
-    """Say for each node of the main graph where it went. A Q/DQ node in several parts counts where it is innermost."""
+def _placements(
+    flow: Flow, drafts: list[Draft], parts: tuple[Part, ...], reasons: Reasons, ahead: frozenset[int]
+) -> tuple[Placement, ...]:
+    """Say for each node of the main graph where it went. A Q/DQ node in several parts counts where it is innermost.
+
+    Args:
+        flow: the graph.
+        drafts: of the parts.
+        parts: of the graph.
+        reasons: why nodes are not on the device.
+        ahead: nodes of the host edge.
+    """
     where: dict[Node, tuple[Where, str]] = {}
     for draft, part in zip(drafts, parts, strict=True):
         for index in draft.region.members:
-            where[flow.nodes[index]] = (draft.region.kind, part.name)
+            where[flow.nodes[index]] = ("edge" if index in ahead else draft.region.kind, part.name)
         at_edge: Where = "edge" if part.kind == "npu" else "host"
         for node in draft.edge:
             if where.get(node, ("host", ""))[0] == "host":

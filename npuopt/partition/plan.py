@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["npu", "host"]
 Where = Literal["npu", "host", "edge"]
-"""edge: a QuantizeLinear or DequantizeLinear where a region begins or ends, which the host computes for it."""
+"""edge: what the host computes for a region on purpose: a QuantizeLinear or DequantizeLinear where the region begins or
+ends, index arithmetic and embedding lookups ahead of it."""
 
 
 @dataclass(frozen=True)
