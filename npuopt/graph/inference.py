@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import onnx
 import onnx.shape_inference
@@ -15,6 +16,24 @@ from npuopt.errors import InputError
 from npuopt.graph.headers import SMALL_CONSTANT, graph_protos, header_proto
 from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of, is_constant, nodes, rank
 from npuopt.graph.stand_ins import has_stand_in, stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+MOST_FLOATS = 64
+"""Elements up to which a constant that is not of integers can say something of a shape: the factors of a Resize."""
+
+MOST_REMEMBERED = 4096
+"""Nodes of which it is remembered what their outputs are."""
+
+PLAIN = frozenset(
+    {
+        *(ir.AttributeType.INT, ir.AttributeType.FLOAT, ir.AttributeType.STRING),
+        *(ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS),
+    }
+)
+
+_REMEMBERED: dict[Hashable, tuple[onnx.TypeProto | None, ...]] = {}
 
 
 def infer_shapes(model: ir.Model, *, forget: bool = False) -> None:
@@ -124,36 +143,74 @@ def drop_defaults(graph: onnx.GraphProto) -> None:
 def infer_node(node: ir.Node, opset: int) -> None:
     """Fill in the types and shapes of a node's outputs from those of its inputs, as far as the schema says.
 
-    Ops of other domains, control flow and inputs of unknown type leave the outputs as they were.
+    Ops of other domains, control flow and inputs of unknown type leave the outputs as they were. What was found is
+    remembered: most nodes of a model have others like them.
     """
-    if node.domain not in ("", "ai.onnx") or any(
-        attr.type == ir.AttributeType.GRAPH for attr in node.attributes.values()
-    ):
+    if node.domain not in STANDARD_DOMAINS or any(value is not None and value.type is None for value in node.inputs):
         return
+    key = _signature(node, opset)
+    found = None if key is None else _REMEMBERED.get(key)
+    if found is None:
+        found = _inferred_outputs(node, opset)
+        if key is not None:
+            if len(_REMEMBERED) >= MOST_REMEMBERED:
+                _REMEMBERED.clear()
+            _REMEMBERED[key] = found
+    for output, inferred in zip(node.outputs, found, strict=False):
+        if inferred is not None:
+            _note(output, inferred)
+
+
+def _signature(node: ir.Node, opset: int) -> Hashable | None:
+    """Return all that inference can see of a node but names, or None where that is too much to compare."""
+    attributes: list[Hashable] = []
+    for attr in node.attributes.values():
+        if attr.type not in PLAIN or attr.is_ref():
+            return None
+        attributes.append((attr.name, attr.type, repr(attr.value)))
+    inputs: list[Hashable] = []
+    for value in node.inputs:
+        if value is None:
+            inputs.append(None)
+            continue
+        if not isinstance(value.type, ir.TensorType) or value.type.denotation:
+            return None
+        shape = (
+            None if value.shape is None else tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+        )
+        tensor = _small_constant(value)
+        inputs.append((value.type.dtype, shape, None if tensor is None else (tensor.dtype, tensor.tobytes())))
+    return node.op_type, opset, tuple(attributes), tuple(inputs), tuple(bool(output.name) for output in node.outputs)
+
+
+def _small_constant(value: ir.Value) -> ir.TensorProtocol | None:
+    tensor = value.const_value
+    if tensor is None or not is_constant(value) or tensor.dtype == ir.DataType.STRING:
+        return None
+    return tensor if tensor.size <= (SMALL_CONSTANT if tensor.dtype.is_integer() else MOST_FLOATS) else None
+
+
+def _inferred_outputs(node: ir.Node, opset: int) -> tuple[onnx.TypeProto | None, ...]:
+    if any(attr.type == ir.AttributeType.GRAPH for attr in node.attributes.values()):
+        return ()
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, "")
     except onnx.defs.SchemaError:
-        return
+        return ()
     types: dict[str, onnx.TypeProto] = {}
     data: dict[str, onnx.TensorProto] = {}
     for value in node.inputs:
-        if value is None or value.name is None:
-            continue
-        if value.type is None:
-            return
-        types[value.name] = _type_proto(value)
-        tensor = value.const_value
-        if tensor is not None and is_constant(value) and tensor.size <= SMALL_CONSTANT:
-            data[value.name] = ir.serde.serialize_tensor(tensor)
+        if value is not None and value.name is not None:
+            types[value.name] = ir.serde.serialize_value(value).type
+            if (tensor := _small_constant(value)) is not None:
+                data[value.name] = ir.serde.serialize_tensor(tensor)
     try:
         inferred = onnx.shape_inference.infer_node_outputs(
             schema, ir.serde.serialize_node(node), types, data, opset_imports=[onnx.helper.make_opsetid("", opset)]
         )
     except (onnx.shape_inference.InferenceError, RuntimeError):
-        return  # the checker, run after each pass, says what is wrong with the node itself
-    for output in node.outputs:
-        if output.name in inferred:
-            _note(output, inferred[output.name])
+        return ()  # the checker, run after each pass, says what is wrong with the node itself
+    return tuple(inferred.get(output.name or "") for output in node.outputs)
 
 
 def learn(value: ir.Value, same: ir.Value) -> None:
@@ -175,10 +232,6 @@ def _better(mine: int | ir.SymbolicDim, theirs: int | ir.SymbolicDim) -> int | i
     if isinstance(mine, int):
         return mine
     return theirs if isinstance(theirs, int) or mine.value is None else mine
-
-
-def _type_proto(value: ir.Value) -> onnx.TypeProto:
-    return ir.serde.serialize_value(value).type
 
 
 def _is_settled(value: ir.Value) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from npuopt.graph import DataType, Editor, element_type, graphs_of, is_constant, static_shape
+from npuopt.graph import DataType, Editor, element_type, graphs_of, is_constant
 from npuopt.graph.fingerprint import content_key
 from npuopt.graph.mapped import InFile
 from npuopt.pipeline import Entry, Pass, Report
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SAMPLE = 256
 """Elements, spread over a tensor in memory, that are compared before the whole of it."""
+
+SMALL = 4096
+"""Bytes up to which a tensor is compared as a whole at once."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class FoldDuplicateInitializers(Pass):
             values = [value for value in graph.initializers.values() if _may_share(value)]
             for alike in _groups(values, _type_and_shape):
                 for likely in _groups(alike, _sample):
-                    for kept, *others in _groups(likely, _contents):
+                    for kept, *others in [likely] if _tensor(likely[0]).nbytes <= SMALL else _groups(likely, _contents):
                         for value in others:
                             edit.replace(value, kept)
                             del graph.initializers[value.name or ""]
@@ -65,12 +68,18 @@ def _groups(values: Iterable[Value], key: Callable[[Value], Hashable]) -> list[l
     return [group for group in groups.values() if len(group) > 1]
 
 
+def _tensor(value: Value) -> TensorProtocol:
+    return cast("TensorProtocol", value.const_value)
+
+
 def _type_and_shape(value: Value) -> Hashable:
-    return element_type(value), static_shape(value)
+    return element_type(value), _tensor(value).shape.numpy()
 
 
 def _sample(value: Value) -> Hashable:
-    tensor = cast("TensorProtocol", value.const_value)
+    tensor = _tensor(value)
+    if tensor.nbytes <= SMALL:
+        return b"".join(tensor.chunks()) if isinstance(tensor, InFile) else tensor.tobytes()
     if isinstance(tensor, InFile):
         return tensor.sample()
     flat = tensor.numpy().reshape(-1)
@@ -78,4 +87,4 @@ def _sample(value: Value) -> Hashable:
 
 
 def _contents(value: Value) -> Hashable:
-    return content_key(cast("TensorProtocol", value.const_value))
+    return content_key(_tensor(value))

@@ -38,8 +38,10 @@ class FoldEmptyValues(Pass):
         emptied: list[Node] = []
         constants: list[Value] = []
         for node in nodes(model):
+            empty = [value for value in node.outputs if _may_be_empty(value) and _is_foldable(value, node)]
+            if not empty and node.op_type != "Concat":
+                continue
             entry_label = label(node)
-            empty = [value for value in node.outputs if _is_foldable(value, node)]
             for value in empty:
                 constants.append(_empty_like(value, node, edit))
                 edit.replace(value, constants[-1])
@@ -61,8 +63,12 @@ def _empty_like(value: Value, node: Node, edit: Editor) -> Value:
     return edit.constant(np.zeros(static_shape(value) or (), kind.numpy()), near=node, name=value.name or "")
 
 
+def _may_be_empty(value: Value) -> bool:
+    return value.shape is not None and 0 in value.shape.dims
+
+
 def _is_foldable(value: Value, node: Node) -> bool:
-    if value.shape is None or 0 not in value.shape.dims or 0 not in (static_shape(value) or ()):
+    if 0 not in (static_shape(value) or ()):
         return False
     if not isinstance(value.type, TensorType) or value.dtype == DataType.STRING or subgraphs_of(node):
         return False

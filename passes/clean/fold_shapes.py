@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from npuopt.graph.shape_elements import Element
     from npuopt.target import Target
 
-FOLLOWED = frozenset({*shape_values.RULES, *shape_results.RULES})
+FOLLOWED = frozenset(shape_values.RULES)
+SHAPED = frozenset(shape_results.RULES)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class FoldShapes(Pass):
         sweep = _Sweep(model, report)
         every = nodes(model)
         for node in every:
-            sweep.visit(node)
+            if sweep.may_tell(node):
+                sweep.visit(node)
         sweep.finish()
         if report.changed and any(map(subgraphs_of, every)):
             infer_shapes(model)  # control flow makes what its subgraphs make, which no single node tells
@@ -76,9 +78,14 @@ class _Sweep:
         self._fresh: set[Value] = set()  # values of which more is known than whole-model inference did
         self._folded: list[tuple[Node, Value, Entry]] = []
 
+    def may_tell(self, node: Node) -> bool:
+        """Say whether a visit may find anything; quick, and mostly the answer is no."""
+        op_type = node.op_type
+        if op_type in SHAPED or (op_type in FOLLOWED and node.outputs[0].dtype in shape_values.INTEGERS):
+            return True
+        return bool(self._fresh) and not self._fresh.isdisjoint(node.inputs)
+
     def visit(self, node: Node) -> None:
-        if node.op_type not in FOLLOWED and self._fresh.isdisjoint(node.inputs):
-            return
         found = known_shape(node, self._known)
         sharper = not self._fresh.isdisjoint(node.inputs) and infer_again(node, self._opset)
         if (found is not None and note_dims(node.outputs[0], found)) or sharper:

@@ -3,7 +3,7 @@
 import onnx_ir as ir
 import pytest
 
-from npuopt.graph import DataType, Model, dims, infer_shapes, nodes, parse, static_shape
+from npuopt.graph import DataType, Model, dims, infer_node, infer_shapes, nodes, parse, static_shape
 
 HEADER = '<ir_version: 12, opset_import: ["" : 24, "com.microsoft" : 1]>\n'
 
@@ -110,3 +110,29 @@ def test_what_contradicts_is_left_to_the_checker():
     model = model_of("g (float[2,4] x) => (float[2,3] y) { y = Relu(x) }")
     infer_shapes(model)
     assert static_shape(model.graph.outputs[0]) == (2, 3)
+
+
+def test_what_is_remembered_of_a_node_holds_for_nodes_like_it_only():
+    """Inputs, constants and attributes differ one by one; names do not matter."""
+    cases = {
+        "g (float[2,N] x) => (float[] y) <int64[2] s = {-1, 1}> { y = Reshape(x, s) }": (None, 1),
+        "g (float[2,N] z) => (float[] w) <int64[2] t = {-1, 1}> { w = Reshape(z, t) }": (None, 1),
+        "g (float[2,N] x) => (float[] y) <int64[2] s = {0, -1}> { y = Reshape(x, s) }": (2, None),
+        "g (float[3,N] x) => (float[] y) <int64[2] s = {0, -1}> { y = Reshape(x, s) }": (3, None),
+        "g (float[0,4] x) => (float[] y) <int64[2] s = {0, 4}> { y = Reshape(x, s) }": (0, 4),
+        "g (float[0,4] x) => (float[] y) <int64[2] s = {4, 0}> { y = Reshape<allowzero = 1>(x, s) }": (4, 0),
+        "g (float[2,3] x, int64[2] s) => (float[] y) { y = Reshape(x, s) }": (None, None),
+    }
+    for text, shape in (*cases.items(), *reversed(cases.items())):
+        node = nodes(model_of(text))[0]
+        node.outputs[0].shape = None
+        infer_node(node, 24)
+        assert dims(node.outputs[0]) == shape, text
+
+
+def test_an_output_that_is_left_out_is_not_taken_for_one_that_is_there():
+    for text, there in (("y, m = Dropout(x)", True), ("y = Dropout(x)", False)):
+        node = nodes(model_of(f"g (float[2,N] x) => (float[] y) {{ {text} }}"))[0]
+        node.outputs[0].shape = None
+        infer_node(node, 24)
+        assert [dims(output) for output in node.outputs] == [(2, "N")] * (1 + there)
