@@ -146,6 +146,7 @@ def quantize(
         "output": str(output),
         "scheme": scheme,
         "encodings": len(quantized.encodings.tensors),
+        "steps": [asdict(step) for step in quantized.steps],
         "nodes": count_nodes(prepared.model),
         "samples": len(quantized.samples),
         "outputs": outputs,

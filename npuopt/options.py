@@ -32,6 +32,8 @@ class CompileOptions:
             when None.
         encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
             suit that data, else to the nearest.
+        steps: quantization steps to run besides the scheme's standard ones, as `name` or `name{option=value}`.
+        without_steps: names of standard ones to leave out.
         verify: compare numbers after `each` pass, at the end (`final`), or never (`off`).
         dump: keep the graph after each pass in the artifact's `dumps/`.
         host: what runs the host's part, `ort` or `tvm`.
@@ -47,6 +49,8 @@ class CompileOptions:
     calibration: Any = None
     calibration_method: Any = None
     encodings: Path | None = None
+    steps: tuple[str, ...] = ()
+    without_steps: tuple[str, ...] = ()
     verify: Literal["each", "final", "off"] = "final"
     dump: bool = False
     host: str = "ort"

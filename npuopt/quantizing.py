@@ -12,15 +12,17 @@ from npuopt.errors import AccuracyError, UsageError
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import BEFORE_CALIBRATION
 from npuopt.preparation import AS_THEY_ARE
-from npuopt.quantization import Encodings, calibrate, encodings_for
+from npuopt.quantization import Encodings, calibrate
 from npuopt.quantization.data import open_samples
 from npuopt.quantization.findings import find_faults
 from npuopt.quantization.precisions import node_precisions
-from npuopt.quantization.rounding import RoundedLayer, held_as_rounded, round_weights, too_noisy, with_corrections
+from npuopt.quantization.rounding import RoundedLayer, with_corrections
+from npuopt.quantization.steps import Held, StepRecord, Work
+from npuopt.stepping import decide, rewrite_float, run_rewrites, steps_for
 from npuopt.verify import seeded_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from npuopt.bundle import Stage
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from npuopt.options import CompileOptions, Say
     from npuopt.preparation import Prepared
     from npuopt.quantization.findings import Finding
+    from npuopt.stepping import Steps
     from npuopt.target import Target
 
     Arrays = dict[str, np.ndarray]
@@ -46,6 +49,7 @@ class Quantized:
         samples: those that every stage is compared on.
         optimized: the prepared float model's outputs on them.
         findings: what is wrong with the encodings on these samples.
+        steps: the named steps that ran, and what they changed.
     """
 
     encodings: Encodings | None = None
@@ -53,6 +57,7 @@ class Quantized:
     samples: list[Arrays] = field(default_factory=list["Arrays"])
     optimized: list[Arrays] = field(default_factory=list["Arrays"])
     findings: list[Finding] = field(default_factory=list["Finding"])
+    steps: list[StepRecord] = field(default_factory=list[StepRecord])
 
     def write(self, folder: Path) -> None:
         """Write the encodings, if any, as `encodings.json`."""
@@ -63,6 +68,7 @@ class Quantized:
 def quantize_model(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, *, say: Say) -> Quantized:
     """Quantize the prepared model in place, when the scheme asks for it, and remember what it computed in float."""
     _require_use_of_precisions(target, scheme, options)
+    steps = steps_for(options, target.scheme(scheme))
     quantized = Quantized()
     if not target.scheme(scheme).is_float:
         prepared.runner.run(prepared.model, AS_THEY_ARE.make(BEFORE_CALIBRATION))
@@ -74,10 +80,12 @@ def quantize_model(prepared: Prepared, target: Target, scheme: str, options: Com
         return quantized
     if options.encodings is not None:
         encodings = Encodings.load(options.encodings)
+        run_rewrites(prepared, encodings.rewrites)
         encodings.check(prepared.model)
-        rounded = _rounded(prepared.model, encodings, options, say)
+        rounded = _rounded(_work(prepared, target, scheme, options, say), encodings, steps, quantized)
     else:
-        encodings, rounded, quantized.calibration_samples = _calibrated(prepared.model, target, scheme, options, say)
+        work = _work(prepared, target, scheme, options, say)
+        encodings, rounded = _calibrated(prepared, work, options, steps, quantized)
     quantized.encodings = encodings
     if options.verify != "off":
         say("looking for what the encodings clip")
@@ -128,29 +136,33 @@ def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Ar
     return found
 
 
+def _work(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, say: Say) -> Work:
+    """Return what the steps work on."""
+    samples = None if options.calibration is None else open_samples(options.calibration, prepared.model)
+    return Work(prepared.model, target, scheme, samples, say=_progress(say))
+
+
 def _calibrated(
-    model: Model, target: Target, scheme: str, options: CompileOptions, say: Say
-) -> tuple[Encodings, dict[str, RoundedLayer], int]:
-    """Choose encodings and weights by the data; what 8 bits hold badly gets 16 where the target has them."""
-    samples = open_samples(options.calibration, model)
-    precisions = node_precisions(model, target, scheme, options.precisions)
-    ranges = calibrate(model, samples, options.calibration_method, progress=_progress("calibrating", say))
-    encodings = encodings_for(model, target, scheme, ranges, precisions=precisions)
-    rounded = round_weights(model, encodings, samples, progress=_progress("rounding weights", say))
-    wide = too_noisy(rounded)
-    if wide:
-        encodings = encodings_for(model, target, scheme, ranges, wide=wide, precisions=precisions)
-        rounded = held_as_rounded(rounded, encodings)
-    return encodings, rounded, ranges.samples
+    prepared: Prepared, work: Work, options: CompileOptions, steps: Steps, quantized: Quantized
+) -> tuple[Encodings, Mapping[str, RoundedLayer]]:
+    """Rewrite the model, calibrate it, and choose encodings and weights by the data."""
+    samples = work.samples if work.samples is not None else open_samples(options.calibration, work.model)
+    work.precisions = node_precisions(work.model, work.target, work.scheme, options.precisions)
+    rewrites, quantized.steps = rewrite_float(prepared, work, steps.rewriting)
+    work.ranges = calibrate(work.model, samples, options.calibration_method, progress=work.progress("calibrating"))
+    quantized.calibration_samples = work.ranges.samples
+    held, records = decide(work, Held(work.encodings().model_copy(update={"corrections": {}})), steps.deciding)
+    quantized.steps += records
+    return held.encodings.model_copy(update={"rewrites": tuple(rewrites)}), held.rounded
 
 
-def _rounded(model: Model, encodings: Encodings, options: CompileOptions, say: Say) -> dict[str, RoundedLayer]:
+def _rounded(work: Work, encodings: Encodings, steps: Steps, quantized: Quantized) -> Mapping[str, RoundedLayer]:
     """Round weights for given encodings, when there is data to do it by."""
-    if options.calibration is None:
-        return {}
-    samples = open_samples(options.calibration, model)
-    return round_weights(model, encodings, samples, progress=_progress("rounding weights", say))
+    if work.samples is None:
+        return dict[str, RoundedLayer]()
+    held, quantized.steps = decide(work, Held(encodings), steps.deciding)
+    return held.rounded
 
 
-def _progress(what: str, say: Say) -> Callable[[int, int | None], None]:
-    return lambda done, total: say(f"{what}: sample {done}" + (f" of {total}" if total else ""))
+def _progress(say: Say) -> Callable[[str, int, int | None], None]:
+    return lambda what, done, total: say(f"{what}: sample {done}" + (f" of {total}" if total else ""))

@@ -157,6 +157,7 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
         else {
             "file": "encodings.json",
             "tensors": len(encodings.tensors),
+            "steps": [asdict(step) for step in quantized.steps],
             "sha256": hashlib.sha256(encodings.to_json().encode()).hexdigest(),
             "findings": [asdict(finding) for finding in quantized.findings],
         },

@@ -27,7 +27,8 @@ ALLOWED = {
     "preparation": FOUNDATION | {"pipeline", "options"},
     "optimizing": FOUNDATION | {"pipeline", "verify", "bundle", "options", "preparation"},
     "inspection": FOUNDATION | {"pipeline", "verify", "quantization", "options", "optimizing"},  # quantization: samples
-    "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation"},
+    "stepping": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
+    "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "stepping"},
     "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
     "compilation": FOUNDATION | ROOMS | {"options", "preparation"},
     "api": FOUNDATION

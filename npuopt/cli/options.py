@@ -73,6 +73,17 @@ EncodingsOption = Annotated[
         metavar="FILE",
     ),
 ]
+StepOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--step",
+        help="Run this quantization step too: name or name{option=value}.",
+        metavar="NAME",
+    ),
+]
+NoStepOption = Annotated[
+    list[str] | None, typer.Option("--no-step", help="Leave this quantization step out.", metavar="NAME")
+]
 VerifyOption = Annotated[
     Verify, typer.Option("--verify", help="Compare numbers after each pass, at the end, or never.")
 ]

@@ -15,9 +15,11 @@ from npuopt.cli.options import (
     JsonOption,
     KeepOption,
     ModelArgument,
+    NoStepOption,
     PassFileOption,
     PrecisionOption,
     PrecisionsOption,
+    StepOption,
     TargetOption,
     parse_dims,
     parse_method,
@@ -38,6 +40,8 @@ def quantize_command(
     calibration: CalibrationOption = None,
     calibration_method: CalibrationMethodOption = None,
     encodings: EncodingsOption = None,
+    step: StepOption = None,
+    no_step: NoStepOption = None,
     save_encodings: Annotated[
         Path | None, typer.Option("--save-encodings", help="Write the encodings as JSON.", metavar="FILE")
     ] = None,
@@ -54,6 +58,8 @@ def quantize_command(
         calibration=calibration,
         calibration_method=parse_method(calibration_method),
         encodings=encodings,
+        steps=tuple(step or ()),
+        without_steps=tuple(no_step or ()),
         pass_files=tuple(pass_file or ()),
     )
     with progress() as say:

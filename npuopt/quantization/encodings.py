@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
@@ -86,6 +86,20 @@ def per_tensor(dtype: IntegerType, scale: float, zero_point: int) -> Encoding:
     return Encoding(dtype=dtype, scale=(scale,), zero_point=(zero_point,))
 
 
+class Rewrite(BaseModel):
+    """A pass that makes the float model lose less when it is quantized, to be run ahead of the encodings.
+
+    Attributes:
+        pass_name: the pass.
+        options: its options.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pass_name: str
+    options: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
 class Encodings(BaseModel):
     """The encodings of a model's tensors.
 
@@ -95,6 +109,7 @@ class Encodings(BaseModel):
         precisions: nodes that are computed in another of its schemes, by the name of their first output, for the
             record.
         calibration: the method that found the ranges, for the record.
+        rewrites: what was done to the float model ahead of calibration, and has to be done again to another copy.
         tensors: how each quantized tensor is held, by name. Tensors that are not here stay float.
         uses: where a node reads a tensor in another encoding than the tensor's own, by the name of the node's
             first output and then the input's index: a conversion for an activation, a second copy for a weight.
@@ -110,6 +125,7 @@ class Encodings(BaseModel):
     scheme: str = ""
     precisions: dict[str, str] = Field(default_factory=dict[str, str])
     calibration: str = ""
+    rewrites: tuple[Rewrite, ...] = ()
     tensors: dict[str, Encoding]
     uses: dict[str, dict[int, Encoding]] = Field(default_factory=dict[str, dict[int, Encoding]])
     corrections: dict[str, dict[int, tuple[Finite, ...]]] = Field(

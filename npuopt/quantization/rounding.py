@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int | None], None]
 
-MOST_FEATURES = 4096
-"""Layers with more inputs are rounded to the nearest: the work grows with the third power."""
+MOST_FEATURES = 8192
+"""Layers with more inputs are rounded to the nearest: work grows with their third power, memory with the second."""
 
 MOMENT_BYTES = 256 * 2**20
 """Second moments that are held at a time; a model with more is run once for each portion of its layers."""
@@ -63,6 +63,7 @@ def round_weights(
     samples: Samples,
     *,
     progress: Progress | None = None,
+    most_features: int = MOST_FEATURES,
     moment_bytes: int = MOMENT_BYTES,
     tap_bytes: int = TAP_BYTES,
     threads: int = 0,
@@ -70,7 +71,7 @@ def round_weights(
     """Round the weights of Conv, Gemm and MatMul to suit the data.
 
     Left out, to be rounded to the nearest: depthwise and grouped filters, weights that several nodes read, asymmetric
-    weights, those of more than 8 bits or more than `MOST_FEATURES` inputs, and layers that saw fewer positions than
+    weights, those of more than 8 bits or more than `most_features` inputs, and layers that saw fewer positions than
     they have inputs, or no numbers.
 
     Args:
@@ -78,6 +79,7 @@ def round_weights(
         encodings: say how each weight is held, and which biases are corrected.
         samples: read once for each portion of `moment_bytes` and `tap_bytes`.
         progress: called after each sample with the samples done and the total, None when unknown.
+        most_features: inputs of a layer above which it is left out.
         moment_bytes: bytes of second moments that are held at a time (or those of one layer).
         tap_bytes: bytes of activations that are looked at in one run (or those of one layer).
         threads: threads of the runtime, 0 for all cores.
@@ -85,7 +87,7 @@ def round_weights(
     Returns:
         The rounded layers, by the name of what their node makes.
     """
-    portions = list(_portions(_layers(model, encodings), moment_bytes, tap_bytes))
+    portions = list(_portions(_layers(model, encodings, most_features), moment_bytes, tap_bytes))
     total = None if samples.count is None else samples.count * len(portions)
     rounded: dict[str, RoundedLayer] = {}
     done = 0
@@ -105,10 +107,10 @@ def round_weights(
     return rounded
 
 
-def too_noisy(rounded: Mapping[str, RoundedLayer]) -> frozenset[str]:
-    """Return the outputs of layers whose 8-bit weights leave less than `LEAST_SQNR_DB` of signal to noise."""
+def too_noisy(rounded: Mapping[str, RoundedLayer], least_sqnr_db: float = LEAST_SQNR_DB) -> frozenset[str]:
+    """Return the outputs of layers whose 8-bit weights leave less than `least_sqnr_db` of signal to noise."""
     return frozenset(
-        output for output, layer in rounded.items() if layer.encoding.dtype == "int8" and layer.sqnr_db < LEAST_SQNR_DB
+        output for output, layer in rounded.items() if layer.encoding.dtype == "int8" and layer.sqnr_db < least_sqnr_db
     )
 
 
@@ -130,14 +132,14 @@ def with_corrections(encodings: Encodings, rounded: Mapping[str, RoundedLayer]) 
     return encodings.model_copy(update={"corrections": corrections})
 
 
-def _layers(model: Model, encodings: Encodings) -> Iterator[Layer]:
+def _layers(model: Model, encodings: Encodings, most_features: int) -> Iterator[Layer]:
     for node in model.graph:
         weight = input_at(node, 1)
         if weight is None or not is_constant(weight) or len(users(weight)) != 1:
             continue
         output = node.outputs[0].name or ""
         layer = Layer.of(node, encodings.read_by(output, 1, weight.name or ""))
-        if layer is not None and 0 < layer.width <= MOST_FEATURES:
+        if layer is not None and 0 < layer.width <= most_features:
             yield layer
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from npuopt.graph import to_text
-from npuopt.quantization import Encoding, Encodings, open_samples, rounding
+from npuopt.quantization import Encoding, Encodings, open_samples
 from npuopt.quantization.arithmetic import dequantize, quantize
 from npuopt.quantization.rounding import LEAST_SQNR_DB, held_as_rounded, round_weights, too_noisy, with_corrections
 from npuopt.quantization.taps import tapped_session
@@ -155,11 +155,10 @@ def test_moments_without_an_inverse_leave_the_nearest(tmp_path, monkeypatch):
     ("calls", "most"),
     [("y = MatMul(x, w) z = MatMul(y, w)", 4096), ("y = MatMul(x, w) z = Neg(y)", 1)],
 )
-def test_shared_and_very_wide_weights_are_left_to_the_nearest(tmp_path, monkeypatch, calls, most):
-    monkeypatch.setattr(rounding, "MOST_FEATURES", most)
+def test_shared_and_very_wide_weights_are_left_to_the_nearest(tmp_path, calls, most):
     model = model_from(f"(float[1,2] x) => (float[1,2] z) <float[2,2] w = {{1,2,3,4}}> {{{calls}}}")
     samples = samples_of(tmp_path, model, x=np.ones((2, 1, 2), np.float32))
-    assert round_weights(model, Encodings(tensors={"w": held()}), samples) == {}
+    assert round_weights(model, Encodings(tensors={"w": held()}), samples, most_features=most) == {}
 
 
 def test_noisy_layers_are_named_and_drop_out_when_they_are_held_otherwise(tmp_path):

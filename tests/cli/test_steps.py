@@ -1,0 +1,70 @@
+"""Quantization steps on the command line: named, left out, and wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from npuopt.quantization import Encodings
+from support.command import complaint, npuopt
+from support.toy_road import toy_files
+
+
+@pytest.fixture
+def quantize(tmp_path):
+    """Quantize the toy model."""
+    chip, model, _ = toy_files(tmp_path / "inputs")
+    np.savez(tmp_path / "c.npz", x=np.random.default_rng(0).normal(size=(8, 1, 4)).astype(np.float32))
+
+    def run(*arguments, precision="a8w8", calibration=True):
+        given = ("-t", chip, "--dim", "batch=1", "--precision", precision, "-o", tmp_path / "q.onnx")
+        data = ("--calibration", tmp_path / "c.npz") if calibration else ()
+        return npuopt("quantize", model, *given, *data, *arguments)
+
+    return run
+
+
+def test_the_steps_that_ran_are_on_record(quantize):
+    def names(*arguments):
+        return [step["name"] for step in json.loads(quantize("--json", *arguments).stdout)["steps"]]
+
+    standard = names()
+    assert "round-weights" in standard
+    assert names("--no-step", "round-weights") == [name for name in standard if name != "round-weights"]
+    ran = json.loads(quantize("--json", "--step", "round-weights{most_features=1}").stdout)["steps"]
+    assert next(step for step in ran if step["name"] == "round-weights")["options"] == {"most_features": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("--step", "round-weigts"), "did you mean round-weights"),
+        (("--step", "round-weights{most_features=-1}"), "does not fit option 'most_features'"),
+        (("--step", "round weights"), "is no quantization step"),
+        (("--no-step", "smooth"), "no quantization step called 'smooth'"),
+    ],
+)
+def test_wrong_steps_are_one_sentence(quantize, tmp_path, arguments, what):
+    assert what in complaint(quantize(*arguments), 2)
+    assert not (tmp_path / "q.onnx").exists()
+
+
+def test_no_step_runs_where_nothing_is_quantized(quantize):
+    assert "a float scheme quantizes nothing" in complaint(quantize("--step", "round-weights", precision="fp16"), 2)
+
+
+def test_steps_that_choose_encodings_do_not_go_with_given_ones(quantize, tmp_path):
+    assert quantize("--save-encodings", tmp_path / "e.json").returncode == 0
+    given = ("--encodings", tmp_path / "e.json")
+    assert "step widen-weights chooses encodings" in complaint(quantize(*given, "--step", "widen-weights"), 2)
+    assert quantize(*given, "--step", "round-weights").returncode == 0
+    assert quantize(*given, calibration=False).returncode == 0
+
+
+def test_encodings_ask_for_no_other_passes(quantize, tmp_path):
+    assert quantize("--save-encodings", tmp_path / "e.json").returncode == 0
+    hostile = {"pass_name": "freeze-dims", "options": {"dims": {"batch": "2"}}}
+    document = json.loads((tmp_path / "e.json").read_text())
+    (tmp_path / "e.json").write_text(json.dumps({**document, "rewrites": [hostile]}))
+    assert Encodings.load(tmp_path / "e.json").rewrites
+    assert "encodings ask for pass 'freeze-dims'" in complaint(quantize("--encodings", tmp_path / "e.json"), 3)
