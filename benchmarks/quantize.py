@@ -1,6 +1,6 @@
 """npuopt and other quantizers side by side: quality at the same bits on the same samples, CPU time, peak memory.
 
-    python -m benchmarks.quantize [ROW ...] [--tools npuopt ort nncf] [--samples N] [--keep DIR] [--json]
+    python -m benchmarks.quantize [ROW ...] [--tools npuopt ort nncf] [--samples N] [--gibibytes 8] [--keep DIR]
 
 Every tool gets the same float model, the same calibration samples, and all its process does is measured, imports
 included. `ort` is each way of ONNX Runtime that the scheme can be had by: quantize_static per channel with minmax,
@@ -17,7 +17,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     from benchmarks.quantize_rows import Row
 
 DEFAULT_OF_ORT = "ort-minmax"
+
+
+class Peers(NamedTuple):
+    """What runs the other tools, and how much memory they may ask for."""
+
+    python: Path
+    gibibytes: float
 
 
 @dataclass
@@ -59,10 +66,13 @@ class Result:
 
 def main() -> int:
     arguments = parse_arguments()
-    peers = any(tool != "npuopt" for tool in arguments.tools)
-    python = environment_python(models_folder() / ".quantizers", HERE / "quantizers.txt") if peers else Path()
+    if any(tool != "npuopt" for tool in arguments.tools):
+        python = environment_python(models_folder() / ".quantizers", HERE / "quantizers.txt")
+    else:
+        python = Path()
     if not arguments.json:
         print("| model, scheme | tool | measured | bars | CPU s | peak MiB |\n|---|---|---|---|---|---|")
+    peers = Peers(python, arguments.gibibytes)
     before: dict[str, tuple[Task, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="npuopt-quantize-") as temporary:
         for row in [row for row in all_rows() if not arguments.rows or {row.name, row.model} & {*arguments.rows}]:
@@ -74,7 +84,7 @@ def main() -> int:
             wanted = row if arguments.samples is None else replace(row, samples=arguments.samples)
             folder = (arguments.keep or Path(temporary)) / row.name
             folder.mkdir(parents=True, exist_ok=True)
-            results = measure(wanted, *before[row.model], tools_for(row.scheme, arguments.tools), python, folder)
+            results = measure(wanted, *before[row.model], tools_for(row.scheme, arguments.tools), peers, folder)
             print_results(row, results, as_json=arguments.json)
     return 0
 
@@ -85,6 +95,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"a model, or of {names}")
     parser.add_argument("--tools", nargs="*", default=["npuopt", "ort", "nncf"], choices=["npuopt", "ort", "nncf"])
     parser.add_argument("--samples", type=int, help="calibration samples, instead of each row's own number")
+    parser.add_argument("--gibibytes", type=float, default=8.0, help="of memory that a peer may ask for")
     parser.add_argument("--keep", type=Path, help="keep the quantized models here")
     parser.add_argument("--json", action="store_true", help="one JSON document a row")
     return parser.parse_args()
@@ -108,7 +119,7 @@ def in_float(row: Row) -> tuple[Task, Any]:
     return task, task.outputs(Session(row.folder / "model.onnx", optimize=True))
 
 
-def measure(row: Row, task: Task, before: Any, tools: Sequence[str], python: Path, folder: Path) -> list[Result]:  # noqa: ANN401 -- what the task made
+def measure(row: Row, task: Task, before: Any, tools: Sequence[str], peers: Peers, folder: Path) -> list[Result]:  # noqa: ANN401 -- what the task made
     """Let every tool quantize the row's model, and judge what it made."""
     calibration = folder / "calibration.npz"
     with np.load(row.folder / row.calibration, allow_pickle=False) as archive:
@@ -118,15 +129,15 @@ def measure(row: Row, task: Task, before: Any, tools: Sequence[str], python: Pat
     count = len(next(iter(samples.values())))
     empty = {name: np.repeat(array[None], count, axis=0) for name, array in row.empty.items()}
     np.savez(calibration, allow_pickle=False, **samples, **empty)
-    return [measure_tool(row, tool, task, before, python, calibration) for tool in tools]
+    return [measure_tool(row, tool, task, before, peers, calibration) for tool in tools]
 
 
-def measure_tool(row: Row, tool: str, task: Task, before: Any, python: Path, calibration: Path) -> Result:  # noqa: ANN401 -- what the task made
+def measure_tool(row: Row, tool: str, task: Task, before: Any, peers: Peers, calibration: Path) -> Result:  # noqa: ANN401 -- what the task made
     """Let one tool quantize, and judge what it made."""
     output = calibration.with_name(f"{tool}.onnx")
     output.unlink(missing_ok=True)
     with tempfile.TemporaryFile() as errors:
-        cpu, peak, succeeded = run(command(row, tool, python, calibration, output), 7200, errors)
+        cpu, peak, succeeded = run(command(row, tool, peers, calibration, output), 7200, errors)
         result = Result(tool, cpu, peak)
         if not succeeded or not output.is_file():
             errors.seek(0)
@@ -139,7 +150,7 @@ def measure_tool(row: Row, tool: str, task: Task, before: Any, python: Path, cal
     return result
 
 
-def command(row: Row, tool: str, python: Path, calibration: Path, output: Path) -> list[str]:
+def command(row: Row, tool: str, peers: Peers, calibration: Path, output: Path) -> list[str]:
     source = row.folder / "model.onnx"
     if tool == "npuopt":
         dims = [text for name, size in row.dims.items() for text in ("--dim", f"{name}={size}")]
@@ -152,12 +163,13 @@ def command(row: Row, tool: str, python: Path, calibration: Path, output: Path) 
         "output": str(output),
         "scheme": row.scheme,
         "calibration": str(calibration),
+        "gibibytes": peers.gibibytes,
         "dims": dict(row.dims),
         "is_transformer": row.is_transformer,
     }
     path = output.with_suffix(".json")
     path.write_text(json.dumps(job), encoding="utf-8")
-    return [str(python), str(HERE / "quantize_peer.py"), str(path)]
+    return [str(peers.python), str(HERE / "quantize_peer.py"), str(path)]
 
 
 def verdict(row: Row, result: Result, results: Sequence[Result]) -> str:

@@ -8,6 +8,7 @@ names the tool, the frozen float model, what to write, the scheme, and an .npz o
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class Job:
         output: the file to write.
         scheme: such as a8w8; w4 and w8 are weights alone.
         calibration: an .npz; the leading axis of each array counts samples.
+        gibibytes: of memory that the tool may ask for.
         dims: to freeze, by name or as `input:axis`.
         is_transformer: for tools that ask.
     """
@@ -44,6 +46,7 @@ class Job:
     output: str
     scheme: str
     calibration: str
+    gibibytes: float
     dims: dict[str, int]
     is_transformer: bool = False
 
@@ -196,4 +199,6 @@ TOOLS: dict[str, Callable[[Job], None]] = {
 
 if __name__ == "__main__":
     wanted = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    most = int(wanted.gibibytes * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     TOOLS[wanted.tool](wanted)

@@ -147,7 +147,7 @@ def reading_rows() -> list[Row]:
     folder = models_folder() / "ppocr_rec"
     dims = {"x:0": 1, "x:2": 48, "x:3": 320}
     return [
-        Row("ppocr_rec", scheme, folder, dims, lambda: Reading.of(folder), {"points": points}, samples=100)
+        Row("ppocr_rec", scheme, folder, dims, lambda: Reading.of(folder), {"points": points})
         for scheme, points in (("a16w8", 0.5), ("a8w8", 2.0))
     ]
 

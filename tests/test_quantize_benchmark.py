@@ -1,6 +1,7 @@
 """The quantization benchmark: its scores, its verdicts, and one quantizer that runs without npuopt."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -63,7 +64,7 @@ def test_a_peer_quantizes_the_frozen_model_with_the_samples_it_is_given(tmp_path
     onnx.save(onnx.parser.parse_model(PRODUCT), source)
     x = np.random.default_rng(0).normal(size=(8, 1, 4)).astype(np.float32)
     np.savez(tmp_path / "samples.npz", x=x)
-    job = Job("ort-minmax", str(source), str(output), "a8w8", str(tmp_path / "samples.npz"), {"batch": 1})
+    job = Job("ort-minmax", str(source), str(output), "a8w8", str(tmp_path / "samples.npz"), 4.0, {"batch": 1})
     TOOLS[job.tool](job)
     ops = [node.op_type for node in onnx.load(output).graph.node]
     assert "QuantizeLinear" in ops
@@ -82,7 +83,7 @@ def test_a_failure_is_reported_with_its_last_words(tmp_path) -> None:
     row = all_rows()[0]
     calibration = tmp_path / "calibration.npz"
     (tmp_path / "nncf.onnx").write_bytes(b"left by an earlier run")
-    made = quantize.measure_tool(row, "nncf", row.task(), None, sys.executable, calibration)
+    made = quantize.measure_tool(row, "nncf", row.task(), None, quantize.Peers(Path(sys.executable), 4.0), calibration)
     assert made.score is None
     assert made.failure
     assert quantize.verdict(row, made, [made]) == "fails"
