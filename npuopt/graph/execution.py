@@ -31,6 +31,7 @@ class Session:
         optimize: let ONNX Runtime optimize; off by default, so that what is compared is what is written.
         threads: intra-op threads.
         quiet: print nothing about failures, which are raised in any case.
+        soonest: run each node as soon as it can run, in the order of the graph; else what is read last may run last.
 
     Quantized arithmetic is exact: on CPUs without VNNI the default kernels saturate 16-bit sums, which
     `session.x64quantprecision=1` prevents (measured: error 7.17 on values up to 16 without it).
@@ -40,13 +41,21 @@ class Session:
     """
 
     def __init__(
-        self, model: Path | ir.Model, *, optimize: bool = False, threads: int = 0, quiet: bool = False
+        self,
+        model: Path | ir.Model,
+        *,
+        optimize: bool = False,
+        threads: int = 0,
+        quiet: bool = False,
+        soonest: bool = False,
     ) -> None:
         runtime: Any = import_module("onnxruntime")  # here, as many commands never open a session; it has no types
         options = runtime.SessionOptions()
         level = runtime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
+        if soonest:
+            options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
         options.log_severity_level = 4 if quiet else 3
         options.add_session_config_entry("session.x64quantprecision", "1")
         self._folder: tempfile.TemporaryDirectory[str] | None = None

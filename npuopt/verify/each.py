@@ -9,8 +9,8 @@ import numpy as np
 
 from npuopt.errors import InternalError
 from npuopt.graph.execution import Session
+from npuopt.graph.seeded import seeded_inputs
 from npuopt.verify.compare import compare
-from npuopt.verify.inputs import seeded_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

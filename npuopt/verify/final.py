@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from npuopt.errors import InputError, InternalError
 from npuopt.graph import Session, dims, load
+from npuopt.graph.seeded import seeded_inputs
 from npuopt.verify.each import differences
-from npuopt.verify.inputs import seeded_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

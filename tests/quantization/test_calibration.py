@@ -40,13 +40,14 @@ def test_every_float_tensor_has_its_least_and_greatest_number(tmp_path):
     assert to_text(model) == before, "the model comes back as it was"
 
 
-def test_a_model_with_many_activations_is_run_in_portions(tmp_path):
+@pytest.mark.parametrize("method", [MinMax(), Percentile(100)])
+def test_a_model_with_many_activations_is_run_in_parts(tmp_path, method):
     model = model_from(SMALL)
     samples = samples_of(tmp_path, model, x=np.array([[1, 0, 0, -3], [2, 1, 1, 1]], np.float32))
     calls = []
-    ranges = calibrate(model, samples, tap_bytes=16, progress=lambda *call: calls.append(call))
-    assert ranges == calibrate(model, samples)
-    assert calls[-1] == (6, 6), "three tensors of 16 bytes to look at, two samples"
+    ranges = calibrate(model, samples, method, tap_bytes=16, progress=lambda *call: calls.append(call))
+    assert ranges.tensors == calibrate(model, samples).tensors
+    assert calls == [(1, 2), (2, 2)], "each sample is run once"
 
 
 def test_percentiles_leave_out_rare_numbers(tmp_path):

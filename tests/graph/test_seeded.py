@@ -3,7 +3,7 @@ import pytest
 
 from npuopt.errors import InputError
 from npuopt.graph import parse
-from npuopt.verify import seeded_inputs
+from npuopt.graph.seeded import seeded_inputs
 
 
 def test_indices_stay_within_their_table() -> None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx_ir as ir
 
 from npuopt.errors import InputError
-from npuopt.graph import DataType, dims, input_at, is_constant, is_op, static_shape, users
+from npuopt.graph.queries import dims, input_at, is_constant, is_op, static_shape, users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from npuopt.graph import Model, Value
 
 INDEX_STEPS = 8
 """How many shape-preserving ops to look through from an input to the table that it indexes."""
 
 
-def seeded_inputs(model: Model, seed: int, sizes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+def seeded_inputs(model: ir.Model, seed: int, sizes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """Draw one set of inputs for a model.
 
     Floats are standard normal; integers lie below the smallest dimension that they index (2 where none is
@@ -41,7 +40,7 @@ def seeded_inputs(model: Model, seed: int, sizes: Mapping[str, int] | None = Non
     return feeds
 
 
-def _shape(value: Value, sizes: Mapping[str, int]) -> tuple[int, ...]:
+def _shape(value: ir.Value, sizes: Mapping[str, int]) -> tuple[int, ...]:
     declared = dims(value)
     shape: list[int] = []
     for position, dim in enumerate(("",) if declared is None else declared):
@@ -52,24 +51,30 @@ def _shape(value: Value, sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _draw(generator: np.random.Generator, value: Value, shape: tuple[int, ...]) -> np.ndarray:
+def _draw(generator: np.random.Generator, value: ir.Value, shape: tuple[int, ...]) -> np.ndarray:
     dtype = value.dtype
-    if dtype is None or dtype == DataType.STRING:
+    if dtype is None or dtype == ir.DataType.STRING:
         raise InputError(f"cannot draw values of type {dtype}", where=f"input {value.name!r}")
     numpy_type = dtype.numpy()
-    if dtype == DataType.BOOL:
+    if dtype == ir.DataType.BOOL:
         return generator.integers(0, 2, shape).astype(np.bool_)
     if numpy_type.kind in "iu":
         return generator.integers(0, index_bound(value), shape).astype(numpy_type)
     return generator.standard_normal(shape).astype(numpy_type)
 
 
-def index_bound(value: Value) -> int:
-    """Return the exclusive upper bound of the values of an integer tensor that is used as an index."""
+def index_bound(value: ir.Value) -> int:
+    """Return the exclusive upper bound of the values to draw for an integer tensor."""
+    rows = table_rows(value)
+    return 2 if rows is None else max(rows, 1)
+
+
+def table_rows(value: ir.Value) -> int | None:
+    """Return how many rows the smallest constant table has that the tensor indexes; None where it indexes none."""
     bounds: list[int] = []
     frontier = [value]
     for _ in range(INDEX_STEPS):
-        following: list[Value] = []
+        following: list[ir.Value] = []
         for current in frontier:
             for node in users(current):
                 data = input_at(node, 0)
@@ -80,4 +85,4 @@ def index_bound(value: Value) -> int:
                 elif is_op(node, "Cast", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Expand", "Flatten"):
                     following.append(node.outputs[0])
         frontier = following
-    return max(min(bounds), 1) if bounds else 2
+    return min(bounds, default=None)
