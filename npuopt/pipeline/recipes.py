@@ -48,6 +48,7 @@ FUSE = (
     "fuse-flattened-transpose",
     "fuse-attention",
     "fuse-rotary-embedding",
+    "fuse-key-value-cache",
     "fuse-matmul-add",
     "fuse-conv-input-affine",
     "fuse-consecutive-scales",
@@ -67,6 +68,7 @@ Activations come ahead of what folds scales, which would otherwise take the cons
 
 RAISED = {
     "fuse-attention": "Attention",
+    "fuse-key-value-cache": "Attention",
     "fuse-rotary-embedding": "RotaryEmbedding",
     "fuse-leaky-relu": "LeakyRelu",
     "fuse-prelu": "PRelu",

@@ -27,6 +27,7 @@ KEEPS_ITS_OP = {
     "lower-double",
     "lower-elementwise-rank",
     "lower-grouped-conv",
+    "lower-key-value-cache",
     "lower-large-kernel",
     "lower-large-pool",
     "lower-large-stride",
