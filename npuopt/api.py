@@ -6,7 +6,7 @@ Each function is what the command of the same name does. Errors are npuopt.error
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,15 +18,16 @@ from npuopt.compilation import compile_plan, model_runs, reference_runs, stage
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import PlacementError, UsageError, cannot_write
-from npuopt.graph import load, save
+from npuopt.graph import save
 from npuopt.graph.saving import replacing
+from npuopt.importing import Source, open_source
 from npuopt.inspection import bisect, compare, extract
 from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
 from npuopt.pipeline.checks import count_nodes
 from npuopt.pipeline.runner import Runner
-from npuopt.preparation import Prepared, choose_scheme, prepare
+from npuopt.preparation import Prepared, prepare
 from npuopt.quantizing import Quantized, check_quantized, quantize_model
 from npuopt.records import CheckResult, Journey
 from npuopt.runtime import Artifact, Engine
@@ -68,11 +69,12 @@ def compile(  # noqa: A001 -- the command's name
     chip = load_target(target)
     find_delegate(chip.delegate.road).ensure_available()
     find_delegate(options.host).ensure_available()
-    scheme = choose_scheme(chip, options.precision, calibrated=_has_ranges(options))
     limits = Limits(seconds=options.time_limit)
     with atomic_folder(out) as folder:
-        prepared = _prepare(model, chip, scheme, options, dumps=folder / "dumps" if options.dump else None, say=say)
-        quantized = quantize_model(prepared, chip, scheme, options, say=say)
+        dumps = folder / "dumps" if options.dump else None
+        source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), dumps=dumps, say=say)
+        scheme = source.scheme
+        quantized = quantize_model(prepared, chip, scheme, options, incoming=source.incoming, say=say)
         plan = partition(prepared.model, chip, scheme)
         _require_share(plan.summary.npu_fraction, options.min_npu, model, chip)
         say(f"compiling {len(plan.parts)} part(s)")
@@ -106,8 +108,11 @@ def check(
         say: told what is being done.
     """
     chip = load_target(target)
-    scheme = choose_scheme(chip, options.precision, calibrated=True)
-    prepared = _prepare(model, chip, scheme, options, say=say)
+    source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
+    scheme = source.scheme
+    if source.incoming is not None:
+        unverified = replace(options, verify="off")
+        quantize_model(prepared, chip, scheme, unverified, incoming=source.incoming, say=say)
     plan = partition(prepared.model, chip, scheme)
     saved = [] if save_nodes is None else save_refused(prepared.model, plan, save_nodes)
     return records.check_result(model, chip, scheme, prepared, plan, saved)
@@ -129,15 +134,18 @@ def quantize(
         InputError, UsageError: see their docstrings.
     """
     chip = load_target(target)
-    scheme = choose_scheme(chip, options.precision, calibrated=_has_ranges(options))
-    prepared = _prepare(model, chip, scheme, options, say=say)
-    quantized = quantize_model(prepared, chip, scheme, options, say=say)
+    source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), say=say)
+    scheme = source.scheme
+    quantized = quantize_model(prepared, chip, scheme, options, incoming=source.incoming, say=say)
     if quantized.encodings is None:
         raise UsageError(f"scheme {scheme} of {chip.name} is not quantized", hint="use npuopt optimize")
     outputs: dict[str, Any] = {}
     if options.verify != "off":
         say("verifying the quantized model")
-        outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
+        compared, made = check_quantized(prepared.model, quantized)
+        if quantized.kept is not None:
+            compared = stage("quantized", "source", reference_runs(model, prepared, quantized.samples), made)
+        outputs = compared.model_dump(mode="json")["outputs"]
     save(prepared.model, output)
     if save_encodings is not None:
         text = quantized.encodings.to_json()
@@ -151,6 +159,7 @@ def quantize(
         "samples": len(quantized.samples),
         "outputs": outputs,
         "findings": [asdict(finding) for finding in quantized.findings],
+        "kept": None if quantized.kept is None else quantized.kept.to_json(),
     }
 
 
@@ -183,12 +192,18 @@ def run(
 
 
 def _prepare(
-    model: Path, chip: Target, scheme: str, options: CompileOptions, *, dumps: Path | None = None, say: Say
-) -> Prepared:
-    say(f"loading {model}")
-    loaded = load(model)
+    model: Path,
+    chip: Target,
+    options: CompileOptions,
+    *,
+    calibrated: bool,
+    dumps: Path | None = None,
+    say: Say,
+) -> tuple[Source, Prepared]:
     runner = Runner(chip, options.verify, observers(options.verify, options.dims, dumps))
-    return prepare(loaded, runner, options.dims, scheme=scheme, pass_files=options.pass_files, say=say)
+    source = open_source(model, chip, options, runner, calibrated=calibrated, say=say)
+    files = options.pass_files
+    return source, prepare(source.model, runner, options.dims, scheme=source.scheme, pass_files=files, say=say)
 
 
 def _verify(

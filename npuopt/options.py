@@ -32,6 +32,7 @@ class CompileOptions:
             when None.
         encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
             suit that data, else to the nearest.
+        requantize: drop the encodings of a model that comes quantized, and quantize it anew.
         steps: quantization steps to run besides the scheme's standard ones, as `name` or `name{option=value}`.
         without_steps: names of standard ones to leave out.
         verify: compare numbers after `each` pass, at the end (`final`), or never (`off`).
@@ -49,6 +50,7 @@ class CompileOptions:
     calibration: Any = None
     calibration_method: Any = None
     encodings: Path | None = None
+    requantize: bool = False
     steps: tuple[str, ...] = ()
     without_steps: tuple[str, ...] = ()
     verify: Literal["each", "final", "off"] = "final"

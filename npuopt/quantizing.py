@@ -15,6 +15,7 @@ from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate
 from npuopt.quantization.data import open_samples
 from npuopt.quantization.findings import find_faults
+from npuopt.quantization.keeping import kept_encodings
 from npuopt.quantization.precisions import node_precisions
 from npuopt.quantization.rounding import RoundedLayer, with_corrections
 from npuopt.quantization.steps import Held, StepRecord, Work
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from npuopt.options import CompileOptions, Say
     from npuopt.preparation import Prepared
     from npuopt.quantization.findings import Finding
+    from npuopt.quantization.incoming import Incoming
+    from npuopt.quantization.keeping import Kept
     from npuopt.stepping import Steps
     from npuopt.target import Target
 
@@ -49,6 +52,7 @@ class Quantized:
         samples: those that every stage is compared on.
         optimized: the prepared float model's outputs on them.
         findings: what is wrong with the encodings on these samples.
+        kept: what became of the encodings that a quantized model came with.
         steps: the named steps that ran, and what they changed.
     """
 
@@ -57,6 +61,7 @@ class Quantized:
     samples: list[Arrays] = field(default_factory=list["Arrays"])
     optimized: list[Arrays] = field(default_factory=list["Arrays"])
     findings: list[Finding] = field(default_factory=list["Finding"])
+    kept: Kept | None = None
     steps: list[StepRecord] = field(default_factory=list[StepRecord])
 
     def write(self, folder: Path) -> None:
@@ -65,12 +70,23 @@ class Quantized:
             self.encodings.save(folder / ENCODINGS_FILE)
 
 
-def quantize_model(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, *, say: Say) -> Quantized:
-    """Quantize the prepared model in place, when the scheme asks for it, and remember what it computed in float."""
+def quantize_model(
+    prepared: Prepared,
+    target: Target,
+    scheme: str,
+    options: CompileOptions,
+    *,
+    incoming: Incoming | None = None,
+    say: Say,
+) -> Quantized:
+    """Quantize the prepared model in place, when the scheme asks for it, and remember what it computed in float.
+
+    With `incoming` encodings nothing is chosen: they go where the target wants them.
+    """
     _require_use_of_precisions(target, scheme, options)
     steps = steps_for(options, target.scheme(scheme))
     quantized = Quantized()
-    if not target.scheme(scheme).is_float:
+    if not target.scheme(scheme).is_float and incoming is None:
         prepared.runner.run(prepared.model, AS_THEY_ARE.make(BEFORE_CALIBRATION))
     if options.verify != "off":
         say("running the optimized model")
@@ -78,7 +94,10 @@ def quantize_model(prepared: Prepared, target: Target, scheme: str, options: Com
         quantized.optimized = model_runs(prepared.model, quantized.samples)
     if target.scheme(scheme).is_float:
         return quantized
-    if options.encodings is not None:
+    if incoming is not None:
+        quantized.kept = kept_encodings(prepared.model, target, scheme, incoming)
+        encodings, rounded = quantized.kept.encodings, dict[str, RoundedLayer]()
+    elif options.encodings is not None:
         encodings = Encodings.load(options.encodings)
         run_rewrites(prepared, encodings.rewrites)
         encodings.check(prepared.model)
@@ -87,11 +106,13 @@ def quantize_model(prepared: Prepared, target: Target, scheme: str, options: Com
         work = _work(prepared, target, scheme, options, say)
         encodings, rounded = _calibrated(prepared, work, options, steps, quantized)
     quantized.encodings = encodings
-    if options.verify != "off":
+    if options.verify != "off" and incoming is None:  # drawn samples are no data, and clipping them is no fault
         say("looking for what the encodings clip")
         quantized.findings = find_faults(prepared.model, encodings, quantized.samples)
     say("inserting quantize and dequantize")
     integers = {layer.weight: layer.integers for layer in rounded.values()}
+    if quantized.kept is not None:
+        integers = quantized.kept.integers
     held = {"encodings": with_corrections(encodings, rounded), "integers": integers}
     insert = with_options(find_pass("insert-quantize-dequantize"), held)
     prepared.runner.run(prepared.model, [insert])

@@ -27,13 +27,14 @@ ALLOWED = {
     "preparation": FOUNDATION | {"pipeline", "options"},
     "optimizing": FOUNDATION | {"pipeline", "verify", "bundle", "options", "preparation"},
     "inspection": FOUNDATION | {"pipeline", "verify", "quantization", "options", "optimizing"},  # quantization: samples
+    "importing": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "stepping": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "stepping"},
     "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
     "compilation": FOUNDATION | ROOMS | {"options", "preparation"},
     "api": FOUNDATION
     | ROOMS
-    | {"options", "preparation", "optimizing", "inspection", "compilation", "quantizing", "records"},
+    | {"options", "preparation", "importing", "optimizing", "inspection", "compilation", "quantizing", "records"},
     "cli": FOUNDATION | ROOMS | {"options", "api", "optimizing"},  # optimizing: starts without what compiling imports
 }
 CHIPS = re.compile(

@@ -73,6 +73,10 @@ EncodingsOption = Annotated[
         metavar="FILE",
     ),
 ]
+RequantizeOption = Annotated[
+    bool,
+    typer.Option("--requantize", help="Drop the encodings of a model that is quantized already, and quantize anew."),
+]
 StepOption = Annotated[
     list[str] | None,
     typer.Option(

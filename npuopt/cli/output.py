@@ -70,3 +70,17 @@ def progress() -> Generator[Callable[[str], None]]:
 
     with Console(stderr=True).status("starting") as status:
         yield status.update
+
+
+def print_kept(out: Console, kept: Mapping[str, Any]) -> None:
+    """Print what became of the encodings that a quantized model came with."""
+    in_float = kept["in_float"]
+    out.print(
+        f"Its own encodings are kept, {kept['integers']} constants bit for bit; {len(kept['by_rule'])} follow from"
+        f" others, {len(in_float)} nodes with some around them are computed in float",
+        markup=False,
+    )
+    for node, why in list(in_float.items())[:20]:
+        out.print(f"  float: {node}: {why}", markup=False)
+    if len(in_float) > 20:
+        out.print(f"  and {len(in_float) - 20} more; --json has all")

@@ -19,13 +19,14 @@ from npuopt.cli.options import (
     PassFileOption,
     PrecisionOption,
     PrecisionsOption,
+    RequantizeOption,
     StepOption,
     TargetOption,
     parse_dims,
     parse_method,
     parse_precisions,
 )
-from npuopt.cli.output import comparison_table, console, print_findings, print_json, progress
+from npuopt.cli.output import comparison_table, console, print_findings, print_json, print_kept, progress
 
 
 def quantize_command(
@@ -40,6 +41,7 @@ def quantize_command(
     calibration: CalibrationOption = None,
     calibration_method: CalibrationMethodOption = None,
     encodings: EncodingsOption = None,
+    requantize: RequantizeOption = False,
     step: StepOption = None,
     no_step: NoStepOption = None,
     save_encodings: Annotated[
@@ -58,6 +60,7 @@ def quantize_command(
         calibration=calibration,
         calibration_method=parse_method(calibration_method),
         encodings=encodings,
+        requantize=requantize,
         steps=tuple(step or ()),
         without_steps=tuple(no_step or ()),
         pass_files=tuple(pass_file or ()),
@@ -73,5 +76,8 @@ def quantize_command(
         markup=False,
     )
     if result["outputs"]:
-        out.print(comparison_table(f"Against float, {result['samples']} samples", result["outputs"]))
+        against = "the source" if result["kept"] else "float"
+        out.print(comparison_table(f"Against {against}, {result['samples']} samples", result["outputs"]))
     print_findings(out, result["findings"])
+    if result["kept"]:
+        print_kept(out, result["kept"])

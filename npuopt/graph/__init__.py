@@ -17,6 +17,7 @@ from npuopt.graph.headers import header_proto, to_proto
 from npuopt.graph.inference import infer_node, infer_shapes
 from npuopt.graph.loading import check, load
 from npuopt.graph.matcher import Anything, Constant, Either, Match, Number, Op, match
+from npuopt.graph.origins import Origin, note_origins, origins, scale_origins
 from npuopt.graph.queries import (
     attribute,
     attribute_list,
@@ -61,6 +62,7 @@ __all__ = [
     "Node",
     "Number",
     "Op",
+    "Origin",
     "Session",
     "Shape",
     "TensorType",
@@ -88,14 +90,17 @@ __all__ = [
     "load",
     "match",
     "nodes",
+    "note_origins",
     "only_user",
     "opset",
+    "origins",
     "parse",
     "producer",
     "qualified_op_type",
     "rank",
     "save",
     "scalar",
+    "scale_origins",
     "static_shape",
     "subgraphs_of",
     "to_proto",

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from npuopt.graph.inference import infer_node, learn
+from npuopt.graph.origins import carry_origins
 from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of, is_op, opset, subgraphs_of
 
 if TYPE_CHECKING:
@@ -109,6 +110,14 @@ class Editor:
         graph.register_initializer(value)
         return value
 
+    def refill(self, value: ir.Value, array: np.ndarray) -> None:
+        """Let an initializer hold other numbers of its shape and element type, for all that read it."""
+        value.const_value = ir.Tensor(array, name=value.name)
+
+    def set_attribute(self, node: ir.Node, name: str, value: AttributeLike) -> None:
+        """Give a node an attribute of a plain Python value, in place of the one it has."""
+        node.attributes[name] = _attribute(node.op_type, name, value, node.domain, self._opset)
+
     def replace(self, old: ir.Value, new: ir.Value) -> None:
         """Let every reader of `old` read `new`, graph outputs included, whose names and types stay as they were.
 
@@ -121,6 +130,7 @@ class Editor:
         """
         if old is new:
             return
+        carry_origins(old, new)
         if not old.is_graph_output():
             learn(new, old)
             old.replace_all_uses_with(new)

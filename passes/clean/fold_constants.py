@@ -192,7 +192,7 @@ def _refusal(node: Node) -> str:
         return "it is random"
     if subgraphs_of(node):
         return "it is control flow"
-    if is_op(node, "DequantizeLinear"):
+    if node.op_type == "DequantizeLinear":  # of whichever domain: ONNX Runtime has one of its own
         return "it would undo the quantization of its input"
     if not all(isinstance(output.type, TensorType) or not output.name for output in node.outputs):
         return "its result is no tensor"

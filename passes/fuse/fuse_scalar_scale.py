@@ -16,6 +16,7 @@ from npuopt.graph import (
     producer,
     rank,
     scalar,
+    scale_origins,
     static_shape,
 )
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
@@ -95,6 +96,7 @@ class _Plan:
     def __init__(self, factor: float) -> None:
         self.factor = factor
         self.places: list[tuple[Node, int]] = []
+        self.scaled: list[Value] = []
         self.why = ""
 
     def reaches_constants(self, value: Value, reader: Node) -> bool:
@@ -104,6 +106,7 @@ class _Plan:
             return self._refuse(f"its way up ends at {value.name!r}")
         if not has_one_use(value) or node.graph is not reader.graph:
             return self._refuse(f"{value.name!r} is read elsewhere or is a graph output")
+        self.scaled.append(value)
         if is_op(node, *BILINEAR):
             return self._into_either(node)
         places = range(len(node.inputs)) if is_op(node, "Concat") else LINEAR.get(node.op_type)
@@ -113,6 +116,8 @@ class _Plan:
 
     def apply(self, edit: Editor) -> None:
         """Give every place its scaled constant."""
+        for value in self.scaled:
+            scale_origins(value, self.factor)
         for node, index in self.places:
             value = node.inputs[index]
             known = constant(value)
@@ -136,10 +141,10 @@ class _Plan:
         """Put the factor into one operand: a constant if there is one, else whichever side leads to constants."""
         order = sorted((0, 1), key=lambda index: not is_constant(node.inputs[index]))
         for index in order:
-            kept = len(self.places)
+            kept, kept_values = len(self.places), len(self.scaled)
             if self._into(node, index):
                 return True
-            del self.places[kept:]
+            del self.places[kept:], self.scaled[kept_values:]
         return False
 
     def _refuse(self, why: str) -> bool:
