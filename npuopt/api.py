@@ -153,8 +153,12 @@ def quantize(
     return {
         "output": str(output),
         "scheme": scheme,
+<<<<<<< Updated upstream
         "encodings": len(quantized.encodings.tensors),
         "steps": [asdict(step) for step in quantized.steps],
+=======
+        "encodings": len(quantized.encodings.tensors) + len(quantized.encodings.blocks),
+>>>>>>> Stashed changes
         "nodes": count_nodes(prepared.model),
         "samples": len(quantized.samples),
         "outputs": outputs,

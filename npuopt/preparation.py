@@ -101,6 +101,8 @@ def prepare(
         UsageError: when a dim does not exist.
     """
     prepared = Prepared(model, runner)
+    if runner.target is not None and scheme is not None:
+        scheme = runner.target.computed_in(scheme)
     if not pass_files:  # which may be what lowers the unknown
         require_known_ops(model, runner.target)
     if runner.target is not None and runner.target.shapes.static == "required":

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.compilation import model_runs, stage
-from npuopt.errors import AccuracyError, UsageError
+from npuopt.errors import AccuracyError, InputError, UsageError
+from npuopt.holding import hold_weights
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import BEFORE_CALIBRATION
 from npuopt.preparation import AS_THEY_ARE
@@ -21,6 +22,7 @@ from npuopt.quantization.rounding import RoundedLayer, with_corrections
 from npuopt.quantization.steps import Held, StepRecord, Work
 from npuopt.stepping import decide, rewrite_float, run_rewrites, steps_for
 from npuopt.verify import seeded_inputs
+from npuopt.verify.final import trial_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,6 +94,8 @@ def quantize_model(
         say("running the optimized model")
         quantized.samples = verification_samples(prepared, options)
         quantized.optimized = model_runs(prepared.model, quantized.samples)
+    if target.scheme(scheme).is_weight_only:
+        quantized.encodings = hold_weights(prepared, target, scheme, options, say=say)
     if target.scheme(scheme).is_float:
         return quantized
     if incoming is not None:
@@ -148,7 +152,7 @@ def _require_use_of_precisions(target: Target, scheme: str, options: CompileOpti
 def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Arrays]:
     """Return the first samples of the calibration data, or seeded ones where there is none."""
     if options.calibration is None:
-        return [seeded_inputs(prepared.model, seed) for seed in range(options.samples)]
+        return _drawn(prepared.model, options.samples)
     found: list[Arrays] = []
     for sample in open_samples(options.calibration, prepared.model):
         found.append(dict(sample))
@@ -157,10 +161,30 @@ def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Ar
     return found
 
 
+<<<<<<< Updated upstream
 def _work(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, say: Say) -> Work:
     """Return what the steps work on."""
     samples = None if options.calibration is None else open_samples(options.calibration, prepared.model)
     return Work(prepared.model, target, scheme, samples, say=_progress(say))
+=======
+def _drawn(model: Model, count: int) -> list[Arrays]:
+    """Draw samples; where dims are free, of the first size with which the model runs.
+
+    Raises:
+        InputError: when it runs with none.
+    """
+    failures: list[InputError] = []
+    for sizes in trial_sizes(model, {}):
+        samples = [seeded_inputs(model, seed, sizes) for seed in range(count)]
+        try:
+            if sizes:
+                model_runs(model, samples[:1])
+        except InputError as error:
+            failures.append(error)
+        else:
+            return samples
+    raise failures[0]
+>>>>>>> Stashed changes
 
 
 def _calibrated(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
+import ml_dtypes
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -16,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from enum import Enum
 
-    import numpy as np
-
     AttributeLike = int | float | str | Sequence[int] | Sequence[float] | Sequence[str] | ir.Attr | None
+
+
+_FOUR_BITS = (np.dtype(ml_dtypes.int4), np.dtype(ml_dtypes.uint4))
 
 
 class Editor:
@@ -102,8 +105,7 @@ class Editor:
         if not isinstance(graph, ir.Graph):
             raise ValueError(f"{near.name} is in no graph that can hold an initializer")  # noqa: TRY004 -- a state, not an argument's type
         value_name = self.fresh_name(name or f"{near.name or near.op_type}/constant")
-        is_text = array.dtype.kind in "OSU"
-        tensor = ir.tensor(array, name=value_name) if is_text else ir.Tensor(array, name=value_name)
+        tensor = _tensor(array, value_name)
         value = ir.Value(
             name=value_name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
         )
@@ -229,6 +231,18 @@ class Editor:
         new.doc_string = old.doc_string or new.doc_string
         new.metadata_props.update(old.metadata_props)
         new.meta.update(old.meta)  # pyright: ignore[reportUnknownMemberType] -- a UserDict without type arguments
+
+
+def _tensor(array: np.ndarray, name: str) -> ir.TensorProtocol:
+    """Return the array as a tensor; elements of 4 bits are packed, as numpy has a byte for each."""
+    if array.dtype.kind in "OSU":
+        return ir.tensor(array, name=name)
+    if array.dtype not in _FOUR_BITS:
+        return ir.Tensor(array, name=name)
+    bits = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    packed = bits[0::2] & 15
+    packed[: bits.size // 2] |= bits[1::2] << 4
+    return ir.PackedTensor(packed, ir.DataType.from_numpy(array.dtype), shape=ir.Shape(array.shape), name=name)
 
 
 def _attribute(op_type: str, name: str, value: AttributeLike, domain: str, version: int) -> ir.Attr:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from npuopt.errors import InputError
 from npuopt.graph import input_at, is_op, static_shape
 from npuopt.quantization.arithmetic import IntegerType, limits
+from npuopt.quantization.block_encodings import BlockEncoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,6 +116,7 @@ class Encodings(BaseModel):
             first output and then the input's index: a conversion for an activation, a second copy for a weight.
         corrections: what is added to a bias before it is held, to make up for what rounding the weights does to the
             mean of the result; one number for each of its elements, keyed as `uses`.
+        blocks: weights that are held as integers and computed with in float, by name; their scales are in the model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -131,6 +133,7 @@ class Encodings(BaseModel):
     corrections: dict[str, dict[int, tuple[Finite, ...]]] = Field(
         default_factory=dict[str, dict[int, tuple[float, ...]]]
     )
+    blocks: dict[str, BlockEncoding] = Field(default_factory=dict[str, BlockEncoding])
 
     def read_by(self, output: str, index: int, name: str) -> Encoding | None:
         """Return how the node that makes `output` reads the tensor `name` at input `index`; None for floats."""
@@ -143,7 +146,9 @@ class Encodings(BaseModel):
     def to_json(self) -> str:
         """Return the file's text."""
         document = self.model_dump(mode="json", exclude_none=True)
-        sections = ("precisions", "tensors", "uses", "corrections")
+        if not self.blocks:
+            del document["blocks"]
+        sections = tuple(key for key in ("precisions", "tensors", "uses", "corrections", "blocks") if key in document)
         lines = [f"  {json.dumps(key)}: {json.dumps(document[key])}" for key in document if key not in sections]
         for section in sections:
             entries = [
@@ -176,12 +181,15 @@ class Encodings(BaseModel):
     def check(self, model: Model) -> None:
         """Raise InputError when an encoding names a tensor or a use that `model` does not have, or does not fit it."""
         values = {value.name: value for value in _values(model) if value.name}
-        for name, encoding in self.tensors.items():
+        for name in (*self.tensors, *self.blocks):
             if name not in values:
                 raise InputError(
                     f"encodings name a tensor that the model does not have: {name}", hint=_suggestion(name, values)
                 )
+        for name, encoding in self.tensors.items():
             _check_fits(values[name], encoding)
+        for name, held in self.blocks.items():
+            held.check_fits(values[name])
         for output, index, encoding in _by_use(self.uses):
             value = _read_by(output, index, values)
             if value is not None:

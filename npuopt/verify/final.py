@@ -87,7 +87,7 @@ def _run_source(source: Path, model: Model, sizes: Mapping[str, int]) -> tuple[S
     """Return inputs that the source runs on, and its outputs."""
     session = Session(source)
     failures: list[InputError] = []
-    for all_sizes in _trials(model, sizes):
+    for all_sizes in trial_sizes(model, sizes):
         try:
             feeds = [seeded_inputs(model, seed, all_sizes) for seed in range(SAMPLES)]
             return feeds, [session.run(feed) for feed in feeds]
@@ -96,7 +96,8 @@ def _run_source(source: Path, model: Model, sizes: Mapping[str, int]) -> tuple[S
     raise failures[0]
 
 
-def _trials(model: Model, sizes: Mapping[str, int]) -> Iterator[Mapping[str, int]]:
+def trial_sizes(model: Model, sizes: Mapping[str, int]) -> Iterator[Mapping[str, int]]:
+    """Yield sizes for all symbolic dims of a model's inputs: those given, and the same trial size for every other."""
     free: set[str] = set()
     for value in model.graph.inputs:
         for axis, dim in enumerate(dims(value) or ()):
