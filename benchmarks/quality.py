@@ -58,22 +58,29 @@ class Language:
     """Predict the next token.
 
     Attributes:
-        tokens: ids of the text, [length].
-        window: tokens that the model sees at once, with nothing before them.
+        inputs: token ids, [windows, 1, tokens]; each window starts with nothing before it.
+        targets: the token after each of them, of the same shape.
         extra: further inputs, the same for every window.
     """
 
-    tokens: np.ndarray
-    window: int = 128
+    inputs: np.ndarray
+    targets: np.ndarray
     extra: Arrays = field(default_factory=dict[str, np.ndarray])
+
+    @classmethod
+    def of_text(cls, tokens: np.ndarray, window: int, extra: Arrays) -> Language:
+        """Cut a text into windows."""
+        windows = evaluate.token_windows(tokens, window)[:, None]
+        return cls(windows[..., :-1], windows[..., 1:], extra)
 
     def outputs(self, session: Session) -> np.ndarray:
         """Return the loss of each prediction, in nats."""
         losses: list[np.ndarray] = []
-        for window in evaluate.token_windows(self.tokens, self.window):
-            logits = session.run({"input_ids": window[None, :-1], **self.extra}, ["logits"])["logits"]
-            losses.append(evaluate.token_losses(logits[0], window[1:]))
-        return np.concatenate(losses)
+        for ids, targets in zip(self.inputs, self.targets, strict=True):
+            logits = session.run({"input_ids": ids, **self.extra}, ["logits"])["logits"][0]
+            # row by row: a row of a large vocabulary takes a megabyte, and more while it is computed on
+            losses += [evaluate.token_losses(row, target) for row, target in zip(logits, targets[0], strict=True)]
+        return np.stack(losses)
 
     def score(self, before: np.ndarray, after: np.ndarray) -> Score:
         """Compare perplexities; the interval is that of the mean paired difference, 95 %."""
@@ -136,6 +143,62 @@ class Embedding:
         cosines = evaluate.cosine_similarities(before, after)
         text = f"cosine {cosines.mean():.5f} mean, {cosines.min():.5f} least, {len(after):,} sentences"
         return Score(text, {"cosine": float(1 - cosines.mean())})
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Sort texts in two by a linear head on their embeddings.
+
+    Attributes:
+        texts: the encoder's inputs.
+        labels: 1 or 0 for each text.
+        weights, bias: the head; a text is positive above 0.
+    """
+
+    texts: Embedding
+    labels: np.ndarray
+    weights: np.ndarray
+    bias: float
+
+    @classmethod
+    def of(cls, folder: Path, name: str) -> LabelledTexts:
+        """Read one task of the folder."""
+        head = loaded(folder / "head.npz")
+        path = folder / f"{name}.npz"
+        texts = Embedding(loaded(path))
+        return cls(texts, loaded(path, "labels")["labels"], head[f"{name}_weights"], float(head[f"{name}_bias"][0]))
+
+    def accuracy(self, embeddings: np.ndarray) -> float:
+        """Return the share of texts on the right side."""
+        return float(((embeddings @ self.weights + self.bias > 0) == (self.labels == 1)).mean())
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Say what sentences mean, as vectors, and sort texts by them.
+
+    Attributes:
+        sentences: to be embedded as in float.
+        tasks: texts to be sorted, by the name of the task; may be empty.
+    """
+
+    sentences: Embedding
+    tasks: Mapping[str, LabelledTexts]
+
+    def outputs(self, session: Session) -> dict[str, np.ndarray]:
+        """Return the embeddings of the sentences (under an empty name) and of each task's texts."""
+        tasks = {name: task.texts.outputs(session) for name, task in self.tasks.items()}
+        return {"": self.sentences.outputs(session), **tasks}
+
+    def score(self, before: Arrays, after: Arrays) -> Score:
+        """Compare directions, and how many texts are sorted right."""
+        whole = self.sentences.score(before[""], after[""])
+        text, losses = whole.text, dict(whole.losses)
+        for name, task in self.tasks.items():
+            right = [task.accuracy(made[name]) for made in (before, after)]
+            text += f"; {name} {right[0]:.1%} -> {right[1]:.1%} of {len(task.labels):,}"
+            losses[name] = 100 * (right[0] - right[1])
+        return Score(text, losses)
 
 
 @dataclass(frozen=True)

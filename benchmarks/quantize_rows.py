@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.location import EXAMPLES, models_folder
-from benchmarks.quality import Classification, Detection, Embedding, Language, Reading, loaded
+from benchmarks.quality import Classification, Detection, Embedding, Encoding, LabelledTexts, Language, Reading, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,7 +63,7 @@ class Row:
 
 def all_rows() -> list[Row]:
     """Return the rows, in the table's order."""
-    return [*language_rows(), *image_rows(), *sentence_rows(), *reading_rows(), *speech_rows()]
+    return [*language_rows(), *gemma_rows(), *image_rows(), *sentence_rows(), *reading_rows(), *speech_rows()]
 
 
 def language_rows() -> list[Row]:
@@ -71,7 +71,7 @@ def language_rows() -> list[Row]:
     empty = {f"past_{kind}_{layer}": np.zeros((1, 2, 0, 32), np.float32) for layer in range(6) for kind in "kv"}
 
     def task() -> Language:
-        return Language(np.load(folder / "validation_ids.npy"), extra=empty)
+        return Language.of_text(np.load(folder / "validation_ids.npy"), 128, empty)
 
     def row(scheme: str, bar: float, target: str = NPU) -> Row:
         return Row(
@@ -89,6 +89,30 @@ def language_rows() -> list[Row]:
         )
 
     return [row("a16w8", 0.003), row("a8w8", 0.015), row("a16w4", 0.04), row("w4", 0.03, "host/onnxruntime")]
+
+
+def gemma_rows() -> list[Row]:
+    folder = models_folder() / "gemma"
+
+    def task() -> Language:
+        data = loaded(folder / "evaluation.npz", "input_ids", "labels")
+        return Language(data["input_ids"], data["labels"])
+
+    def row(scheme: str, bar: float, target: str) -> Row:
+        return Row(
+            "gemma",
+            scheme,
+            folder,
+            {"batch": 1, "sequence": 341},
+            task,
+            {"perplexity": bar},
+            target=target,
+            samples=12,
+            is_transformer=True,
+        )
+
+    host = "host/onnxruntime"
+    return [row("w8", 0.01, host), row("w4", 0.15, host), row("a16w8", 0.02, NPU), row("a8w8", 0.15, NPU)]
 
 
 def image_rows() -> list[Row]:
@@ -131,16 +155,19 @@ def image_rows() -> list[Row]:
 
 
 def sentence_rows() -> list[Row]:
-    folder = models_folder() / "minilm"
+    folder, tasks = models_folder() / "minilm", models_folder() / "minilm_tasks"
+    names = ("reviews", "spam") if tasks.is_dir() else ()
 
-    def task() -> Embedding:
-        return Embedding(loaded(folder / "evaluation.npz"))
+    def task() -> Encoding:
+        sentences = Embedding(loaded(folder / "evaluation.npz"))
+        return Encoding(sentences, {name: LabelledTexts.of(tasks, name) for name in names})
 
-    def row(scheme: str, cosine: float) -> Row:
+    def row(scheme: str, cosine: float, points: float) -> Row:
         dims = {"batch": 1, "seq": 128}
-        return Row("minilm", scheme, folder, dims, task, {"cosine": 1 - cosine}, is_transformer=True)
+        bars = {"cosine": 1 - cosine, **dict.fromkeys(names, points)}
+        return Row("minilm", scheme, folder, dims, task, bars, is_transformer=True)
 
-    return [row("a8w8", 0.99), row("a16w8", 0.9995)]
+    return [row("a8w8", 0.99, 0.5), row("a16w8", 0.9995, 0.2)]
 
 
 def reading_rows() -> list[Row]:

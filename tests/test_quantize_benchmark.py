@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from benchmarks import quantize
-from benchmarks.quality import Classification, Language, Score
+from benchmarks.quality import Classification, Embedding, Encoding, LabelledTexts, Language, Score
 from benchmarks.quantize_peer import TOOLS, Job, with_dims
 from benchmarks.quantize_rows import all_rows
 from npuopt.graph.execution import Session
@@ -21,7 +21,7 @@ product (float[batch, 4] x) => (float[batch, 3] y) <float[4, 3] w = {%s}> { y = 
 
 def test_a_language_model_is_judged_by_the_same_predictions() -> None:
     before = np.array([1.0, 2.0, 3.0])
-    score = Language(np.arange(4)).score(before, before + 0.1)
+    score = Language.of_text(np.arange(4), 3, {}).score(before, before + 0.1)
     assert score.losses["perplexity"] == pytest.approx(np.exp(0.1) - 1)
     assert score.text == "perplexity 7.389 -> 8.166 (+10.52% +- 0.00%), 3 predictions"
 
@@ -33,6 +33,17 @@ def test_a_classifier_loses_points_agreement_and_decibels() -> None:
     assert losses["points"] == 25
     assert losses["disagreement"] == 0.25
     assert losses["noise_db"] == pytest.approx(-10 * np.log10(4 / 5))
+
+
+def test_texts_are_sorted_by_a_head_on_their_embeddings() -> None:
+    texts = Embedding({})
+    task = LabelledTexts(texts, np.array([1, 0, 1, 0]), np.array([1.0, 0.0]), -0.5)
+    before = np.array([[1.0, 0], [0, 1], [1, 0], [0, 1]])
+    after = before.copy()
+    after[0] = [0.4, 0.9]
+    score = Encoding(texts, {"reviews": task}).score({"": before, "reviews": before}, {"": before, "reviews": after})
+    assert score.losses == {"cosine": 0, "reviews": 25}
+    assert score.text.endswith("reviews 100.0% -> 75.0% of 4")
 
 
 def result(tool: str, **losses: float) -> quantize.Result:

