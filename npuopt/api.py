@@ -153,12 +153,8 @@ def quantize(
     return {
         "output": str(output),
         "scheme": scheme,
-<<<<<<< Updated upstream
-        "encodings": len(quantized.encodings.tensors),
-        "steps": [asdict(step) for step in quantized.steps],
-=======
         "encodings": len(quantized.encodings.tensors) + len(quantized.encodings.blocks),
->>>>>>> Stashed changes
+        "steps": [asdict(step) for step in quantized.steps],
         "nodes": count_nodes(prepared.model),
         "samples": len(quantized.samples),
         "outputs": outputs,

@@ -161,12 +161,12 @@ def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Ar
     return found
 
 
-<<<<<<< Updated upstream
 def _work(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, say: Say) -> Work:
     """Return what the steps work on."""
     samples = None if options.calibration is None else open_samples(options.calibration, prepared.model)
     return Work(prepared.model, target, scheme, samples, say=_progress(say))
-=======
+
+
 def _drawn(model: Model, count: int) -> list[Arrays]:
     """Draw samples; where dims are free, of the first size with which the model runs.
 
@@ -184,7 +184,6 @@ def _drawn(model: Model, count: int) -> list[Arrays]:
         else:
             return samples
     raise failures[0]
->>>>>>> Stashed changes
 
 
 def _calibrated(

@@ -27,14 +27,10 @@ ALLOWED = {
     "preparation": FOUNDATION | {"pipeline", "options"},
     "optimizing": FOUNDATION | {"pipeline", "verify", "bundle", "options", "preparation"},
     "inspection": FOUNDATION | {"pipeline", "verify", "quantization", "options", "optimizing"},  # quantization: samples
-<<<<<<< Updated upstream
     "importing": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "stepping": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
-    "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "stepping"},
-=======
+    "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "holding", "stepping"},
     "holding": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
-    "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "holding"},
->>>>>>> Stashed changes
     "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
     "compilation": FOUNDATION | ROOMS | {"options", "preparation"},
     "api": FOUNDATION

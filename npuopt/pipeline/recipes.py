@@ -90,12 +90,10 @@ MOVE = ("move-slices",)
 BEFORE_CALIBRATION = ("lower-mask-constants",)
 """Run once, when the scheme is an integer one: what would ruin the ranges that calibration sees."""
 
-<<<<<<< Updated upstream
 UNQUANTIZE = ("lower-quantized-operators", "lower-quantized-arithmetic", "lower-quantized-gemm")
 """Run once on a model that comes quantized: operators on integers become QuantizeLinear and DequantizeLinear."""
 
-APPROXIMATE = frozenset({*BEFORE_CALIBRATION, "drop-quantize-dequantize", "insert-quantize-dequantize"})
-=======
-APPROXIMATE = frozenset({*BEFORE_CALIBRATION, "insert-quantize-dequantize", "insert-weight-dequantize"})
->>>>>>> Stashed changes
+APPROXIMATE = frozenset(
+    {*BEFORE_CALIBRATION, "drop-quantize-dequantize", "insert-quantize-dequantize", "insert-weight-dequantize"}
+)
 """Passes that change numbers by design, so that `--verify each` does not compare them."""
