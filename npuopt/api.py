@@ -32,6 +32,7 @@ from npuopt.quantizing import Quantized, check_quantized, quantize_model
 from npuopt.records import CheckResult, Journey
 from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE, run_steps
+from npuopt.sensing import rank_layers
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ __all__ = [
     "optimize_profiles",
     "quantize",
     "run",
+    "sensitivity",
 ]
 
 DEFAULTS = CompileOptions()
@@ -161,6 +163,38 @@ def quantize(
         "findings": [asdict(finding) for finding in quantized.findings],
         "kept": None if quantized.kept is None else quantized.kept.to_json(),
     }
+
+
+def sensitivity(
+    model: Path,
+    target: str,
+    options: CompileOptions,
+    *,
+    at_outputs: bool = False,
+    samples: int = 16,
+    say: Say = silent,
+) -> dict[str, Any]:
+    """Quantize an ONNX file in memory and measure what each layer's rounding costs; returns what `--json` prints.
+
+    Args:
+        model: the ONNX file.
+        target: a target's id, or a descriptor file.
+        options: as for `quantize`; calibration data is needed.
+        at_outputs: also look at what each layer alone does at the outputs, and rank by that.
+        samples: how many calibration samples are looked at.
+        say: told what is being done.
+    """
+    chip = load_target(target)
+    if options.calibration is None:
+        raise UsageError("errors of layers are looked at on data", hint="give --calibration data")
+    source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
+    scheme = source.scheme
+    quantized = quantize_model(prepared, chip, scheme, options, incoming=source.incoming, keep_float=True, say=say)
+    if quantized.before is None:
+        raise UsageError(f"scheme {scheme} of {chip.name} is not quantized")
+    outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
+    ranked = rank_layers(quantized.before, options.calibration, samples, at_outputs=at_outputs, say=say)
+    return {"model": str(model), "target": chip.name, "scheme": scheme, "outputs": outputs, **ranked}
 
 
 def run(

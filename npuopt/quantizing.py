@@ -20,6 +20,7 @@ from npuopt.quantization.keeping import kept_encodings
 from npuopt.quantization.precisions import node_precisions
 from npuopt.quantization.rounding import RoundedLayer, with_corrections
 from npuopt.quantization.steps import Held, StepRecord, Work
+from npuopt.sensing import Unquantized
 from npuopt.stepping import decide, rewrite_float, run_rewrites, steps_for
 from npuopt.verify import seeded_inputs
 from npuopt.verify.final import trial_sizes
@@ -56,6 +57,7 @@ class Quantized:
         findings: what is wrong with the encodings on these samples.
         kept: what became of the encodings that a quantized model came with.
         steps: the named steps that ran, and what they changed.
+        before: the model ahead of its quantization, where that was asked for.
     """
 
     encodings: Encodings | None = None
@@ -65,6 +67,7 @@ class Quantized:
     findings: list[Finding] = field(default_factory=list["Finding"])
     kept: Kept | None = None
     steps: list[StepRecord] = field(default_factory=list[StepRecord])
+    before: Unquantized | None = None
 
     def write(self, folder: Path) -> None:
         """Write the encodings, if any, as `encodings.json`."""
@@ -79,11 +82,13 @@ def quantize_model(
     options: CompileOptions,
     *,
     incoming: Incoming | None = None,
+    keep_float: bool = False,
     say: Say,
 ) -> Quantized:
     """Quantize the prepared model in place, when the scheme asks for it, and remember what it computed in float.
 
-    With `incoming` encodings nothing is chosen: they go where the target wants them.
+    With `incoming` encodings nothing is chosen: they go where the target wants them. `keep_float` keeps the
+    model as it was just before, too.
     """
     _require_use_of_precisions(target, scheme, options)
     steps = steps_for(options, target.scheme(scheme))
@@ -117,7 +122,10 @@ def quantize_model(
     integers = {layer.weight: layer.integers for layer in rounded.values()}
     if quantized.kept is not None:
         integers = quantized.kept.integers
-    held = {"encodings": with_corrections(encodings, rounded), "integers": integers}
+    corrected = with_corrections(encodings, rounded)
+    if keep_float:
+        quantized.before = Unquantized(prepared.model.clone(), corrected, integers)
+    held = {"encodings": corrected, "integers": integers}
     insert = with_options(find_pass("insert-quantize-dequantize"), held)
     prepared.runner.run(prepared.model, [insert])
     return quantized

@@ -29,13 +29,15 @@ ALLOWED = {
     "inspection": FOUNDATION | {"pipeline", "verify", "quantization", "options", "optimizing"},  # quantization: samples
     "importing": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "stepping": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
-    "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "holding", "stepping"},
+    "sensing": FOUNDATION | {"pipeline", "quantization", "options"},  # pipeline: the pass that writes encodings
+    "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "holding", "stepping", "sensing"},
     "holding": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
     "compilation": FOUNDATION | ROOMS | {"options", "preparation"},
     "api": FOUNDATION
     | ROOMS
-    | {"options", "preparation", "importing", "optimizing", "inspection", "compilation", "quantizing", "records"},
+    | {"options", "preparation", "importing", "optimizing", "inspection", "compilation", "quantizing", "records"}
+    | {"sensing"},
     "cli": FOUNDATION | ROOMS | {"options", "api", "optimizing"},  # optimizing: starts without what compiling imports
 }
 CHIPS = re.compile(

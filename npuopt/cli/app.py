@@ -24,6 +24,7 @@ from npuopt.cli import (
     passes,
     quantize,
     run,
+    sensitivity,
     targets,
 )
 from npuopt.errors import NpuoptError, UsageError
@@ -44,6 +45,7 @@ app.command("compile")(compile.compile_command)
 app.command("check")(check.check_command)
 app.command("optimize")(optimize.optimize_command)
 app.command("quantize")(quantize.quantize_command)
+app.command("sensitivity")(sensitivity.sensitivity_command)
 app.command("run")(run.run_command)
 app.command("compare")(compare.compare_command)
 app.command("bisect")(bisect.bisect_command)

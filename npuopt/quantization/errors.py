@@ -12,8 +12,9 @@ from npuopt.quantization.arithmetic import saturation
 from npuopt.quantization.taps import TAP_BYTES, portions, tapped_session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from npuopt.graph import Model, Value
-    from npuopt.quantization.data import Samples
     from npuopt.quantization.encodings import Encodings
 
 
@@ -41,7 +42,7 @@ def tensor_errors(
     float_model: Model,
     quantized_model: Model,
     encodings: Encodings,
-    samples: Samples,
+    samples: Iterable[Mapping[str, np.ndarray]],
     *,
     tap_bytes: int = TAP_BYTES,
     threads: int = 0,
