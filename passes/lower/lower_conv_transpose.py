@@ -22,8 +22,10 @@ class LowerConvTranspose(FormulaLowering):
     `ConvTranspose<strides = [s]>(x, w, b) -> Conv(spread(x), w', b)` with `s - 1` zeros behind each element of x (a
     Pad between two Reshapes, axis by axis) and w' the weights mirrored, inputs and outputs exchanged.
 
-    Left alone: weights given at run time; a size or padding that is asked for by `output_shape` or `auto_pad`;
-    shapes that are not static.
+    A size that is asked for by `output_shape` or `auto_pad` is reached by padding as the standard divides it.
+
+    Left alone: weights given at run time; sizes asked for that are larger than what the weights reach; shapes that are
+    not static.
     """
 
     name = "lower-conv-transpose"
@@ -37,13 +39,19 @@ class LowerConvTranspose(FormulaLowering):
             return Declined("the shape of its input is not static, or has no elements")
         if weight is None:
             return Declined("its weights are not constant")
-        if "output_shape" in node.attributes or attribute(node, "auto_pad", "NOTSET").startswith("SAME"):
-            return Declined("its padding is given by output_shape or auto_pad")
         depth = len(shape) - 2
         strides = attribute_list(node, "strides", [1] * depth)
         dilations = attribute_list(node, "dilations", [1] * depth)
         extra = attribute_list(node, "output_padding", [0] * depth)
-        pads = attribute_list(node, "pads", [0] * 2 * depth)
+        reach = [
+            stride * (size - 1) + more + dilation * (taps - 1) + 1
+            for stride, size, more, dilation, taps in zip(
+                strides, shape[2:], extra, dilations, weight.shape[2:], strict=True
+            )
+        ]
+        pads = _pads(node, reach, [stride * size for stride, size in zip(strides, shape[2:], strict=True)])
+        if pads is None:
+            return Declined("it is asked for more than its weights reach")
         begins: list[int] = []
         ends: list[int] = []
         value = x
@@ -65,6 +73,25 @@ class LowerConvTranspose(FormulaLowering):
             dilations=dilations,
             pads=[*begins, *ends],
         )
+
+
+def _pads(node: Node, reach: list[int], multiples: list[int]) -> list[int] | None:
+    """Return the padding, that of all axes' beginnings first; None where it would be negative for a size asked for.
+
+    Args:
+        node: the ConvTranspose.
+        reach: sizes without padding.
+        multiples: sizes that `auto_pad` asks for, where nothing else does.
+    """
+    depth, mode = len(reach), attribute(node, "auto_pad", "NOTSET")
+    wanted = attribute_list(node, "output_shape", multiples if mode.startswith("SAME") else [])[-depth:]
+    if not wanted:
+        return attribute_list(node, "pads", [0] * 2 * depth)
+    totals = [most - size for most, size in zip(reach, wanted, strict=True)]
+    if min(totals) < 0:
+        return None
+    smaller, larger = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    return smaller + larger if mode == "SAME_UPPER" else larger + smaller
 
 
 def _spread(value: Value, axis: int, stride: int, build: Builder) -> Value:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import attribute, static_shape
+from npuopt.graph import attribute, rank, static_shape
 from npuopt.passes.lower.formula import FormulaLowering
 from npuopt.pipeline import Declined
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from npuopt.graph import Builder, Node, Value
 
 EQUATION = re.compile(r"([a-zA-Z]*)(?:,([a-zA-Z]*))?(?:->([a-zA-Z]*))?")
+ELLIPSIS = "..."
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,11 @@ class LowerEinsum(FormulaLowering):
     """Einsum of one or two tensors becomes Transpose, ReduceSum, Reshape and MatMul.
 
     `Einsum<"bhid,bhjd->bhij">(q, k) -> MatMul(q, Transpose(k))`: letters of both inputs and the result are batches,
-    letters of both inputs alone are summed in the product, letters of one input alone are summed before it.
+    letters of both inputs alone are summed in the product, letters of one input alone are summed before it. An
+    ellipsis stands for as many letters as a tensor has axes left.
 
-    Left alone: more than two tensors; an ellipsis; a letter twice in one tensor; shapes that are not static or have
-    no elements; a letter that is one length here and another there.
+    Left alone: more than two tensors; an ellipsis that the result lacks; a letter twice in one tensor; shapes that
+    are not static or have no elements; a letter that is one length here and another there.
     """
 
     name = "lower-einsum"
@@ -33,10 +36,12 @@ class LowerEinsum(FormulaLowering):
     def formula(self, node: Node, x: Value, build: Builder) -> Value | Declined:
         """Return the product or the movement that the equation stands for."""
         equation = attribute(node, "equation", "").replace(" ", "")
-        parsed = EQUATION.fullmatch(equation)
         operands = [value for value in node.inputs if value is not None]
+        parsed = EQUATION.fullmatch(_spelled_out(equation, [rank(value) for value in operands]))
         if parsed is None or len(operands) != (2 if "," in equation else 1):
-            return Declined(f"the equation {equation!r} has an ellipsis or other than one or two tensors")
+            return Declined(
+                f"the equation {equation!r} has an ellipsis not in its result, or other than one or two tensors"
+            )
         terms = [parsed[1], parsed[2] or ""][: len(operands)]
         result = parsed[3] if parsed[3] is not None else _implied("".join(terms))
         if any(len(set(term)) != len(term) for term in (*terms, result)) or set(result) - set("".join(terms)):
@@ -52,6 +57,28 @@ class LowerEinsum(FormulaLowering):
             moved = _arranged(*summed[0], result, build)
             return moved if moved is not x else build("Identity", x)
         return _product(summed[0], summed[1], result, sizes, build)
+
+
+def _spelled_out(equation: str, ranks: list[int | None]) -> str:
+    """Write letters for an ellipsis, the same from the back for each tensor; or return the equation as it is."""
+    left, arrow, result = equation.partition("->")
+    terms = left.split(",")
+    hidden = [
+        depth - len(term.replace(ELLIPSIS, "")) if ELLIPSIS in term and depth is not None else 0
+        for term, depth in zip(terms, ranks, strict=False)
+    ]
+    spare = [letter for letter in string.ascii_letters if letter not in equation]
+    most = max(hidden, default=0)
+    if ELLIPSIS not in left or min(hidden) < 0 or most > len(spare) or len(terms) != len(ranks):
+        return equation
+    if not arrow:
+        result = ELLIPSIS + _implied(left.replace(ELLIPSIS, "").replace(",", ""))
+    if most and ELLIPSIS not in result:
+        return equation
+    letters = "".join(spare[:most])
+    ends = [letters[most - count :] for count in hidden]
+    spelled = [term.replace(ELLIPSIS, end) for term, end in zip(terms, ends, strict=True)]
+    return f"{','.join(spelled)}->{result.replace(ELLIPSIS, letters)}"
 
 
 def _implied(letters: str) -> str:

@@ -25,6 +25,7 @@ class Run:
     Attributes:
         build: emits ahead of the layer.
         node: the layer.
+        direction: index of it in the layer's weights.
         hidden: size of a state.
         recurrence: [gates * hidden, hidden].
         recurrent_bias: [gates * hidden], not in `inputs`; zeros where the layer has no bias.
@@ -36,6 +37,7 @@ class Run:
         assert recurrence is not None  # noqa: S101 -- as above
         self.build = build
         self.node = node
+        self.direction = direction
         self.hidden = recurrence.shape[2]
         self.length, self.batch, _ = static_shape(x) or (0, 0, 0)
         self.recurrence = recurrence[direction]

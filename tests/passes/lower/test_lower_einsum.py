@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from npuopt.passes.lower.lower_einsum import LowerEinsum
@@ -37,12 +38,21 @@ def test_several_letters_become_one_axis():
         ("ij,ij->", ["2, 3", "2, 3"]),
         ("i,i->i", ["3", "3"]),
         ("hbd,bhd->bh", ["2, 3, 4", "3, 2, 4"]),
+        ("...ij->...ji", ["2, 3, 4"]),
+        ("...ij->...ji", ["2, 3"]),
+        ("...ij,...jk", ["2, 3, 4", "2, 4, 5"]),
+        ("b...j,jk...->b...k", ["2, 6, 4", "4, 5, 6"]),
+        ("...i,ij->...j", ["2, 4, 3", "3, 5"]),
+        ("i...->...i", ["2, 4, 3"]),
     ],
 )
 def test_numbers_of_equations(equation, shapes):
     names = "xw"[: len(shapes)]
     inputs = ", ".join(f"float[{shape}] {name}" for name, shape in zip(names, shapes, strict=True))
     rank = len(equation.split("->")[-1]) if "->" in equation else 2
+    if "..." in equation:
+        arrays = [np.ones([int(size) for size in shape.split(", ")]) for shape in shapes]
+        rank = np.einsum(equation, *arrays).ndim
     output = ", ".join("ABC"[:rank])
     text = f'({inputs}) => (float[{output}] y) {{y = Einsum<equation = "{equation}">({", ".join(names)})}}'
     assert_rewrites(LowerEinsum(), text, None)
@@ -51,7 +61,8 @@ def test_numbers_of_equations(equation, shapes):
 @pytest.mark.parametrize(
     ("equation", "inputs", "because"),
     [
-        ("...ij->...ji", "float[2, 3] x", "ellipsis"),
+        ("...ij->ji", "float[4, 2, 3] x", "ellipsis"),
+        ("...i,...i->...", "float[2, 3] x, float[1, 3] w", "is of length 2 here and 1 there"),
         ("ii->i", "float[3, 3] x", "twice"),
         ("ij,jk,kl->il", "float[2, 2] x, float[2, 2] w, float[2, 2] v", "other than one or two"),
         ("ij,jk->ik", "float[N, 3] x, float[3, 4] w", "not static"),

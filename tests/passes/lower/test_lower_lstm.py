@@ -42,6 +42,19 @@ def test_sequences_in_each_direction(direction, steps):
     assert_rewrites(LowerLstm(), text, None)
 
 
+@pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
+def test_peepholes_look_at_the_cell(direction):
+    count = 2 if direction == "bidirectional" else 1
+    weights = ", ".join(str((i * 7 % 11 - 5) / 8) for i in range(count * 12 * 3))
+    looks = ", ".join(str(i / 4 - 1) for i in range(count * 9))
+    text = f"""(float[4, 2, 3] x) => (float[4, {count}, 2, 3] y, float[{count}, 2, 3] h, float[{count}, 2, 3] c)
+        <float[{count}, 12, 3] w = {{{weights}}}, float[{count}, 12, 3] r = {{{weights}}},
+         float[{count}, 9] p = {{{looks}}}> {{
+        y, h, c = LSTM<hidden_size = 3, direction = "{direction}">(x, w, r, , , , , p)
+    }}"""
+    assert_rewrites(LowerLstm(), text, None)
+
+
 @pytest.mark.parametrize(
     ("text", "because"),
     [
@@ -51,8 +64,8 @@ def test_sequences_in_each_direction(direction, steps):
         (CELL.replace("= 1>", "= 1, input_forget = 1>"), "couples its gates"),
         (CELL.replace("[1, 1, 1] c)", "[1, 1, 1] c, int32[1] n)").replace("b, , h", "b, n, h"), "lengths of sequences"),
         (
-            CELL.replace("h, c)}", "h, c, p)}").replace("<float[1, 4", "<float[1, 3] p = {1, 2, 3}, float[1, 4", 1),
-            "peepholes",
+            CELL.replace("h, c)}", "h, c, p)}").replace("[1, 1, 1] c)", "[1, 1, 1] c, float[1, 3] p)"),
+            "peepholes are not constant",
         ),
         (
             CELL.replace("[1, 1, 1] c)", "[1, 1, 1] c, float[1, 4, 1] w)").replace(
@@ -77,6 +90,8 @@ def test_numbers_in_any_surroundings():
         )
         states = [around.op("Neg", around.input(1, batch, hidden)) for _ in range(2)]
         direction = around.choose("forward", "reverse")
+        peepholes = [around.constant(generator.normal(size=(1, 3 * hidden)).astype("f"), varies=False)]
+        states += around.choose([], peepholes)
         around.ops("LSTM", x, w, r, b, "", *states, outputs=3, hidden_size=hidden, direction=direction)
 
     check_surroundings(LowerLstm(), build)
