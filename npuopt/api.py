@@ -161,6 +161,7 @@ def quantize(
         "samples": len(quantized.samples),
         "outputs": outputs,
         "findings": [asdict(finding) for finding in quantized.findings],
+        "calibration": quantized.calibration_record(options),
         "kept": None if quantized.kept is None else quantized.kept.to_json(),
     }
 

@@ -26,10 +26,11 @@ class CompileOptions:
         dims: named dims to freeze.
         precision: a scheme of the target, or `auto`: the target's first scheme that the given data allows.
         precisions: patterns of nodes (an op type, or names with * and ?) that are computed in another scheme.
-        calibration: a .npz, a folder of them, `package.module:function`, or an object of ORT's
+        calibration: a .npz, a folder of them, `package.module:function`, `random`, or an object of ORT's
             CalibrationDataReader kind.
         calibration_method: how ranges are found, one of `npuopt.quantization.methods`; least and greatest number
             when None.
+        calibration_state: a file that keeps what calibration found so far, to go on from after an interruption.
         encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
             suit that data, else to the nearest.
         requantize: drop the encodings of a model that comes quantized, and quantize it anew.
@@ -49,6 +50,7 @@ class CompileOptions:
     precisions: tuple[tuple[str, str], ...] = ()
     calibration: Any = None
     calibration_method: Any = None
+    calibration_state: Path | None = None
     encodings: Path | None = None
     requantize: bool = False
     steps: tuple[str, ...] = ()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import BEFORE_CALIBRATION
 from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate
-from npuopt.quantization.data import open_samples
+from npuopt.quantization.data import RANDOM, open_samples
 from npuopt.quantization.findings import find_faults
 from npuopt.quantization.keeping import kept_encodings
 from npuopt.quantization.precisions import node_precisions
@@ -27,7 +29,6 @@ from npuopt.verify.final import trial_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from npuopt.bundle import Stage
     from npuopt.graph import Model
@@ -36,10 +37,19 @@ if TYPE_CHECKING:
     from npuopt.quantization.findings import Finding
     from npuopt.quantization.incoming import Incoming
     from npuopt.quantization.keeping import Kept
+    from npuopt.quantization.observation import DataReport
     from npuopt.stepping import Steps
     from npuopt.target import Target
 
     Arrays = dict[str, np.ndarray]
+
+TIMED = 2
+"""Samples after which the time left is told: the first one opens sessions."""
+
+RANDOM_WARNING = (
+    "calibrated with random numbers: the ranges are those of noise; good for trying things out, never for a model that"
+    " is to be used"
+)
 
 ENCODINGS_FILE = "encodings.json"
 
@@ -52,6 +62,7 @@ class Quantized:
         encodings: None where the scheme is a float one. Their corrections fit weights rounded to the nearest, so
             that the file means the same without the data.
         calibration_samples: how many samples the ranges come from; 0 when the encodings were given.
+        data: what is to be said of the calibration data; None where nothing was calibrated.
         samples: those that every stage is compared on.
         optimized: the prepared float model's outputs on them.
         findings: what is wrong with the encodings on these samples.
@@ -62,6 +73,7 @@ class Quantized:
 
     encodings: Encodings | None = None
     calibration_samples: int = 0
+    data: DataReport | None = None
     samples: list[Arrays] = field(default_factory=list["Arrays"])
     optimized: list[Arrays] = field(default_factory=list["Arrays"])
     findings: list[Finding] = field(default_factory=list["Finding"])
@@ -73,6 +85,23 @@ class Quantized:
         """Write the encodings, if any, as `encodings.json`."""
         if self.encodings is not None:
             self.encodings.save(folder / ENCODINGS_FILE)
+
+    def calibration_record(self, options: CompileOptions) -> dict[str, Any]:
+        """Return what is on record of the calibration: its data and method, what they show, and what to beware of."""
+        if self.data is None or self.encodings is None:
+            return {}
+        source = (
+            options.calibration if isinstance(options.calibration, str | Path) else type(options.calibration).__name__
+        )
+        warnings = self.data.warnings()
+        if source == RANDOM:
+            warnings.insert(0, RANDOM_WARNING)
+        return {
+            "calibration": str(source),
+            "method": self.encodings.calibration,
+            **self.data.to_json(),
+            "warnings": warnings,
+        }
 
 
 def quantize_model(
@@ -201,8 +230,14 @@ def _calibrated(
     samples = work.samples if work.samples is not None else open_samples(options.calibration, work.model)
     work.precisions = node_precisions(work.model, work.target, work.scheme, options.precisions)
     rewrites, quantized.steps = rewrite_float(prepared, work, steps.rewriting)
-    work.ranges = calibrate(work.model, samples, options.calibration_method, progress=work.progress("calibrating"))
-    quantized.calibration_samples = work.ranges.samples
+    work.ranges = calibrate(
+        work.model,
+        samples,
+        options.calibration_method,
+        progress=work.progress("calibrating"),
+        state=options.calibration_state,
+    )
+    quantized.calibration_samples, quantized.data = work.ranges.samples, work.ranges.data
     held, records = decide(work, Held(work.encodings().model_copy(update={"corrections": {}})), steps.deciding)
     quantized.steps += records
     return held.encodings.model_copy(update={"rewrites": tuple(rewrites)}), held.rounded
@@ -217,4 +252,20 @@ def _rounded(work: Work, encodings: Encodings, steps: Steps, quantized: Quantize
 
 
 def _progress(say: Say) -> Callable[[str, int, int | None], None]:
-    return lambda what, done, total: say(f"{what}: sample {done}" + (f" of {total}" if total else ""))
+    """Return a function that tells how far a task has come, and how long it takes to its end at the rate so far."""
+    started: dict[str, tuple[float, int]] = {}
+
+    def tell(what: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        first, before = started.setdefault(what, (now, done))
+        text = f"{what}: sample {done}" + (f" of {total}" if total else "")
+        if total and done - before >= TIMED:
+            text += f", {_duration((now - first) / (done - before) * (total - done))} left"
+        say(text)
+
+    return tell
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"

@@ -140,7 +140,6 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
             "calibration": str(options.calibration) if options.calibration is not None else None,
             "calibration_samples": quantized.calibration_samples,
             "pass_files": [path.name for path in options.pass_files],
-            "calibration_method": encodings.calibration or None if encodings is not None else None,
         },
         tools={
             **{name: version(name) for name in PACKAGES},
@@ -152,6 +151,7 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
         dropped_inputs=tuple(prepared.dropped_inputs),
         placement=_summary(plan),
         nodes=_nodes(plan, prepared),
+        calibration=quantized.calibration_record(options),
         encodings={}
         if encodings is None
         else {

@@ -127,6 +127,7 @@ class Manifest(_Record):
     dropped_inputs: tuple[str, ...] = ()
     placement: PlacementSummary
     nodes: tuple[NodeRecord, ...]
+    calibration: dict[str, Any] = Field(default_factory=dict)
     encodings: dict[str, Any] = Field(default_factory=dict)
     steps: tuple[Step, ...]
     verification: tuple[Stage, ...] = ()

@@ -11,6 +11,7 @@ import typer
 from npuopt.cli.options import (
     CalibrationMethodOption,
     CalibrationOption,
+    CalibrationStateOption,
     DimOption,
     EncodingsOption,
     JsonOption,
@@ -29,7 +30,16 @@ from npuopt.cli.options import (
     parse_method,
     parse_precisions,
 )
-from npuopt.cli.output import comparison_table, console, print_findings, print_json, progress, table
+from npuopt.cli.output import (
+    comparison_table,
+    console,
+    print_calibration,
+    print_findings,
+    print_json,
+    print_warnings,
+    progress,
+    table,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,6 +58,7 @@ def compile_command(
     keep: KeepOption = None,
     calibration: CalibrationOption = None,
     calibration_method: CalibrationMethodOption = None,
+    calibration_state: CalibrationStateOption = None,
     encodings: EncodingsOption = None,
     requantize: RequantizeOption = False,
     step: StepOption = None,
@@ -74,6 +85,7 @@ def compile_command(
         precisions=parse_precisions(precisions, keep),
         calibration=calibration,
         calibration_method=parse_method(calibration_method),
+        calibration_state=calibration_state,
         encodings=encodings,
         requantize=requantize,
         steps=tuple(step or ()),
@@ -87,6 +99,7 @@ def compile_command(
     )
     with progress() as say:
         manifest = api.compile(model, target, output, options, say=say)
+    print_warnings(manifest.calibration.get("warnings", ()))
     if json:
         print_json(manifest.model_dump(mode="json"))
     else:
@@ -124,6 +137,7 @@ def print_manifest(manifest: Manifest, folder: Path) -> None:
             continue
         title = f"{stage.name} against {stage.against}, {stage.samples} samples"
         out.print(comparison_table(title, stage.model_dump(mode="json")["outputs"]))
+    print_calibration(out, manifest.calibration)
     print_findings(out, manifest.encodings.get("findings", ()))
     out.print(f"Artifact: {folder} ({sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB)")
 

@@ -53,7 +53,9 @@ KeepOption = Annotated[
 CalibrationOption = Annotated[
     str | None,
     typer.Option(
-        "--calibration", help="Calibration data: a .npz, a folder of them, or package.module:function.", metavar="DATA"
+        "--calibration",
+        help="Calibration data: a .npz, a folder of them, package.module:function, or random to try things out.",
+        metavar="DATA",
     ),
 ]
 CalibrationMethodOption = Annotated[
@@ -63,6 +65,14 @@ CalibrationMethodOption = Annotated[
         help="How ranges are found: minmax, moving-average, percentile, entropy or mse; options as in"
         " percentile{percentile=99.9}.",
         metavar="METHOD",
+    ),
+]
+CalibrationStateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration-state",
+        help="Keep what calibration finds in this file, and go on from there when it is there already.",
+        metavar="FILE",
     ),
 ]
 EncodingsOption = Annotated[

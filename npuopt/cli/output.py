@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from rich.console import Console
     from rich.table import Table
@@ -58,6 +58,20 @@ def print_findings(out: Console, findings: Sequence[Mapping[str, Any]]) -> None:
         out.print(f"note: {finding['tensor']}: {finding['text']}", markup=False)
     if len(findings) > SHOWN:
         out.print(f"note: {len(findings) - SHOWN} more tensors, with --json")
+
+
+def print_calibration(out: Console, record: Mapping[str, Any]) -> None:
+    """Print what is to be known of calibration data, where there was any."""
+    for note in record.get("notes", ())[:SHOWN]:
+        out.print(f"note: {note}", markup=False)
+    if len(record.get("notes", ())) > SHOWN:
+        out.print(f"note: {len(record['notes']) - SHOWN} more, with --json")
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print on stderr what makes a result doubtful, whatever else is printed."""
+    for warning in warnings:
+        sys.stderr.write(f"warning: {warning}\n")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 from npuopt.cli.options import (
     CalibrationMethodOption,
     CalibrationOption,
+    CalibrationStateOption,
     DimOption,
     EncodingsOption,
     JsonOption,
@@ -26,7 +27,16 @@ from npuopt.cli.options import (
     parse_method,
     parse_precisions,
 )
-from npuopt.cli.output import comparison_table, console, print_findings, print_json, print_kept, progress
+from npuopt.cli.output import (
+    comparison_table,
+    console,
+    print_calibration,
+    print_findings,
+    print_json,
+    print_kept,
+    print_warnings,
+    progress,
+)
 
 
 def quantize_command(
@@ -40,6 +50,7 @@ def quantize_command(
     keep: KeepOption = None,
     calibration: CalibrationOption = None,
     calibration_method: CalibrationMethodOption = None,
+    calibration_state: CalibrationStateOption = None,
     encodings: EncodingsOption = None,
     requantize: RequantizeOption = False,
     step: StepOption = None,
@@ -59,6 +70,7 @@ def quantize_command(
         precisions=parse_precisions(precisions, keep),
         calibration=calibration,
         calibration_method=parse_method(calibration_method),
+        calibration_state=calibration_state,
         encodings=encodings,
         requantize=requantize,
         steps=tuple(step or ()),
@@ -67,6 +79,7 @@ def quantize_command(
     )
     with progress() as say:
         result = api.quantize(model, target, output, options, save_encodings=save_encodings, say=say)
+    print_warnings(result["calibration"].get("warnings", ()))
     if json:
         print_json(result)
         return
@@ -78,6 +91,7 @@ def quantize_command(
     if result["outputs"]:
         against = "the source" if result["kept"] else "float"
         out.print(comparison_table(f"Against {against}, {result['samples']} samples", result["outputs"]))
+    print_calibration(out, result["calibration"])
     print_findings(out, result["findings"])
     if result["kept"]:
         print_kept(out, result["kept"])

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from npuopt.graph import element_type, is_constant, is_op, label, nodes
+from npuopt.graph import fingerprint
+from npuopt.quantization.checkpoint import Checkpoint, Keeper
 from npuopt.quantization.looking import Looker
 from npuopt.quantization.methods import MinMax, method_text
-from npuopt.quantization.ranges import Range, Ranges
+from npuopt.quantization.observation import Observation, float_values
 from npuopt.quantization.taps import TAP_BYTES
-from npuopt.quantization.watches import Watch, feature_axes, softmax_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
+    from pathlib import Path
 
-    from npuopt.graph import Model, Node, Value
+    from npuopt.graph import Model
     from npuopt.quantization.data import Samples
     from npuopt.quantization.methods import Method
+    from npuopt.quantization.ranges import Ranges
 
-    Progress = Callable[[int, int | None], None]
-
-
-SAME_NUMBERS = ("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
-"""Ops whose output holds the numbers of input 0 and no others: they need no look of their own."""
+__all__ = ["calibrate", "float_values"]
 
 
 def calibrate(
@@ -30,7 +28,8 @@ def calibrate(
     samples: Samples,
     method: Method | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+    state: Path | None = None,
     tap_bytes: int = TAP_BYTES,
     threads: int = 0,
 ) -> Ranges:
@@ -44,80 +43,38 @@ def calibrate(
         samples: read once.
         method: how ranges are found; least and greatest number when None.
         progress: called after each sample with the samples done and the total, None when unknown.
+        state: a file that keeps what was found so far: written from time to time and at the end. When it is there,
+            the samples that it knows are read, but not run again.
         tap_bytes: bytes of activations that are looked at as a whole at a time.
         threads: threads of the runtime, 0 for all cores.
 
     Raises:
-        InputError: when a sample does not fit, or makes the model compute NaN.
+        InputError: when a sample does not fit, makes the model compute NaN, or no sample takes a branch; when the
+            state belongs to another model, method or data.
     """
     method = method or MinMax()
-    watches = {value.name or "": Watch(value, method) for value in _watched(model)}
-    inputs = {value.name or "" for value in model.graph.inputs}.intersection(watches)
-    looks = [watch.look(whole=method.needs_numbers) for name, watch in watches.items() if name not in inputs]
-    looker = Looker(model, looks, limit=tap_bytes, threads=threads)
-    done = 0
-    for sample in samples:
-        for name in inputs:
-            watches[name].take(sample[name])
-        for name, seen in looker.look(sample):
-            watches[name].take(seen)
-        done += 1
-        if progress is not None:
-            progress(done, samples.count)
-    return _ranges(model, watches, method_text(method), done)
-
-
-def _ranges(model: Model, watches: dict[str, Watch], method: str, samples: int) -> Ranges:
-    """Put together what the watches saw."""
-    ranges = {name: watch.range() for name, watch in watches.items()}
-    moved = _moved(model, ranges)
-    ranges.update({name: _alone(ranges[source]) for name, source in moved.items()})
-
-    def fitted(name: str, levels: int, symmetric: bool) -> Range:
-        if name in moved:
-            return _alone(watches[moved[name]].range(levels, symmetric=symmetric))
-        return watches[name].range(levels, symmetric=symmetric)
-
-    means = {name: found for name, watch in watches.items() if (found := watch.means())}
-    return Ranges(ranges, method, samples, means, fitted)
-
-
-def float_values(model: Model) -> list[Value]:
-    """List the float tensors of the main graph that are no constants: graph inputs, then node outputs in order."""
-    made = [output for node in model.graph for output in node.outputs if output.name]
-    return [
-        value
-        for value in (*model.graph.inputs, *made)
-        if not is_constant(value) and (kind := element_type(value)) is not None and kind.is_floating_point()
-    ]
-
-
-def _watched(model: Model) -> list[Value]:
-    """List the tensors whose numbers have to be looked at."""
-    return [
-        value
-        for value in float_values(model)
-        if softmax_axes(value) or feature_axes(value) or not _repeats(value.producer())
-    ]
-
-
-def _repeats(node: Node | None) -> bool:
-    """Say whether the node's output has the range of its input 0, which is looked at instead."""
-    return node is not None and is_op(node, *SAME_NUMBERS) and not is_constant(node.inputs[0])
-
-
-def _moved(model: Model, known: Collection[str]) -> dict[str, str]:
-    """Return which looked-at tensor's numbers the outputs of ops that only move numbers hold, by their names."""
-    moved: dict[str, str] = {}
-    for node in nodes(model, *SAME_NUMBERS):
-        source, output = node.inputs[0], node.outputs[0].name or label(node)
-        name = "" if source is None else source.name or ""
-        root = moved.get(name, name)
-        if output not in known and root in known:
-            moved[output] = root
-    return moved
-
-
-def _alone(found: Range) -> Range:
-    """Return the interval without the peaks, which are those of one Softmax's input only."""
-    return Range(found.low, found.high)
+    observation = Observation(model, method, samples.count)
+    looker = Looker(model, observation.looks(), limit=tap_bytes, threads=threads)
+    keeper = None
+    if state is not None:
+        keeper = Keeper(Checkpoint(state, {"model": fingerprint(model), "method": method_text(method)}), observation)
+    try:
+        for sample in samples:
+            number = observation.check(sample)
+            if keeper is not None and keeper.knows(number):
+                continue
+            for name, seen in looker.look(sample):
+                observation.take(name, seen)
+            observation.take_inputs(sample)
+            observation.end_sample()
+            if keeper is not None:
+                keeper.save_when_due()
+            if progress is not None:
+                progress(observation.samples, samples.count)
+    except KeyboardInterrupt:
+        if keeper is not None:
+            keeper.save()
+        raise
+    if keeper is not None:
+        keeper.end()
+    return observation.ranges()

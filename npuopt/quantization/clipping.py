@@ -107,8 +107,8 @@ def _divergence_of(centers: np.ndarray, counts: np.ndarray, levels: int) -> Call
     def divergence(interval: Interval) -> float:
         low, high = interval
         start, stop = int(np.searchsorted(centers, low)), int(np.searchsorted(centers, high, side="right"))
-        if stop - start < 2 or not counts[start:stop].any():
-            return np.inf
+        if stop - start < levels or not counts[start:stop].any():
+            return np.inf  # each cell would have an integer of its own, and seem to be held without a loss
         kept, true = counts[start:stop], counts[start:stop].copy()
         true[0] += counts[:start].sum()
         true[-1] += counts[stop:].sum()

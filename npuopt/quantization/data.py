@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from npuopt.errors import InputError, UsageError
+from npuopt.graph.seeded import seeded_inputs
 from npuopt.quantization.archives import ArchiveSource
 from npuopt.quantization.callables import FunctionSource, ReaderSource, looks_like_function
 from npuopt.quantization.inputs import InputSpec, input_specs
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from npuopt.graph import Model
+
+
+RANDOM = "random"
+"""Instead of data: numbers that are drawn, to try things out."""
+
+RANDOM_SAMPLES = 32
 
 
 class Source(Protocol):
@@ -107,6 +114,19 @@ class Samples:
         return np.ascontiguousarray(array, dtype=spec.dtype)
 
 
+class RandomSource:
+    """Seeded numbers that fit a model's inputs: floats from a normal law, ids within the tables that they index."""
+
+    def __init__(self, model: Model) -> None:
+        self.count: int | None = RANDOM_SAMPLES
+        self.names: frozenset[str] | None = None
+        self._model = model
+
+    def __iter__(self) -> Iterator[Mapping[str, np.ndarray]]:
+        """Yield the same samples each time."""
+        return (seeded_inputs(self._model, seed) for seed in range(RANDOM_SAMPLES))
+
+
 def open_samples(spec: str | Path | object, model: Model) -> Samples:
     """Open calibration data for a model whose input shapes are final.
 
@@ -114,7 +134,7 @@ def open_samples(spec: str | Path | object, model: Model) -> Samples:
         spec: an `.npz` file, a folder of `.npz` files (read in the order of their names), `package.module:function`
             that returns an iterable of dicts, or a reader with ONNX Runtime's `get_next()`. In an `.npz`, each array
             is named as the input it is for and its leading axis counts the samples: [samples, *input shape], or
-            [samples, ...] for an input of shape [1, ...].
+            [samples, ...] for an input of shape [1, ...]. `random` draws numbers (a file of that name: `./random`).
         model: its graph inputs say what a sample must hold.
 
     Raises:
@@ -128,6 +148,8 @@ def open_samples(spec: str | Path | object, model: Model) -> Samples:
         raise UsageError(f"calibration data cannot be read from a {type(spec).__name__}")
     path = Path(spec)
     name = str(spec)
+    if name == RANDOM:
+        return Samples(inputs, RandomSource(model), "random numbers")
     if path.is_file():
         return Samples(inputs, ArchiveSource([path], inputs), name)
     if path.is_dir():
@@ -135,5 +157,7 @@ def open_samples(spec: str | Path | object, model: Model) -> Samples:
     if looks_like_function(name):
         return Samples(inputs, FunctionSource(name), name)
     raise InputError(
-        "calibration data not found", where=name, hint="give an .npz file, a folder of them, or package.module:function"
+        "calibration data not found",
+        where=name,
+        hint="give an .npz file, a folder of them, package.module:function, or random",
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from npuopt.quantization.arithmetic import IntegerType
+    from npuopt.quantization.observation import DataReport
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Ranges:
         means: for a tensor that meets weights, the mean of each of its channels, by name and channel axis.
         fitted: from a tensor's name, a number of integers and whether zero is in their middle to the range to hold
             in them, where the method makes a difference; None where `tensors` says it all.
+        data: what is to be said of the samples; None where nobody looked at them.
     """
 
     tensors: Mapping[str, Range]
@@ -59,6 +61,7 @@ class Ranges:
         default_factory=dict[str, "Mapping[int, tuple[float, ...]]"]
     )
     fitted: Callable[[str, int, bool], Range] | None = field(default=None, compare=False, repr=False)
+    data: DataReport | None = field(default=None, compare=False, repr=False)
 
     def of(self, name: str, dtype: IntegerType | None = None, *, symmetric: bool = False) -> Range:
         """Return the range of a tensor.
