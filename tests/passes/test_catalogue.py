@@ -21,6 +21,7 @@ TEXT_TYPES = (str, int, float, bool)
 """Option types that the command line can give."""
 KEEPS_ITS_OP = {
     "lower-boolean-data",
+    "lower-cast-to-bool",
     "lower-conv-1d",
     "lower-conv-padding",
     "lower-dilation",
@@ -43,7 +44,7 @@ KEEPS_ITS_OP = {
     "lower-wide-indices",
     "lower-wide-integers",
 }
-"""Lowerings that change an op's rank, size or attributes, and not its type."""
+"""Lowerings that change an op's rank, size, attributes or element type, and not what op it is."""
 
 BUILT_IN = {name: found for name, found in catalogue().items() if group_of(found) in GROUPS}
 every_pass = pytest.mark.parametrize("pass_type", BUILT_IN.values(), ids=BUILT_IN)
