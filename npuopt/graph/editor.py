@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, cast
 
 import ml_dtypes
@@ -249,11 +249,17 @@ def _attribute(op_type: str, name: str, value: AttributeLike, domain: str, versi
     """Make an attribute of the type that the op's schema wants: 1 becomes 1.0 where a float is due."""
     if isinstance(value, ir.Attr):
         return value
-    if domain in STANDARD_DOMAINS and onnx.defs.has(op_type, version, ""):
-        declared = onnx.defs.get_schema(op_type, version, "").attributes.get(name)
-        if declared is not None:
-            return ir.convenience.convert_attribute(name, value, ir.AttributeType[cast("Enum", declared.type).name])
-    return ir.convenience.convert_attribute(name, value)
+    declared = _declared(op_type, version).get(name) if domain in STANDARD_DOMAINS else None
+    return ir.convenience.convert_attribute(name, value, declared)
+
+
+@cache
+def _declared(op_type: str, version: int) -> dict[str, ir.AttributeType]:
+    """Return the types of the attributes that a standard op's schema declares."""
+    if not onnx.defs.has(op_type, version, ""):
+        return {}
+    declared = onnx.defs.get_schema(op_type, version, "").attributes
+    return {name: ir.AttributeType[cast("Enum", item.type).name] for name, item in declared.items()}
 
 
 def _nodes_below(node: ir.Node) -> list[ir.Node]:
@@ -276,9 +282,7 @@ def _is_identity_of(node: ir.Node, value: ir.Value) -> bool:
 def _names_in(model: ir.Model) -> set[str]:
     names: set[str] = set()
     for graph in (*graphs_of(model), *(function.graph for function in model.functions.values())):
-        names.update(value.name for value in graph.inputs if value.name)
-        names.update(graph.initializers)
-        for node in graph:
-            names.add(node.name or "")
-            names.update(output.name for output in node.outputs if output.name)
+        every = list(graph)
+        names.update(graph.initializers, (value.name or "" for value in graph.inputs))
+        names.update((node.name or "" for node in every), (made.name or "" for node in every for made in node.outputs))
     return names

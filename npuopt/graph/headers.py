@@ -9,6 +9,8 @@ import onnx
 import onnx.helper
 import onnx_ir as ir
 
+from npuopt.graph.queries import graphs_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
@@ -104,7 +106,7 @@ def weights_hidden(
         The hidden tensors; `hidden_index` tells which of them a serialized placeholder stands for.
     """
     hidden: list[tuple[ir.Value, ir.TensorProtocol]] = []
-    for graph in model.graphs():
+    for graph in graphs_of(model):
         for value in graph.initializers.values():
             tensor = value.const_value
             if tensor is not None and is_hidden(tensor):

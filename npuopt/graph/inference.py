@@ -90,6 +90,9 @@ def note_shapes(model: ir.Model, inferred: onnx.ModelProto) -> None:
             for output in node.outputs:
                 if output.name not in found:
                     continue
+                if output.type is None and output.shape is None:
+                    output.type, output.shape = _read_type(found[output.name])
+                    continue
                 if not output.is_graph_output() and _contradicts(output, found[output.name]):
                     output.shape = None
                 if not _is_settled(output):

@@ -16,7 +16,7 @@ from npuopt.graph.constant_nodes import lift_constants
 from npuopt.graph.headers import attribute_tensors, graph_protos, header_proto, without_external_data
 from npuopt.graph.inference import drop_defaults, drop_notes, inferred_proto, note_shapes
 from npuopt.graph.opset_conversion import CANONICAL_IR_VERSION, CANONICAL_OPSET, check_opset, convert_opset
-from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of
+from npuopt.graph.queries import STANDARD_DOMAINS, graphs_of, nodes_in
 from npuopt.graph.shadowing import end_shadowing
 from npuopt.graph.weight_files import WeightFiles
 from npuopt.graph.wire import WireError
@@ -149,9 +149,9 @@ def _map_weights(model: ir.Model, files: WeightFiles) -> None:
             if isinstance(value.const_value, ir.ExternalTensor):
                 value.const_value = files.tensor(value.const_value)
     for holder in (model.graph, *model.functions.values()):
-        for node in holder.all_nodes():
-            for name, attribute in list(node.attributes.items()):
-                if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+        for node in nodes_in(holder):
+            for name, attribute in tuple(node.attributes.items()):
+                if isinstance(attribute.value, ir.ExternalTensor):
                     node.attributes[name] = ir.AttrTensor(
                         name, files.tensor(attribute.value), doc_string=attribute.doc_string
                     )

@@ -107,8 +107,15 @@ class InFile:
         """Read the tensor's bytes (little endian, packed) in bounded chunks."""
         return self.source.chunks(self.offset, self.length)
 
+    @property
+    def is_short(self) -> bool:
+        """Whether a sample is the whole tensor."""
+        return self.length <= SAMPLES * SAMPLE_BYTES
+
     def sample(self) -> bytes:
         """Read some short blocks, spread evenly over the tensor's bytes, its first and last ones among them."""
+        if self.is_short:
+            return b"".join(self.chunks())
         last = max(self.length - SAMPLE_BYTES, 0)
         starts = dict.fromkeys(last * index // (SAMPLES - 1) for index in range(SAMPLES))
         parts = (self.source.chunks(self.offset + at, min(SAMPLE_BYTES, self.length)) for at in starts)

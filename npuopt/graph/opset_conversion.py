@@ -13,7 +13,7 @@ from npuopt.graph.opset_adapters_inputs import INPUTS_ADAPTERS
 from npuopt.graph.opset_adapters_meaning import MEANING_ADAPTERS
 from npuopt.graph.opset_adapters_resize import RESIZE_ADAPTERS
 from npuopt.graph.opset_newer import relabel_newer
-from npuopt.graph.queries import STANDARD_DOMAINS
+from npuopt.graph.queries import STANDARD_DOMAINS, nodes_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -74,7 +74,7 @@ def convert_opset(model: ir.Model, where: str = "") -> None:
         _set_version(holder.opset_imports)
     edit = Editor(model)
     for holder, version in zip(holders, versions, strict=True):
-        nodes = list(holder.all_nodes())
+        nodes = nodes_in(holder)
         if version > CANONICAL_OPSET:
             relabel_newer(nodes, version, CANONICAL_OPSET, where)
         conversion = Conversion(edit, version, holds_initializers=holder is model.graph, where=where)

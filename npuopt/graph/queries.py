@@ -43,25 +43,30 @@ def nodes(model: ir.Model, *op_types: str) -> list[ir.Node]:
 
     A snapshot in graph order, subgraphs included: safe to edit the graph while walking it.
     """
-    every = _walk(model.graph)
+    every = nodes_in(model.graph)
     if not op_types:
-        return list(every)
+        return every
     wanted = frozenset(op_types)
     return [node for node in every if qualified_op_type(node) in wanted]
+
+
+def nodes_in(graph: ir.Graph | ir.Function) -> list[ir.Node]:
+    """List the nodes of a graph or function in its order, each ahead of those in its subgraphs."""
+    found: list[ir.Node] = []
+    for node in graph:
+        found.append(node)
+        if node.domain or node.op_type in HOLDS_GRAPHS:
+            for subgraph in subgraphs_of(node):
+                found += nodes_in(subgraph)
+    return found
 
 
 def _with_subgraphs(graph: ir.Graph) -> Iterator[ir.Graph]:
     yield graph
     for node in graph:
-        for subgraph in subgraphs_of(node):
-            yield from _with_subgraphs(subgraph)
-
-
-def _walk(graph: ir.Graph) -> Iterator[ir.Node]:
-    for node in graph:
-        yield node
-        for subgraph in subgraphs_of(node):
-            yield from _walk(subgraph)
+        if node.domain or node.op_type in HOLDS_GRAPHS:
+            for subgraph in subgraphs_of(node):
+                yield from _with_subgraphs(subgraph)
 
 
 def qualified_op_type(node: ir.Node) -> str:

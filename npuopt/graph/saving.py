@@ -14,6 +14,7 @@ from npuopt.errors import InputError, InternalError, cannot_write
 from npuopt.graph.fingerprint import content_key
 from npuopt.graph.headers import hidden_index, weights_hidden
 from npuopt.graph.mapped import InFile
+from npuopt.graph.queries import graphs_of
 from npuopt.graph.wire import Payload, encode_varint, rewrite_tensors
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def save(model: ir.Model, path: str | PathLike[str], external_data: bool | None 
         external_data = total > LARGEST_SINGLE_FILE
     elif not external_data and total + len(header) > LARGEST_PROTOBUF:
         raise InputError(f"{total} bytes of weights do not fit into one .onnx file", hint="use external data")
-    in_subgraphs = any(graph.initializers for graph in model.graph.subgraphs())
+    in_subgraphs = _holds_weights_in_subgraphs(model)
     try:
         if external_data:
             data_path = path.with_name(f"{path.name}.data")
@@ -104,7 +105,7 @@ def save_sharing(models: Mapping[str, ir.Model], folder: Path) -> None:
         with replacing(folder / SHARED_DATA) as file:
             _write_data(file, flat, offsets)
         for (name, model), header, tensors in zip(models.items(), headers, weights, strict=True):
-            in_subgraphs = any(graph.initializers for graph in model.graph.subgraphs())
+            in_subgraphs = _holds_weights_in_subgraphs(model)
             at = [places[id(tensor)] for tensor in tensors]
             pieces = _pointing_to_weights(header, tensors, at, SHARED_DATA, in_subgraphs)
             with replacing(folder / f"{name}.onnx") as file:
@@ -125,6 +126,10 @@ def replacing(path: Path) -> Generator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _holds_weights_in_subgraphs(model: ir.Model) -> bool:
+    return any(graph.initializers for graph in graphs_of(model) if graph is not model.graph)
 
 
 def _is_streamed(tensor: ir.TensorProtocol) -> bool:

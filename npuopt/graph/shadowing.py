@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def end_shadowing(model: ir.Model) -> None:
     """Rename every initializer of a subgraph that hides a value of an enclosing graph."""
-    if not any(graph.initializers for graph in model.graph.subgraphs()):
+    if not any(graph.initializers for graph in graphs_of(model) if graph is not model.graph):
         return
     every = {name for graph in graphs_of(model) for name in _names(graph)}
     _end_below(model.graph, set(), every)

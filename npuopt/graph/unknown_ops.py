@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import onnx.defs
 
-from npuopt.graph.queries import STANDARD_DOMAINS, label
+from npuopt.graph.queries import STANDARD_DOMAINS, label, nodes_in
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,7 +27,7 @@ def unknown_ops(model: ir.Model) -> list[UnknownOp]:
     found: dict[tuple[str, str], UnknownOp] = {}
     own = {(function.domain, function.name) for function in model.functions.values()}
     for holder in (model.graph, *model.functions.values()):
-        for node in holder.all_nodes():
+        for node in nodes_in(holder):
             domain = "" if node.domain in STANDARD_DOMAINS else node.domain
             key = (domain, node.op_type)
             if key not in found and key not in own and not _is_known(domain, node.op_type):

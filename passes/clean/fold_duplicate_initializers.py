@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from npuopt.graph import DataType, Editor, element_type, graphs_of, is_constant
+from npuopt.graph import DataType, Editor, element_type, graphs_of, is_constant, static_shape
 from npuopt.graph.fingerprint import content_key
 from npuopt.graph.mapped import InFile
 from npuopt.pipeline import Entry, Pass, Report
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 256
 """Elements, spread over a tensor in memory, that are compared before the whole of it."""
-
-SMALL = 4096
-"""Bytes up to which a tensor is compared as a whole at once."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class FoldDuplicateInitializers(Pass):
             values = [value for value in graph.initializers.values() if _may_share(value)]
             for alike in _groups(values, _type_and_shape):
                 for likely in _groups(alike, _sample):
-                    for kept, *others in [likely] if _tensor(likely[0]).nbytes <= SMALL else _groups(likely, _contents):
+                    for kept, *others in [likely] if _is_its_sample(likely[0]) else _groups(likely, _contents):
                         for value in others:
                             edit.replace(value, kept)
                             del graph.initializers[value.name or ""]
@@ -73,17 +70,21 @@ def _tensor(value: Value) -> TensorProtocol:
 
 
 def _type_and_shape(value: Value) -> Hashable:
-    return element_type(value), _tensor(value).shape.numpy()
+    return element_type(value), static_shape(value)
 
 
 def _sample(value: Value) -> Hashable:
     tensor = _tensor(value)
-    if tensor.nbytes <= SMALL:
-        return b"".join(tensor.chunks()) if isinstance(tensor, InFile) else tensor.tobytes()
     if isinstance(tensor, InFile):
         return tensor.sample()
     flat = tensor.numpy().reshape(-1)
     return flat[:: max(1, flat.size // SAMPLE)].tobytes()
+
+
+def _is_its_sample(value: Value) -> bool:
+    """Say whether the sample of a value holds all of it."""
+    tensor = _tensor(value)
+    return tensor.is_short if isinstance(tensor, InFile) else tensor.size < 2 * SAMPLE
 
 
 def _contents(value: Value) -> Hashable:

@@ -64,7 +64,7 @@ def _empty_like(value: Value, node: Node, edit: Editor) -> Value:
 
 
 def _may_be_empty(value: Value) -> bool:
-    return value.shape is not None and 0 in value.shape.dims
+    return value.shape is not None and any(isinstance(dim, int) and dim == 0 for dim in value.shape.dims)
 
 
 def _is_foldable(value: Value, node: Node) -> bool:
