@@ -111,6 +111,20 @@ def joint_at(node: Node, model: Model) -> Joint | None:
     return joint if joint.readers else None
 
 
+def refusal(joint: Joint) -> str:
+    """Say why the joint's factors cannot move; an empty string when they can."""
+    if joint.why:
+        return joint.why
+    weights = [(reader.node, 1) for reader in joint.readers]
+    if joint.is_linear:
+        weights.append((joint.maker, 1))
+    for node, index in weights:
+        weight = input_at(node, index)
+        if weight is not None and len(weight.uses()) > 1:
+            return f"{weight.name} is read elsewhere too"
+    return ""
+
+
 def _made_along(node: Node) -> int | None:
     """Return the axis of its output along which `node` makes channels by constants of their own."""
     weight = input_at(node, 1)

@@ -12,7 +12,7 @@ import numpy as np
 from npuopt.errors import InputError
 from npuopt.graph import Editor, constant, input_at, users
 from npuopt.pipeline import Entry, Pass, Report
-from npuopt.quantization.joints import joint_at, times_channels, times_features
+from npuopt.quantization.joints import joint_at, refusal, times_channels, times_features
 
 if TYPE_CHECKING:
     from npuopt.graph import Model, Node, Value
@@ -68,20 +68,6 @@ class MoveChannelScales(Pass):
             spread = f"{factors.min():.3g} to {factors.max():.3g}"
             report.changed.append(Entry(name, node.op_type, f"factors {spread} into {len(joint.readers)} readers"))
         return report
-
-
-def refusal(joint: Joint) -> str:
-    """Say why the joint's factors cannot move; an empty string when they can."""
-    if joint.why:
-        return joint.why
-    weights = [(reader.node, 1) for reader in joint.readers]
-    if joint.is_linear:
-        weights.append((joint.maker, 1))
-    for node, index in weights:
-        weight = input_at(node, index)
-        if weight is not None and len(weight.uses()) > 1:
-            return f"{weight.name} is read elsewhere too"
-    return ""
 
 
 def _require_usable(factors: np.ndarray, joint: Joint) -> None:

@@ -4,21 +4,12 @@ import numpy as np
 import pytest
 
 from npuopt.errors import UsageError
-from npuopt.quantization import calibrate, open_samples
-from npuopt.quantization.steps import FloatStep, Held, Work, choose_steps, make_step, standard_steps, step_types
+from npuopt.quantization.steps import FloatStep, choose_steps, make_step, standard_steps, step_types
 from npuopt.quantization.steps.weights import CorrectBiases, RoundWeights, WidenWeights
 from support.integer_chip import integer_chip
-from support.rewrites import model_from
+from support.stepping import start, work_on
 
 CHIP = integer_chip()
-
-
-def work_on(text, folder, scheme="a8w8", **arrays):
-    """Return a work with calibrated ranges, on arrays [samples, ...] by input."""
-    model = model_from(text)
-    np.savez(folder / "samples.npz", **arrays)
-    samples = open_samples(folder / "samples.npz", model)
-    return Work(model, CHIP, scheme, samples, calibrate(model, samples, threads=1), threads=1)
 
 
 def convolution(seed=0):
@@ -26,10 +17,6 @@ def convolution(seed=0):
     numbers = ",".join(f"{number:.4f}" for number in weight.ravel())
     return f"""(float[1,8,4,4] x) => (float[1,4,4,4] y) <float[4,8,1,1] w = {{{numbers}}}, float[4] b = {{0,0,0,0}}>
         {{y = Conv(x, w, b)}}"""
-
-
-def start(work):
-    return Held(work.encodings().model_copy(update={"corrections": {}}))
 
 
 def test_every_step_says_what_it_does_and_float_steps_come_first():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from npuopt.errors import UsageError
+from npuopt.quantization.steps.channels import EqualizeLayers, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
 from npuopt.quantization.steps.weights import CorrectBiases, RoundWeights, WidenWeights
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
     from npuopt.target.schema import Scheme
 
-STEPS: tuple[type[Step], ...] = (CorrectBiases, RoundWeights, WidenWeights)
+STEPS: tuple[type[Step], ...] = (EqualizeLayers, SmoothActivations, CorrectBiases, RoundWeights, WidenWeights)
 """Every step, in the order in which they run: those that rewrite the float model first."""
 
-EVERYWHERE = (CorrectBiases, RoundWeights, WidenWeights)
+EVERYWHERE = (SmoothActivations, CorrectBiases, RoundWeights, WidenWeights)
 
 
 def step_types() -> dict[str, type[Step]]:

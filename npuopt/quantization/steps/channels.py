@@ -1,0 +1,111 @@
+"""Steps that choose how the range of a channel is shared between what makes it and what reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from npuopt.graph import is_op
+from npuopt.quantization.arithmetic import dequantize, quantize
+from npuopt.quantization.channel_statistics import channel_statistics
+from npuopt.quantization.equalization import equalizing_factors
+from npuopt.quantization.joints import joints, refusal
+from npuopt.quantization.smoothing import ALPHAS, ReaderFormat, smoothing
+from npuopt.quantization.steps.contract import FloatStep, Rewrite
+from npuopt.quantization.weights import WeightFormat, weight_encoding
+from npuopt.quantization.wishes import wishes_of
+from npuopt.target.channels import channel_axis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+
+    from npuopt.graph import Node
+    from npuopt.quantization.arithmetic import IntegerType
+    from npuopt.quantization.joints import Joint
+    from npuopt.quantization.steps.contract import Work
+    from npuopt.quantization.wishes import Wishes
+
+MOVE = "move-channel-scales"
+
+
+class SmoothActivations(FloatStep):
+    """Divide channels of wide range by what the weights behind them can take, where integers then lose less.
+
+    Source: Xiao et al., "SmoothQuant", ICML 2023; the exponent is searched for each place by the error on data, that of
+    the scale of the normalization ahead included. Measured on tiny_llama's prefill, perplexity against float: a8w8
+    +0.98 % instead of +1.57 %, a16w4 +1.18 % instead of +1.45 % (half of the validation windows).
+
+    Convolutions are left as they are: EfficientNet-Lite0 lost 0.15 dB by it, and the PP-OCR recognizer gained nothing.
+
+    Attributes:
+        alphas: exponents to choose from: the share of a channel's range that is left to the weights.
+    """
+
+    name: ClassVar[str] = "smooth-activations"
+    alphas: tuple[float, ...] = Field(default=ALPHAS, min_length=1)
+
+    def rewrites(self, work: Work) -> Iterator[Rewrite]:
+        """Search factors for every joint whose readers are computed in integers."""
+        if work.samples is None:
+            return
+        wishes = wishes_of(work.model, work.target, work.scheme, work.precisions)
+        found = [joint for joint in joints(work.model) if not refusal(joint) and _is_integer(joint, wishes)]
+        scales: dict[str, list[float]] = {}
+        looked_at = channel_statistics(
+            work.model, found, work.samples, progress=work.progress("smoothing activations"), threads=work.threads
+        )
+        for joint, seen in looked_at:
+            formats = [_format(wishes[reader.node]) for reader in joint.readers]
+            chosen = smoothing(joint, seen, formats, alphas=self.alphas, scale=_scale_type(wishes.get(joint.maker)))
+            if chosen is not None:
+                scales[joint.name] = chosen.factors.tolist()
+        if scales:
+            yield Rewrite(pass_name=MOVE, options={"scales": scales})
+
+
+class EqualizeLayers(FloatStep):
+    """Give the channels between two linear layers equal ranges in the weights on both sides.
+
+    Source: Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction", ICCV 2019, section
+    4.1. It needs no data, and counts where weights have one scale for all channels; with a scale for each channel only
+    activations change. Run ahead of smoothing, which then starts from here.
+
+    Attributes:
+        rounds: how often to go over the model: what one pair needs changes what its neighbours need.
+    """
+
+    name: ClassVar[str] = "equalize-layers"
+    rounds: int = Field(default=3, ge=1, le=100)
+
+    def rewrites(self, work: Work) -> Iterator[Rewrite]:
+        """Equalize every pair of linear layers with nothing but what lets factors pass between them."""
+        found = [joint for joint in joints(work.model) if joint.is_linear and not refusal(joint)]
+        scales = equalizing_factors(found, self.rounds)
+        if scales:
+            yield Rewrite(pass_name=MOVE, options={"scales": scales})
+
+
+def _is_integer(joint: Joint, wishes: Mapping[Node, Wishes]) -> bool:
+    return all(reader.node in wishes and not is_op(reader.node, "Conv") for reader in joint.readers)
+
+
+def _format(wish: Wishes) -> ReaderFormat:
+    """Return how a node that is computed in integers holds what it reads."""
+    weight_format = WeightFormat.of(wish)
+
+    def rounded(node: Node, weight: np.ndarray) -> np.ndarray:
+        encoding = weight_encoding(weight, weight_format, channel_axis(node, 1))
+        return dequantize(quantize(weight, encoding), encoding)
+
+    return ReaderFormat(wish.operand(0), wish.scheme.activation_symmetric, rounded)
+
+
+def _scale_type(wish: Wishes | None) -> IntegerType | None:
+    """Return the type of a normalization's scale where it is held with one scale for all; None elsewhere."""
+    if wish is None or 1 not in wish.rule.weights:
+        return None
+    held = WeightFormat.of(wish)
+    return None if held.is_signed else held.dtype
