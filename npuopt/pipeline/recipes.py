@@ -46,6 +46,7 @@ FUSE = (
     "fuse-depth-to-space",
     "fuse-space-to-depth",
     "fuse-flattened-transpose",
+    "fuse-attention-einsum",
     "fuse-attention",
     "fuse-rotary-embedding",
     "fuse-key-value-cache",
@@ -67,6 +68,7 @@ Activations come ahead of what folds scales, which would otherwise take the cons
 """
 
 RAISED = {
+    "fuse-attention-einsum": "Attention",
     "fuse-attention": "Attention",
     "fuse-key-value-cache": "Attention",
     "fuse-rotary-embedding": "RotaryEmbedding",
