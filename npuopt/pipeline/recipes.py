@@ -45,6 +45,7 @@ FUSE = (
     "fuse-l2-normalization",
     "fuse-depth-to-space",
     "fuse-space-to-depth",
+    "fuse-slices-into-space-to-depth",
     "fuse-flattened-transpose",
     "fuse-attention-einsum",
     "fuse-attention",
@@ -79,6 +80,7 @@ RAISED = {
     "fuse-l2-normalization": "LpNormalization",
     "fuse-depth-to-space": "DepthToSpace",
     "fuse-space-to-depth": "SpaceToDepth",
+    "fuse-slices-into-space-to-depth": "SpaceToDepth",
     "fuse-slices-into-split": "Split",
 }
 """Fusions that are left out for a target which does not take what they make: lowering gives back another graph."""
