@@ -23,6 +23,9 @@ TO_THE_END = 2**31 - 1
 """Exporters write `to the end` as this or more."""
 
 MADE_UP = 1
+MADE_UP_NAME = "unk__"
+"""How the names begin that ONNX's inference gives to dims that it does not know."""
+
 Dims = tuple["Element", ...]
 
 
@@ -76,11 +79,19 @@ def infer_again(node: ir.Node, opset: int) -> bool:
     return any(dims(output) != shape for output, shape in zip(node.outputs, before, strict=True))
 
 
+def has_made_up_dim(value: ir.Value) -> bool:
+    """Say whether a dim of the value has a name that inference made up."""
+    shape = value.shape
+    return shape is not None and any(
+        not isinstance(dim, int) and dim.value is not None and dim.value.startswith(MADE_UP_NAME) for dim in shape.dims
+    )
+
+
 def _says(dim: Element) -> int:
     """Rank what is known of a dim: nothing, a name that inference made up, a name of the model's, a number."""
     if isinstance(dim, int):
         return MADE_UP + 2
-    return 0 if dim is None else MADE_UP if dim.startswith("unk__") else MADE_UP + 1
+    return 0 if dim is None else MADE_UP if dim.startswith(MADE_UP_NAME) else MADE_UP + 1
 
 
 def _expand(node: ir.Node, operands: Operands) -> Dims | None:

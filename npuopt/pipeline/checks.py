@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from npuopt.errors import InputError
 from npuopt.graph import check, dims, graphs_of
+from npuopt.graph.shape_results import MADE_UP_NAME
 from npuopt.pipeline.survey import survey
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _refines(before: Described, after: Described) -> bool:
 
 def _is_unknown(dim: int | str | None) -> bool:
     """Say whether a dim has no name, or one that ONNX's shape inference invents where it knows none."""
-    return dim is None or (isinstance(dim, str) and dim.startswith("unk__"))
+    return dim is None or (isinstance(dim, str) and dim.startswith(MADE_UP_NAME))
 
 
 def count_nodes(model: Model) -> int:

@@ -22,7 +22,7 @@ from npuopt.graph import (
     shape_values,
 )
 from npuopt.graph.queries import subgraphs_of
-from npuopt.graph.shape_results import infer_again, known_shape, note_dims
+from npuopt.graph.shape_results import has_made_up_dim, infer_again, known_shape, note_dims
 from npuopt.graph.shape_values import Known, known_result
 from npuopt.pipeline import Entry, Pass, Report
 
@@ -64,12 +64,21 @@ class FoldShapes(Pass):
             if sweep.may_tell(node):
                 sweep.visit(node)
         sweep.finish()
-        if report.changed and any(map(subgraphs_of, every)):
-            infer_shapes(model)  # control flow makes what its subgraphs make, which no single node tells
+        if sweep.nameless or (report.changed and any(map(subgraphs_of, every))):
+            # Which unknown dims are equal no single node tells, nor that control flow makes what its subgraphs make.
+            infer_shapes(model)
         return report
 
 
 class _Sweep:
+    """Follows shapes from node to node.
+
+    Attributes:
+        nameless: whether a dim without number and name was found where nothing was known before.
+    """
+
+    nameless = False
+
     def __init__(self, model: Model, report: Report) -> None:
         self._edit = Editor(model)
         self._opset = opset(model)
@@ -83,13 +92,21 @@ class _Sweep:
         op_type = node.op_type
         if op_type in SHAPED or (op_type in FOLLOWED and node.outputs[0].dtype in shape_values.INTEGERS):
             return True
-        return bool(self._fresh) and not self._fresh.isdisjoint(node.inputs)
+        return self._may_infer_more(node)
+
+    def _may_infer_more(self, node: Node) -> bool:
+        """Say whether more is known of what `node` reads than when its shapes were inferred, or may be.
+
+        A name that inference made up is the trace of a dim that it did not know then, and passes may have told since.
+        """
+        return not self._fresh.isdisjoint(node.inputs) or any(map(has_made_up_dim, node.outputs))
 
     def visit(self, node: Node) -> None:
         found = known_shape(node, self._known)
-        sharper = not self._fresh.isdisjoint(node.inputs) and infer_again(node, self._opset)
+        sharper = self._may_infer_more(node) and infer_again(node, self._opset)
         if (found is not None and note_dims(node.outputs[0], found)) or sharper:
             self._fresh.update(node.outputs)
+            self.nameless = self.nameless or any(None in (dims(output) or ()) for output in node.outputs)
         result = known_result(node, self._known)
         if result is not None:
             self._known[node.outputs[0]] = result
@@ -128,7 +145,7 @@ class _Sweep:
         computed = input_at(node, 1)
         shape = self._edit.constant(np.array(target, dtype=np.int64), near=node)
         reshaped = self._edit.emit("Reshape", [node.inputs[0], shape], before=node)
-        if dims(reshaped) != dims(node.outputs[0]):
+        if node.outputs[0] in self._fresh or dims(reshaped) != dims(node.outputs[0]):
             self._fresh.add(reshaped)
         self._edit.replace_node(node, reshaped)
         self._edit.erase_unread(computed.producer() if computed is not None else None)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from npuopt.graph import nodes, static_shape
+from npuopt.graph import dims, nodes, static_shape
 from npuopt.passes.clean.drop_identities import DropIdentities
 from npuopt.passes.clean.fold_shapes import FoldShapes
 from support.rewrites import assert_leaves, assert_rewrites, model_from
@@ -176,3 +176,55 @@ def test_a_slice_that_ends_where_its_axis_ends_is_known_to_be_whole():
     }""")
     FoldShapes()(model)
     assert DropIdentities()(model).changed
+
+
+def test_what_follows_a_settled_reshape_is_inferred_from_it():
+    """The second Reshape joins heads that a Transpose moved: its batch and length are those that the first one kept."""
+    assert_rewrites(
+        FoldShapes(),
+        """(float[N, S, 12] x) => (float[A, B, 12] y)
+            <float[N, unk__0, 3, 4] p, float[N, 3, unk__0, 4] q, float[N, unk__0, 3, 4] r,
+            int64[2] heads = {3, 4}, int64[1] width = {12}> {
+            n = Shape<start = 0, end = 1>(x) s = Shape<start = 1, end = 2>(x) t = Concat<axis = 0>(n, s, heads)
+            p = Reshape(x, t) q = Transpose<perm = [0, 2, 1, 3]>(p) r = Transpose<perm = [0, 2, 1, 3]>(q)
+            u = Concat<axis = 0>(n, s, width) y = Reshape(r, u)
+        }""",
+        """(float[N, S, 12] x) => (float[A, B, 12] y)
+            <int64[4] t = {0, 0, 3, 4}, int64[3] u = {0, 0, 12}, int64[2] heads = {3, 4}, int64[1] width = {12}> {
+            p = Reshape(x, t) q = Transpose<perm = [0, 2, 1, 3]>(p) r = Transpose<perm = [0, 2, 1, 3]>(q)
+            y = Reshape(r, u)
+        }""",
+    )
+
+
+def test_a_dim_that_inference_did_not_know_is_asked_for_again():
+    """The pads were computed when shapes were inferred; now they are constant, and the batch is what it was before."""
+    assert_rewrites(
+        FoldShapes(),
+        """(float[N, 3, 4] x) => (float[A, 18] y)
+            <float[unk__0, 3, 6] p, float[unk__0, 3, 6] r, int64[6] pads = {0, 0, 1, 0, 0, 1}, int64[1] rest = {-1}> {
+            n = Shape<start = 0, end = 1>(x) p = Pad(x, pads) r = Relu(p) t = Concat<axis = 0>(n, rest)
+            y = Reshape(r, t)
+        }""",
+        """(float[N, 3, 4] x) => (float[A, 18] y)
+            <int64[6] pads = {0, 0, 1, 0, 0, 1}, int64[2] t = {0, -1}, int64[1] rest = {-1}> {
+            p = Pad(x, pads) r = Relu(p) y = Reshape(r, t)
+        }""",
+    )
+
+
+def test_unknown_dims_that_are_equal_get_the_same_name():
+    """What a Reshape to a computed rank makes is known once its target is; how long its rows are stays unknown."""
+    model = model_from("""(float[N, 3, 4] x, int64[1] size) => (float[A, B] y)
+        <int64[1] three = {3}> {
+            n = Shape<start = 0, end = 1>(x) t = Concat<axis = 0>(n, size, three) p = Reshape(x, t) r = Relu(p)
+            s = Shape(r) m = Cast<to = 1>(s) y = Add(p, r)
+        }""")
+    for node in nodes(model):
+        for output in node.outputs:
+            output.shape = None if node.op_type in ("Reshape", "Relu") else output.shape
+    FoldShapes()(model)
+    found = {output.name: dims(output) for node in nodes(model) for output in node.outputs}
+    assert found["p"] == found["r"]
+    assert found["p"] is not None
+    assert None not in found["p"]
