@@ -204,7 +204,8 @@ def print_results(row: Row, results: Sequence[Result], *, as_json: bool) -> None
         return
     for result in results:
         text = result.failure.replace("|", "/")[:200] if result.score is None else result.score.text
-        cells = (row.name, result.tool, text, verdict(row, result, results))
+        tool = " ".join((result.tool, *row.options)) if result.tool == "npuopt" else result.tool
+        cells = (row.name, tool, text, verdict(row, result, results))
         print(f"| {' | '.join(cells)} | {result.cpu_seconds:.1f} | {result.peak_mebibytes:.0f} |", flush=True)
 
 
