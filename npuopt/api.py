@@ -23,6 +23,7 @@ from npuopt.graph.saving import replacing
 from npuopt.importing import Source, open_source
 from npuopt.inspection import bisect, compare, extract
 from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
+from npuopt.keeping import Arrival, keep_model
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
 from npuopt.pipeline.checks import count_nodes
@@ -76,7 +77,7 @@ def compile(  # noqa: A001 -- the command's name
         dumps = folder / "dumps" if options.dump else None
         source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), dumps=dumps, say=say)
         scheme = source.scheme
-        quantized = quantize_model(prepared, chip, scheme, options, incoming=source.incoming, say=say)
+        quantized = _quantize(model, source, prepared, chip, options, say=say)
         plan = partition(prepared.model, chip, scheme)
         _require_share(plan.summary.npu_fraction, options.min_npu, model, chip)
         say(f"compiling {len(plan.parts)} part(s)")
@@ -113,8 +114,7 @@ def check(
     source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
     scheme = source.scheme
     if source.incoming is not None:
-        unverified = replace(options, verify="off")
-        quantize_model(prepared, chip, scheme, unverified, incoming=source.incoming, say=say)
+        _quantize(model, source, prepared, chip, replace(options, verify="off"), say=say)
     plan = partition(prepared.model, chip, scheme)
     saved = [] if save_nodes is None else save_refused(prepared.model, plan, save_nodes)
     return records.check_result(model, chip, scheme, prepared, plan, saved)
@@ -138,16 +138,13 @@ def quantize(
     chip = load_target(target)
     source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), say=say)
     scheme = source.scheme
-    quantized = quantize_model(prepared, chip, scheme, options, incoming=source.incoming, say=say)
+    quantized = _quantize(model, source, prepared, chip, options, say=say)
     if quantized.encodings is None:
         raise UsageError(f"scheme {scheme} of {chip.name} is not quantized", hint="use npuopt optimize")
     outputs: dict[str, Any] = {}
     if options.verify != "off":
         say("verifying the quantized model")
-        compared, made = check_quantized(prepared.model, quantized)
-        if quantized.kept is not None:
-            compared = stage("quantized", "source", reference_runs(model, prepared, quantized.samples), made)
-        outputs = compared.model_dump(mode="json")["outputs"]
+        outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     save(prepared.model, output)
     if save_encodings is not None:
         text = quantized.encodings.to_json()
@@ -190,7 +187,7 @@ def sensitivity(
         raise UsageError("errors of layers are looked at on data", hint="give --calibration data")
     source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
     scheme = source.scheme
-    quantized = quantize_model(prepared, chip, scheme, options, incoming=source.incoming, keep_float=True, say=say)
+    quantized = quantize_model(prepared, chip, scheme, options, keep_float=True, say=say)
     if quantized.before is None:
         raise UsageError(f"scheme {scheme} of {chip.name} is not quantized")
     outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
@@ -244,6 +241,15 @@ def _prepare(
 def _verify(
     source: Path,
     folder: Path,
+def _quantize(
+    model: Path, source: Source, prepared: Prepared, chip: Target, options: CompileOptions, *, say: Say
+) -> Quantized:
+    """Quantize what is not quantized yet, and place the encodings of what is."""
+    if source.incoming is None:
+        return quantize_model(prepared, chip, source.scheme, options, say=say)
+    return keep_model(prepared, chip, source.scheme, Arrival(model, source.incoming), options, say=say)
+
+
     prepared: Prepared,
     quantized: Quantized,
     compiled: CompiledPlan,
@@ -258,7 +264,7 @@ def _verify(
     samples = quantized.samples
     say("verifying: the source model")
     reference = reference_runs(source, prepared, samples)
-    stages = [stage("optimized", "source", reference, quantized.optimized)]
+    stages = [] if quantized.kept else [stage("optimized", "source", reference, quantized.optimized)]
     if quantized.encodings is None:
         latest = model_runs(folder / MODEL_FILE, samples)
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from npuopt.errors import InputError, UsageError
 from npuopt.graph import load, nodes, note_origins, qualified_op_type
-from npuopt.pipeline.catalogue import find_pass
+from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import CLEAN, UNQUANTIZE
 from npuopt.preparation import AS_THEY_ARE, choose_scheme
 from npuopt.quantization.keeping import fitting_scheme
@@ -87,6 +87,7 @@ def open_source(
     if options.requantize:
         if not calibrated:
             raise UsageError("--requantize needs data to quantize with", hint="give --calibration data or --encodings")
+        runner.run(model, [with_options(find_pass("insert-clips"), {"limits": incoming.limits})])
         return Source(model, choose_scheme(target, wanted, calibrated=calibrated))
     return Source(model, _kept_scheme(path, target, incoming, options), incoming)
 

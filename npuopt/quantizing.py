@@ -18,7 +18,7 @@ from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate
 from npuopt.quantization.data import RANDOM, open_samples
 from npuopt.quantization.findings import find_faults
-from npuopt.quantization.keeping import kept_encodings
+from npuopt.quantization.methods import default_method
 from npuopt.quantization.precisions import node_precisions
 from npuopt.quantization.rounding import RoundedLayer, with_corrections
 from npuopt.quantization.steps import Held, StepRecord, Work
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from npuopt.options import CompileOptions, Say
     from npuopt.preparation import Prepared
     from npuopt.quantization.findings import Finding
-    from npuopt.quantization.incoming import Incoming
     from npuopt.quantization.keeping import Kept
     from npuopt.quantization.observation import DataReport
     from npuopt.stepping import Steps
@@ -64,7 +63,7 @@ class Quantized:
         calibration_samples: how many samples the ranges come from; 0 when the encodings were given.
         data: what is to be said of the calibration data; None where nothing was calibrated.
         samples: those that every stage is compared on.
-        optimized: the prepared float model's outputs on them.
+        optimized: the prepared float model's outputs on them; those of the source where its encodings are kept.
         findings: what is wrong with the encodings on these samples.
         kept: what became of the encodings that a quantized model came with.
         steps: the named steps that ran, and what they changed.
@@ -110,19 +109,17 @@ def quantize_model(
     scheme: str,
     options: CompileOptions,
     *,
-    incoming: Incoming | None = None,
     keep_float: bool = False,
     say: Say,
 ) -> Quantized:
     """Quantize the prepared model in place, when the scheme asks for it, and remember what it computed in float.
 
-    With `incoming` encodings nothing is chosen: they go where the target wants them. `keep_float` keeps the
-    model as it was just before, too.
+    `keep_float` keeps the model as it was just before, too.
     """
     _require_use_of_precisions(target, scheme, options)
     steps = steps_for(options, target.scheme(scheme))
     quantized = Quantized()
-    if not target.scheme(scheme).is_float and incoming is None:
+    if not target.scheme(scheme).is_float:
         prepared.runner.run(prepared.model, AS_THEY_ARE.make(BEFORE_CALIBRATION))
     if options.verify != "off":
         say("running the optimized model")
@@ -132,10 +129,7 @@ def quantize_model(
         quantized.encodings = hold_weights(prepared, target, scheme, options, say=say)
     if target.scheme(scheme).is_float:
         return quantized
-    if incoming is not None:
-        quantized.kept = kept_encodings(prepared.model, target, scheme, incoming)
-        encodings, rounded = quantized.kept.encodings, dict[str, RoundedLayer]()
-    elif options.encodings is not None:
+    if options.encodings is not None:
         encodings = Encodings.load(options.encodings)
         run_rewrites(prepared, encodings.rewrites)
         encodings.check(prepared.model)
@@ -144,13 +138,11 @@ def quantize_model(
         work = _work(prepared, target, scheme, options, say)
         encodings, rounded = _calibrated(prepared, work, options, steps, quantized)
     quantized.encodings = encodings
-    if options.verify != "off" and incoming is None:  # drawn samples are no data, and clipping them is no fault
+    if options.verify != "off":
         say("looking for what the encodings clip")
         quantized.findings = find_faults(prepared.model, encodings, quantized.samples)
     say("inserting quantize and dequantize")
     integers = {layer.weight: layer.integers for layer in rounded.values()}
-    if quantized.kept is not None:
-        integers = quantized.kept.integers
     corrected = with_corrections(encodings, rounded)
     if keep_float:
         quantized.before = Unquantized(prepared.model.clone(), corrected, integers)

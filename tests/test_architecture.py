@@ -33,10 +33,24 @@ ALLOWED = {
     "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "holding", "stepping", "sensing"},
     "holding": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
+    "distilling": FOUNDATION | ROOMS | {"options", "preparation", "importing", "compilation", "quantizing", "tuning"},
+    "evaluating": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates", "options"},
+    "keeping": FOUNDATION | {"pipeline", "quantization", "options", "preparation", "compilation", "quantizing"},
     "compilation": FOUNDATION | ROOMS | {"options", "preparation"},
     "api": FOUNDATION
     | ROOMS
-    | {"options", "preparation", "importing", "optimizing", "inspection", "compilation", "quantizing", "records"}
+    | {
+        "options",
+        "preparation",
+        "importing",
+        "keeping",
+        "evaluating",
+        "optimizing",
+        "inspection",
+        "compilation",
+        "quantizing",
+        "records",
+    }
     | {"sensing"},
     "cli": FOUNDATION | ROOMS | {"options", "api", "optimizing"},  # optimizing: starts without what compiling imports
 }

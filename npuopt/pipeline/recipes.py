@@ -98,6 +98,12 @@ UNQUANTIZE = ("lower-quantized-operators", "lower-quantized-arithmetic", "lower-
 """Run once on a model that comes quantized: operators on integers become QuantizeLinear and DequantizeLinear."""
 
 APPROXIMATE = frozenset(
-    {*BEFORE_CALIBRATION, "drop-quantize-dequantize", "insert-quantize-dequantize", "insert-weight-dequantize"}
+    {
+        *BEFORE_CALIBRATION,
+        "drop-quantize-dequantize",
+        "insert-clips",
+        "insert-quantize-dequantize",
+        "insert-weight-dequantize",
+    }
 )
 """Passes that change numbers by design, so that `--verify each` does not compare them."""

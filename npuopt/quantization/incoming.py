@@ -50,6 +50,11 @@ class Incoming:
             bits_of(held) for name, held in self._all() if name in self.integers and held.dtype != "int32"
         )
 
+    @property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """The least and greatest number that the integers hold of each activation."""
+        return {name: held.range for name, held in self.tensors.items() if name not in self.integers}
+
     def _all(self) -> Iterator[tuple[str, Encoding]]:
         yield from self.tensors.items()
         for by_tensor in self.uses.values():

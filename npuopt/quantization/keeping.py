@@ -36,12 +36,14 @@ class Kept:
         encodings: what to insert.
         integers: constants as the model held them, by name.
         by_rule: activations whose encoding follows from others.
+        limits: what the integers held of tensors that are floats now, least and greatest number by name.
         in_float: nodes with encodings around them that are computed in float all the same, and why.
     """
 
     encodings: Encodings
     integers: dict[str, np.ndarray] = field(default_factory=dict[str, "np.ndarray"])
     by_rule: tuple[str, ...] = ()
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     in_float: dict[str, str] = field(default_factory=dict[str, str])
 
     def to_json(self) -> dict[str, object]:
@@ -73,7 +75,7 @@ def kept_encodings(model: Model, target: Target, scheme: str, incoming: Incoming
     A node is computed in integers when all its activations have an encoding (their own, or one that follows from
     others: what only moves or limits numbers) and its constants lie on a grid that the target takes. Signed and
     unsigned types of one width stand for the same steps and are exchanged as wanted; a bias gets the product of the
-    scales that meet in it. Everything else is computed in float, without rounding.
+    scales that meet in it. Everything else is computed in float: without rounding, but within its integers' limits.
 
     Args:
         model: the float model as the target is to see it, with notes of its tensors' origins.
@@ -119,7 +121,17 @@ class _Plan:
         )
         twice = {value.name for node in computed for index, value in data_inputs(node) if self._is_use(node, index)}
         integers = {name: held for name, held in self._constants.integers.items() if name not in twice}
-        return Kept(encodings, integers, tuple(sorted(names & self._tensors.keys())), self._in_float)
+        by_rule = tuple(sorted(names & self._tensors.keys()))
+        return Kept(encodings, integers, by_rule, self._limits(), self._in_float)
+
+    def _limits(self) -> dict[str, tuple[float, float]]:
+        """Return what the model's integers held of tensors that have no encoding any more."""
+        known = self._known
+        return {
+            value.name or "": encoding.range
+            for value, encoding in known.own.items()
+            if value not in known.by_rule and (value.name or "") not in self._tensors
+        }
 
     def _wish(self, node: Node) -> Wishes | None:
         """Return how the target computes a node in integers, or None and a note where it is left in float."""

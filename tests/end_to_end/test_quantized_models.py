@@ -105,3 +105,14 @@ def test_the_command_line(float_model, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Its own encodings are kept, 36 constants bit for bit" in done.stdout
     assert out.is_file()
+
+
+def test_quantizing_anew_keeps_the_limits_that_stood_for_activations(float_model, tmp_path):
+    source = quantized(float_model, "unsigned activations", tmp_path / "source.onnx")
+    assert not any(node.op_type == "Clip" for node in onnx.load(source).graph.node)
+    options = api.CompileOptions(
+        calibration=FOLDER / "calibration.npz", precision="a8w8", requantize=True, verify="off", samples=1
+    )
+    api.quantize(source, TARGET, tmp_path / "made.onnx", options)
+    before, after = logits(source), logits(tmp_path / "made.onnx")
+    assert np.mean(before.argmax(axis=1) == after.argmax(axis=1)) >= 0.96
