@@ -22,8 +22,8 @@ from npuopt.graph import save
 from npuopt.graph.saving import replacing
 from npuopt.importing import Source, open_source
 from npuopt.inspection import bisect, compare, extract
-from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
 from npuopt.keeping import Arrival, keep_model
+from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
 from npuopt.pipeline.checks import count_nodes
@@ -238,9 +238,6 @@ def _prepare(
     return source, prepare(source.model, runner, options.dims, scheme=source.scheme, pass_files=files, say=say)
 
 
-def _verify(
-    source: Path,
-    folder: Path,
 def _quantize(
     model: Path, source: Source, prepared: Prepared, chip: Target, options: CompileOptions, *, say: Say
 ) -> Quantized:
@@ -250,6 +247,9 @@ def _quantize(
     return keep_model(prepared, chip, source.scheme, Arrival(model, source.incoming), options, say=say)
 
 
+def _verify(
+    source: Path,
+    folder: Path,
     prepared: Prepared,
     quantized: Quantized,
     compiled: CompiledPlan,

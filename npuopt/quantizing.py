@@ -18,7 +18,6 @@ from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate
 from npuopt.quantization.data import RANDOM, open_samples
 from npuopt.quantization.findings import find_faults
-from npuopt.quantization.methods import default_method
 from npuopt.quantization.precisions import node_precisions
 from npuopt.quantization.rounding import RoundedLayer, with_corrections
 from npuopt.quantization.steps import Held, StepRecord, Work
