@@ -21,6 +21,7 @@ ALLOWED = {
     "evaluate": FOUNDATION,
     "bundle": FOUNDATION,
     "report": FOUNDATION | {"bundle"},
+    "tuning": FOUNDATION | {"quantization"},
     "runtime": FOUNDATION | {"bundle", "delegates", "quantization"},  # quantization: how samples are read
     "passes": FOUNDATION | {"pipeline", "quantization"},  # quantization: the encodings that one pass inserts
     "options": {"errors"},
@@ -52,7 +53,8 @@ ALLOWED = {
         "records",
     }
     | {"sensing"},
-    "cli": FOUNDATION | ROOMS | {"options", "api", "optimizing"},  # optimizing: starts without what compiling imports
+    # optimizing and distilling: start without what compiling imports
+    "cli": FOUNDATION | ROOMS | {"options", "api", "optimizing", "distilling", "tuning"},
 }
 CHIPS = re.compile(
     r"qualcomm|hexagon|snapdragon|ethos|rockchip|rknn|openvino|neural.engine|vitis|edgetpu|mediatek|\bqnn\b|\btvm\b",

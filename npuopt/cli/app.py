@@ -26,6 +26,7 @@ from npuopt.cli import (
     run,
     sensitivity,
     targets,
+    tune,
 )
 from npuopt.errors import NpuoptError, UsageError
 
@@ -46,6 +47,7 @@ app.command("check")(check.check_command)
 app.command("optimize")(optimize.optimize_command)
 app.command("quantize")(quantize.quantize_command)
 app.command("sensitivity")(sensitivity.sensitivity_command)
+app.command("tune")(tune.tune_command)
 app.command("run")(run.run_command)
 app.command("compare")(compare.compare_command)
 app.command("bisect")(bisect.bisect_command)

@@ -1,0 +1,276 @@
+"""What each op does with units along an axis of what it reads and makes.
+
+A rule runs whenever a tensor that its node reads or makes is found to hold units; it says what else holds them then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from npuopt.graph import attribute, attribute_list, input_at, integers, is_constant, is_op, rank, static_shape
+from npuopt.passes.prune.tracing import Place, moved
+
+if TYPE_CHECKING:
+    from npuopt.graph import Node
+    from npuopt.passes.prune.tracing import Rule, Tracing
+
+CHANNELS = 1
+"""The axis of channels in convolutions, pools and normalizations over images."""
+
+
+def _elementwise(tracing: Tracing, node: Node) -> None:
+    """Every operand that is not broadcast along the units' axis holds them too, counted from the last axis on."""
+    output = node.outputs[0]
+    found = [(rank(value) or 0, place) for value in (output, *node.inputs) if (place := tracing.of(value)) is not None]
+    if not found:
+        return
+    from_end, run = found[0][0] - found[0][1].axis, found[0][1].run
+    for index, value in enumerate(node.inputs):
+        shape = static_shape(value)
+        if value is None or (shape is not None and (len(shape) < from_end or shape[-from_end] == 1)):
+            continue
+        tracing.read(node, index, Place((rank(value) or 0) - from_end, run))
+    tracing.hold(output, Place((rank(output) or 0) - from_end, run))
+
+
+def _same_axis(tracing: Tracing, node: Node) -> None:
+    """Input 0 and the output hold them along the same axis."""
+    place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
+    if place is not None:
+        tracing.read(node, 0, place)
+        tracing.hold(node.outputs[0], place)
+
+
+def _over_images(tracing: Tracing, node: Node) -> None:
+    """Pools: channels stay what they are."""
+    place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
+    if place is not None and place.axis > CHANNELS:
+        tracing.refuse(node, "mixes them")
+        return
+    _same_axis(tracing, node)
+
+
+def _batch_normalization(tracing: Tracing, node: Node) -> None:
+    place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
+    if place is None or place.axis != CHANNELS or len(node.outputs) > 1:
+        tracing.refuse(node, "mixes them")
+        return
+    _same_axis(tracing, node)
+    for index in range(1, 5):
+        tracing.read(node, index, Place(0, place.run))
+
+
+def _conv(tracing: Tracing, node: Node) -> None:
+    weight, groups = static_shape(input_at(node, 1)), attribute(node, "group", 1)
+    read, made = tracing.of(node.inputs[0]), tracing.of(node.outputs[0])
+    if (
+        weight is None
+        or not is_constant(input_at(node, 1))
+        or any(p is not None and p.axis != CHANNELS for p in (read, made))
+    ):
+        tracing.refuse(node, "mixes them")
+    elif groups == 1:
+        if read is not None:
+            tracing.read(node, 1, Place(1, read.run))
+        if made is not None:
+            _make(tracing, node, Place(0, made.run))
+    elif weight[0] == groups and weight[1] == 1:
+        place = read or made
+        if place is not None:
+            tracing.read(node, 0, place)
+            tracing.hold(node.outputs[0], place)
+            _make(tracing, node, Place(0, place.run))
+            tracing.attributes[node, "group"] = place.run
+    else:
+        tracing.refuse(node, "has groups of them")
+
+
+def _make(tracing: Tracing, node: Node, place: Place) -> None:
+    """The weight has its outputs along `place`, and so has the bias."""
+    tracing.read(node, 1, place)
+    if input_at(node, 2) is not None:
+        tracing.read(node, 2, Place(0, place.run))
+
+
+def _matmul(tracing: Tracing, node: Node) -> None:
+    right, output = node.inputs[1], node.outputs[0]
+    if is_constant(right) and rank(right) == 2:
+        last_in, last_out = (rank(node.inputs[0]) or 0) - 1, (rank(output) or 0) - 1
+        read, made = tracing.of(node.inputs[0]), tracing.of(output)
+        if read is not None and read.axis == last_in:
+            tracing.read(node, 1, Place(0, read.run))
+        elif read is not None:
+            tracing.hold(output, read)
+        if made is not None and made.axis == last_out:
+            tracing.read(node, 1, Place(1, made.run))
+        elif made is not None:
+            tracing.read(node, 0, made)
+        return
+    places = [
+        (rank(value) or 0) - place.axis for value in (*node.inputs, output) if (place := tracing.of(value)) is not None
+    ]
+    if min(places) <= 2:  # the matrices themselves
+        tracing.refuse(node, "multiplies them with each other")
+        return
+    _elementwise(tracing, node)
+
+
+def _gemm(tracing: Tracing, node: Node) -> None:
+    outputs, features = (0, 1) if attribute(node, "transB", 0) else (1, 0)
+    read, made = tracing.of(node.inputs[0]), tracing.of(node.outputs[0])
+    if attribute(node, "transA", 0) or any(place is not None and place.axis != 1 for place in (read, made)):
+        tracing.refuse(node, "mixes them")
+        return
+    if read is not None:
+        tracing.read(node, 1, Place(features, read.run))
+    if made is not None:
+        tracing.read(node, 1, Place(outputs, made.run))
+        bias = static_shape(input_at(node, 2))
+        if bias and bias[-1] != 1:
+            tracing.read(node, 2, Place(len(bias) - 1, made.run))
+
+
+def _transpose(tracing: Tracing, node: Node) -> None:
+    order = attribute_list(node, "perm") or list(reversed(range(rank(node.inputs[0]) or 0)))
+    read, made = tracing.of(node.inputs[0]), tracing.of(node.outputs[0])
+    if read is not None:
+        tracing.hold(node.outputs[0], Place(order.index(read.axis), read.run))
+    if made is not None:
+        tracing.read(node, 0, Place(order[made.axis], made.run))
+
+
+def _reshape(tracing: Tracing, node: Node) -> None:
+    before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    if before is None or after is None:
+        tracing.refuse(node, "has a shape that is not known")
+        return
+    read, made = tracing.of(node.inputs[0]), tracing.of(node.outputs[0])
+    if read is not None:
+        made = moved(read, before, after, tracing.units)
+    elif made is not None:
+        read = moved(made, after, before, tracing.units)
+    if read is None or made is None:
+        tracing.refuse(node, "tears them apart")
+        return
+    tracing.read(node, 0, read)
+    tracing.hold(node.outputs[0], made)
+    if is_op(node, "Reshape"):
+        _name_in_shape(tracing, node, made)
+
+
+def _expand(tracing: Tracing, node: Node) -> None:
+    read = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
+    if read is None or rank(node.inputs[0]) != rank(node.outputs[0]):
+        tracing.refuse(node, "adds axes in front of them")
+        return
+    _same_axis(tracing, node)
+    _name_in_shape(tracing, node, read)
+
+
+def _name_in_shape(tracing: Tracing, node: Node, place: Place) -> None:
+    """Where the constant shape names the units' axis by its size, the entry has to change."""
+    sizes = integers(input_at(node, 1))
+    if sizes is None or place.axis >= len(sizes):
+        tracing.refuse(node, "has a shape that is not known")
+    elif sizes[place.axis] == tracing.units * place.run:
+        tracing.sizes[node] = place.axis
+
+
+def _concat(tracing: Tracing, node: Node) -> None:
+    place = next(place for value in (*node.inputs, *node.outputs) if (place := tracing.of(value)) is not None)
+    if attribute(node, "axis", 0) % (rank(node.outputs[0]) or 1) == place.axis:
+        tracing.refuse(node, "joins them with others")
+        return
+    for index in range(len(node.inputs)):
+        tracing.read(node, index, place)
+    tracing.hold(node.outputs[0], place)
+
+
+def _split(tracing: Tracing, node: Node) -> None:
+    place = next(place for value in (node.inputs[0], *node.outputs) if (place := tracing.of(value)) is not None)
+    if attribute(node, "axis", 0) % (rank(node.inputs[0]) or 1) == place.axis:
+        tracing.refuse(node, "parts them")
+        return
+    tracing.read(node, 0, place)
+    for output in node.outputs:
+        tracing.hold(output, place)
+
+
+def _slice(tracing: Tracing, node: Node) -> None:
+    starts, axes = integers(input_at(node, 1)), integers(input_at(node, 3))
+    place, size = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0]), rank(node.inputs[0]) or 1
+    given = range(len(starts)) if starts is not None and input_at(node, 3) is None else axes
+    if given is None or (place is not None and place.axis in [axis % size for axis in given]):
+        tracing.refuse(node, "picks some of them")
+        return
+    _same_axis(tracing, node)
+
+
+def _softmax(tracing: Tracing, node: Node) -> None:
+    place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
+    if place is not None and attribute(node, "axis", -1) % (rank(node.outputs[0]) or 1) == place.axis:
+        tracing.refuse(node, "mixes them")
+        return
+    _same_axis(tracing, node)
+
+
+def _normalization(tracing: Tracing, node: Node) -> None:
+    place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
+    if place is None or place.axis >= attribute(node, "axis", -1) % (rank(node.inputs[0]) or 1):
+        tracing.refuse(node, "mixes them")
+        return
+    _same_axis(tracing, node)
+
+
+def _rotary_embedding(tracing: Tracing, node: Node) -> None:
+    place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
+    if rank(node.inputs[0]) != 4 or place is None or place.axis != 1:
+        tracing.refuse(node, "turns them in pairs")
+        return
+    _same_axis(tracing, node)
+
+
+def _attention(tracing: Tracing, node: Node) -> None:
+    """Heads along axis 1; each head of the keys belongs to as many of the queries."""
+    query, mask = static_shape(node.inputs[0]), static_shape(input_at(node, 3))
+    if query is None or len(query) != 4 or (mask is not None and len(mask) == 4 and mask[1] != 1):
+        tracing.refuse(node, "has its heads in another form")
+        return
+    if query[1] % tracing.units or any(
+        place.axis != 1 for value in (*node.inputs, *node.outputs) if (place := tracing.of(value))
+    ):
+        tracing.refuse(node, "mixes them")
+        return
+    for index in (0, 1, 2, 4, 5):
+        if input_at(node, index) is not None:
+            tracing.read(node, index, Place(1, query[1] // tracing.units if index == 0 else 1))
+    for index, output in enumerate(node.outputs[:3]):
+        if output.name:
+            tracing.hold(output, Place(1, query[1] // tracing.units if index == 0 else 1))
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(
+        (
+            "Abs", "Add", "Cast", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity",
+            "LeakyRelu", "Mish", "Mul", "Neg", "PRelu", "Pow", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Swish",
+            "Tanh", "Where",
+        ),
+        _elementwise,
+    ),
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), _over_images),
+    **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _normalization),
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
+    **dict.fromkeys(("LogSoftmax", "Softmax"), _softmax),
+    "Attention": _attention,
+    "BatchNormalization": _batch_normalization,
+    "Concat": _concat,
+    "Conv": _conv,
+    "Expand": _expand,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "RotaryEmbedding": _rotary_embedding,
+    "Slice": _slice,
+    "Split": _split,
+    "Transpose": _transpose,
+}  # fmt: skip
