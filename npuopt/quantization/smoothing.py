@@ -120,7 +120,7 @@ class _Trial:
         self._joint = joint
         self._seen = seen
         self._formats = formats
-        self._scale = scale
+        self._scale: IntegerType | None = scale
         self._weights = [_some_channels(reader.node) for reader in joint.readers]
         self._results = [
             product(reader.node, shown.rows, weight)
@@ -166,8 +166,7 @@ def _held_rows(rows: Array, held: ReaderFormat, low: float, high: float) -> Arra
     """Return what a reader sees of activations that range from `low` to `high`."""
     if held.activation is None:
         return rows
-    dtype = cast("IntegerType", held.activation)
-    encoding = per_tensor(dtype, *affine(low, high, dtype, symmetric=held.symmetric))
+    encoding = per_tensor(held.activation, *affine(low, high, held.activation, symmetric=held.symmetric))
     return dequantize(quantize(rows, encoding), encoding)
 
 

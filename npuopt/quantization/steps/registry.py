@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from npuopt.errors import UsageError
+from npuopt.quantization.steps.activations import WidenActivations
 from npuopt.quantization.steps.channels import EqualizeLayers, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
 from npuopt.quantization.steps.weights import CorrectBiases, RoundWeights, WidenWeights
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
 
     from npuopt.target.schema import Scheme
 
-STEPS: tuple[type[Step], ...] = (EqualizeLayers, SmoothActivations, CorrectBiases, RoundWeights, WidenWeights)
+STEPS: tuple[type[Step], ...] = (
+    EqualizeLayers,
+    SmoothActivations,
+    WidenActivations,
+    CorrectBiases,
+    RoundWeights,
+    WidenWeights,
+)
 """Every step, in the order in which they run: those that rewrite the float model first."""
 
-EVERYWHERE = (SmoothActivations, CorrectBiases, RoundWeights, WidenWeights)
+EVERYWHERE = (SmoothActivations, WidenActivations, CorrectBiases, RoundWeights, WidenWeights)
 
 
 def step_types() -> dict[str, type[Step]]:

@@ -1,0 +1,99 @@
+"""Steps that decide how activations are held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from npuopt.quantization.local_errors import local_errors
+from npuopt.quantization.masks import find_masks
+from npuopt.quantization.steps.contract import Applied, Held, IntegerStep
+from npuopt.quantization.weights import SIXTEEN_BITS
+from npuopt.quantization.wishes import wishes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from npuopt.graph import Node, Value
+    from npuopt.quantization.local_errors import LocalErrors
+    from npuopt.quantization.steps.contract import Work
+    from npuopt.quantization.wishes import Wishes
+    from npuopt.target import Target
+
+
+class WidenActivations(IntegerStep):
+    """Compute nodes that 8-bit activations leave too noisy, and those that make what they read, with 16-bit ones.
+
+    What counts is what a node makes of its rounded inputs: outliers that cost a sum next to nothing ruin the
+    normalization behind it. Measured on MiniLM at a8w8, where the sums ahead of normalizations range up to 190: mean
+    cosine of embeddings 0.9936 instead of 0.7909 (30 sentences), for 63 of 180 nodes. On tiny_llama's prefill it takes
+    one node of 261 and on EfficientNet-Lite0 none, which lose little without it.
+
+    Attributes:
+        least_sqnr_db: what a node must reach with its inputs rounded, to keep 8 bits.
+    """
+
+    name: ClassVar[str] = "widen-activations"
+    least_sqnr_db: float = 28.0
+
+    def apply(self, work: Work, held: Held) -> Applied:
+        """Choose the encodings anew with a 16-bit scheme for the noisy nodes."""
+        wide = wider_scheme(work.target, work.scheme)
+        if wide is None or work.samples is None:
+            return Applied(held, 0, "no scheme of the target with 16-bit activations" if wide is None else "no data")
+        known = held.encodings.precisions
+        wishes = {
+            node: wish
+            for node, wish in wishes_of(work.model, work.target, work.scheme, known).items()
+            if wish.scheme_name == work.scheme
+        }
+        names = [node.outputs[0].name or "" for node, wish in wishes.items() if not wish.moves]
+        errors = local_errors(work.model, held.encodings, names, work.samples, threads=work.threads)
+        masked = {value.name for value in find_masks(work.model).scores}
+        noisy = [
+            node
+            for node in wishes
+            if errors.nodes.get(node.outputs[0].name or "", self.least_sqnr_db) < self.least_sqnr_db
+            and node.outputs[0].name not in masked
+        ]
+        chosen = dict.fromkeys(
+            each.outputs[0].name or ""
+            for node in noisy
+            for each in (node, *_makers(node, wishes, errors, self.least_sqnr_db))
+            if work.target.accepts(each, wide)
+        )
+        chosen = {name: wide for name in chosen if name not in known}
+        if not chosen:
+            return Applied(held, 0, "no node too noisy")
+        encodings = work.encodings(precisions={**known, **chosen})
+        if not held.encodings.corrections:
+            encodings = encodings.model_copy(update={"corrections": {}})
+        return Applied(Held(encodings), len(chosen), f"of {len(wishes)} nodes computed in {wide}")
+
+
+def wider_scheme(target: Target, scheme: str) -> str | None:
+    """Return the target's scheme with 16-bit activations and the same weights, or None where it has none."""
+    own = target.scheme(scheme)
+    if own.activation in SIXTEEN_BITS:
+        return None
+    for name, other in target.schemes.items():
+        if other.activation in SIXTEEN_BITS and (other.weight, other.weight_axis) == (own.weight, own.weight_axis):
+            return name
+    return None
+
+
+def _makers(node: Node, wishes: Mapping[Node, Wishes], errors: LocalErrors, least: float) -> list[Node]:
+    """List the nodes that make what 8 bits hold badly of what `node` reads; all that it reads, where none stands out.
+
+    One outlier makes much of a tensor's signal, and so hides what becomes of the rest.
+    """
+    read = {value: errors.tensors[value.name or ""] for value in node.inputs if value and value.name in errors.tensors}
+    bad = [value for value, sqnr_db in read.items() if sqnr_db < least] or list(read)
+    return [maker for value in bad if (maker := _made_by(value, wishes)) is not None]
+
+
+def _made_by(value: Value, wishes: Mapping[Node, Wishes]) -> Node | None:
+    maker = value.producer()
+    while maker is not None and maker in wishes and wishes[maker].moves:
+        source = maker.inputs[0]
+        maker = None if source is None else source.producer()
+    return maker if maker in wishes else None

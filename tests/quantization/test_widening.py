@@ -1,0 +1,68 @@
+"""Nodes that 8-bit activations leave too noisy are found by what they make of rounded inputs, and get 16 bits."""
+
+import numpy as np
+import pytest
+
+from npuopt.graph import to_text
+from npuopt.quantization.local_errors import local_errors
+from npuopt.quantization.steps.activations import WidenActivations, wider_scheme
+from support.integer_chip import integer_chip
+from support.stepping import literal, start, work_on
+
+WIDTH = 16
+OUTLIER = np.where(np.arange(WIDTH) == 5, 300.0, 1.0)
+TEXT = f"""(float[4,{WIDTH}] x) => (float[4,{WIDTH}] y) <float[{WIDTH},{WIDTH}] w = {{{literal(np.diag(OUTLIER))}}},
+    float[{WIDTH}] g = {{{literal(1 / OUTLIER)}}}, float[{WIDTH}] b = {{{literal(np.zeros(WIDTH))}}}>
+    {{p = MatMul(x, w) s = Reshape(p, n) h = LayerNormalization(s, g, b) y = Relu(h)}}""".replace(
+    "float[16] g", "int64[2] n = {4,16}, float[16] g"
+)
+X = np.random.default_rng(0).normal(0, 1, (8, 4, WIDTH)).astype(np.float32)
+
+
+def test_errors_are_those_of_each_node_alone(tmp_path):
+    work = work_on(TEXT, tmp_path, x=X)
+    before = to_text(work.model)
+    errors = local_errors(work.model, work.encodings(), ["p", "h", "y"], work.samples, threads=1)
+    assert to_text(work.model) == before
+    assert errors.nodes["p"] > 30, "x is held well"
+    assert errors.nodes["h"] < 25, "next to the outlier, 8 bits leave little of the others"
+    assert errors.nodes["y"] > 30, "whatever became of its input before"
+    held = work.encodings().tensors["p"]
+    p = X[:4] @ np.diag(OUTLIER).astype(np.float32)
+    rounded = (np.clip(np.rint(p / held.scale[0]) + held.zero_point[0], 0, 255) - held.zero_point[0]) * held.scale[0]
+    assert errors.tensors["s"] == pytest.approx(10 * np.log10((p**2).sum() / ((rounded - p) ** 2).sum()), abs=0.1)
+
+
+def test_noisy_nodes_and_what_makes_their_inputs_are_widened(tmp_path):
+    work = work_on(TEXT, tmp_path, x=X)
+    applied = WidenActivations(least_sqnr_db=28).apply(work, start(work))
+    assert applied.held.encodings.precisions == {"h": "a16w8", "p": "a16w8"}
+    tensors = applied.held.encodings.tensors
+    assert (tensors["s"].dtype, tensors["h"].dtype) == ("uint16", "uint16")
+    assert tensors["y"].dtype == "uint8"
+    assert applied.held.encodings.corrections == {}
+
+
+def test_nodes_whose_scheme_the_user_chose_stay(tmp_path):
+    work = work_on(TEXT, tmp_path, x=X)
+    work.precisions = {"h": "fp16"}
+    held = start(work)
+    applied = WidenActivations().apply(work, held)
+    assert applied.held.encodings.precisions.get("h") == "fp16"
+
+
+def test_a_model_that_8_bits_hold_well_stays(tmp_path):
+    work = work_on("(float[4,8] x) => (float[4,8] y) {y = Relu(x)}", tmp_path, x=X[..., :8])
+    assert WidenActivations().apply(work, start(work)).changed == 0
+
+
+@pytest.mark.parametrize(("scheme", "wider"), [("a8w8", "a16w8"), ("a16w8", None), ("fp16", None)])
+def test_the_wider_scheme_has_the_same_weights(scheme, wider):
+    assert wider_scheme(integer_chip(), scheme) == wider
+
+
+def test_without_a_wider_scheme_nothing_changes(tmp_path):
+    work = work_on(TEXT, tmp_path, "a16w8", x=X)
+    applied = WidenActivations().apply(work, start(work))
+    assert applied.changed == 0
+    assert "no scheme of the target" in applied.text
