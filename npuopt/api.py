@@ -6,7 +6,7 @@ Each function is what the command of the same name does. Errors are npuopt.error
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -26,9 +26,9 @@ from npuopt.keeping import Arrival, keep_model
 from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
-from npuopt.pipeline.checks import count_nodes
 from npuopt.pipeline.runner import Runner
 from npuopt.preparation import Prepared, prepare
+from npuopt.quantization.precisions import precisions_text
 from npuopt.quantizing import Quantized, check_quantized, quantize_model
 from npuopt.records import CheckResult, Journey
 from npuopt.runtime import Artifact, Engine
@@ -127,6 +127,7 @@ def quantize(
     options: CompileOptions,
     *,
     save_encodings: Path | None = None,
+    save_precisions: Path | None = None,
     say: Say = silent,
 ) -> dict[str, Any]:
     """Quantize an ONNX file as a target wants it and write the QDQ model, once it has run; return what was done.
@@ -146,21 +147,9 @@ def quantize(
         say("verifying the quantized model")
         outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     save(prepared.model, output)
-    if save_encodings is not None:
-        text = quantized.encodings.to_json()
-        _write(save_encodings, lambda file: file.write(text.encode()))
-    return {
-        "output": str(output),
-        "scheme": scheme,
-        "encodings": len(quantized.encodings.tensors) + len(quantized.encodings.blocks),
-        "steps": [asdict(step) for step in quantized.steps],
-        "nodes": count_nodes(prepared.model),
-        "samples": len(quantized.samples),
-        "outputs": outputs,
-        "findings": [asdict(finding) for finding in quantized.findings],
-        "calibration": quantized.calibration_record(options),
-        "kept": None if quantized.kept is None else quantized.kept.to_json(),
-    }
+    _write_text(save_encodings, quantized.encodings.to_json())
+    _write_text(save_precisions, precisions_text(quantized.encodings))
+    return {"output": str(output), "scheme": scheme, **records.quantization(prepared, quantized, options, outputs)}
 
 
 def sensitivity(
@@ -286,6 +275,11 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
     except OSError as error:
         raise cannot_write(error, str(path)) from error
+
+
+def _write_text(path: Path | None, text: str) -> None:
+    if path is not None:
+        _write(path, lambda file: file.write(text.encode()))
 
 
 def _has_ranges(options: CompileOptions) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from npuopt.quantization.findings import find_faults
 from npuopt.quantization.precisions import node_precisions
 from npuopt.quantization.rounding import RoundedLayer, with_corrections
 from npuopt.quantization.steps import Held, StepRecord, Work
+from npuopt.searching import Search, search_precisions
 from npuopt.sensing import Unquantized
 from npuopt.stepping import decide, rewrite_float, run_rewrites, steps_for
 from npuopt.verify import seeded_inputs
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from npuopt.graph import Model
     from npuopt.options import CompileOptions, Say
     from npuopt.preparation import Prepared
+    from npuopt.quantization.data import Samples
     from npuopt.quantization.findings import Finding
     from npuopt.quantization.keeping import Kept
     from npuopt.quantization.observation import DataReport
@@ -67,6 +69,7 @@ class Quantized:
         kept: what became of the encodings that a quantized model came with.
         steps: the named steps that ran, and what they changed.
         before: the model ahead of its quantization, where that was asked for.
+        search: what the search for precisions found, in figures; empty where there was none.
     """
 
     encodings: Encodings | None = None
@@ -78,6 +81,7 @@ class Quantized:
     kept: Kept | None = None
     steps: list[StepRecord] = field(default_factory=list[StepRecord])
     before: Unquantized | None = None
+    search: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def write(self, folder: Path) -> None:
         """Write the encodings, if any, as `encodings.json`."""
@@ -116,6 +120,7 @@ def quantize_model(
     `keep_float` keeps the model as it was just before, too.
     """
     _require_use_of_precisions(target, scheme, options)
+    search = Search.wanted(target, scheme, options, say=say)
     steps = steps_for(options, target.scheme(scheme))
     quantized = Quantized()
     if not target.scheme(scheme).is_float:
@@ -135,7 +140,7 @@ def quantize_model(
         rounded = _rounded(_work(prepared, target, scheme, options, say), encodings, steps, quantized)
     else:
         work = _work(prepared, target, scheme, options, say)
-        encodings, rounded = _calibrated(prepared, work, options, steps, quantized)
+        encodings, rounded = _calibrated(prepared, work, options, steps, quantized, search)
     quantized.encodings = encodings
     if options.verify != "off":
         say("looking for what the encodings clip")
@@ -215,9 +220,14 @@ def _drawn(model: Model, count: int) -> list[Arrays]:
 
 
 def _calibrated(
-    prepared: Prepared, work: Work, options: CompileOptions, steps: Steps, quantized: Quantized
+    prepared: Prepared,
+    work: Work,
+    options: CompileOptions,
+    steps: Steps,
+    quantized: Quantized,
+    search: Search | None,
 ) -> tuple[Encodings, Mapping[str, RoundedLayer]]:
-    """Rewrite the model, calibrate it, and choose encodings and weights by the data."""
+    """Rewrite the model, calibrate it, and choose encodings and weights by the data, with a search for precisions."""
     samples = work.samples if work.samples is not None else open_samples(options.calibration, work.model)
     work.precisions = node_precisions(work.model, work.target, work.scheme, options.precisions)
     rewrites, quantized.steps = rewrite_float(prepared, work, steps.rewriting)
@@ -229,7 +239,16 @@ def _calibrated(
         state=options.calibration_state,
     )
     quantized.calibration_samples, quantized.data = work.ranges.samples, work.ranges.data
-    held, records = decide(work, Held(work.encodings().model_copy(update={"corrections": {}})), steps.deciding)
+
+    def build(precisions: Mapping[str, str], data: Samples | None) -> tuple[Held, list[StepRecord]]:
+        mixed = replace(work, precisions=precisions, samples=data)
+        return decide(mixed, Held(mixed.encodings().model_copy(update={"corrections": {}})), steps.deciding)
+
+    if search is None:
+        held, records = build(work.precisions, work.samples)
+    else:
+        found = search_precisions(work, build, search.goal, search.budget, search.say)
+        held, records, quantized.search = found.held, found.steps, found.record
     quantized.steps += records
     return held.encodings.model_copy(update={"rewrites": tuple(rewrites)}), held.rounded
 

@@ -17,6 +17,7 @@ import numpy as np
 from npuopt import __version__
 from npuopt.bundle import Manifest, NodeRecord, PassRecord, PlacementSummary, describe_files, sha256
 from npuopt.graph import label
+from npuopt.pipeline.checks import count_nodes
 from npuopt.pipeline.legalize import LegalizationReport
 from npuopt.target.views import converts
 
@@ -160,11 +161,30 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
             "steps": [asdict(step) for step in quantized.steps],
             "sha256": hashlib.sha256(encodings.to_json().encode()).hexdigest(),
             "findings": [asdict(finding) for finding in quantized.findings],
+            "search": quantized.search,
         },
         steps=tuple(compiled.steps),
         verification=tuple(journey.stages),
         files=describe_files(folder),
     )
+
+
+def quantization(
+    prepared: Prepared, quantized: Quantized, options: CompileOptions, outputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put on record what `quantize` did; `outputs` are how close its result is to float."""
+    encodings = quantized.encodings
+    return {
+        "encodings": 0 if encodings is None else len(encodings.tensors) + len(encodings.blocks),
+        "steps": [asdict(step) for step in quantized.steps],
+        "nodes": count_nodes(prepared.model),
+        "samples": len(quantized.samples),
+        "outputs": outputs,
+        "findings": [asdict(finding) for finding in quantized.findings],
+        "search": quantized.search,
+        "calibration": quantized.calibration_record(options),
+        "kept": None if quantized.kept is None else quantized.kept.to_json(),
+    }
 
 
 def describe_array(name: str, array: np.ndarray) -> dict[str, Any]:

@@ -30,8 +30,12 @@ ALLOWED = {
     "inspection": FOUNDATION | {"pipeline", "verify", "quantization", "options", "optimizing"},  # quantization: samples
     "importing": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "stepping": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
+    "mixing": FOUNDATION | {"quantization", "partition", "sensing", "options"},  # partition: counts multiply-adds
+    "searching": FOUNDATION | {"quantization", "compilation", "mixing", "options"},
     "sensing": FOUNDATION | {"pipeline", "quantization", "options"},  # pipeline: the pass that writes encodings
-    "quantizing": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "holding", "stepping", "sensing"},
+    "quantizing": FOUNDATION
+    | ROOMS
+    | {"options", "preparation", "compilation", "holding", "stepping", "sensing", "searching"},
     "holding": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
     "distilling": FOUNDATION | ROOMS | {"options", "preparation", "importing", "compilation", "quantizing", "tuning"},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npuopt.cli.options import (
+    BudgetOption,
     CalibrationMethodOption,
     CalibrationOption,
     CalibrationStateOption,
@@ -16,6 +17,7 @@ from npuopt.cli.options import (
     EncodingsOption,
     JsonOption,
     KeepOption,
+    MaxDropOption,
     ModelArgument,
     NoStepOption,
     PassFileOption,
@@ -36,6 +38,7 @@ from npuopt.cli.output import (
     print_calibration,
     print_findings,
     print_json,
+    print_search,
     print_warnings,
     progress,
     table,
@@ -56,6 +59,8 @@ def compile_command(
     precision: PrecisionOption = "auto",
     precisions: PrecisionsOption = None,
     keep: KeepOption = None,
+    max_drop: MaxDropOption = None,
+    budget: BudgetOption = None,
     calibration: CalibrationOption = None,
     calibration_method: CalibrationMethodOption = None,
     calibration_state: CalibrationStateOption = None,
@@ -83,6 +88,8 @@ def compile_command(
         dims=parse_dims(dim),
         precision=precision,
         precisions=parse_precisions(precisions, keep),
+        max_drop=max_drop,
+        budget=budget,
         calibration=calibration,
         calibration_method=parse_method(calibration_method),
         calibration_state=calibration_state,
@@ -138,6 +145,7 @@ def print_manifest(manifest: Manifest, folder: Path) -> None:
         title = f"{stage.name} against {stage.against}, {stage.samples} samples"
         out.print(comparison_table(title, stage.model_dump(mode="json")["outputs"]))
     print_calibration(out, manifest.calibration)
+    print_search(out, manifest.encodings.get("search") or {})
     print_findings(out, manifest.encodings.get("findings", ()))
     out.print(f"Artifact: {folder} ({sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB)")
 

@@ -50,6 +50,18 @@ KeepOption = Annotated[
     list[str] | None,
     typer.Option("--keep", help="Compute these nodes in another scheme, e.g. Softmax=a16w8.", metavar="NAME=SCHEME"),
 ]
+MaxDropOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-drop",
+        help="Mix schemes, as fast as this bound allows: sqnr=35, perplexity=1%, package.module:function=0.2.",
+        metavar="METRIC=VALUE",
+    ),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="What a mix of schemes may cost: bytes=20M, latency=1.2.", metavar="bytes=N"),
+]
 CalibrationOption = Annotated[
     str | None,
     typer.Option(

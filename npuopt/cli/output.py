@@ -52,6 +52,18 @@ def comparison_table(title: str, outputs: Mapping[str, Mapping[str, Any]]) -> Ta
     return rows
 
 
+def print_search(out: Console, search: Mapping[str, Any]) -> None:
+    """Print what the search for precisions found; nothing where there was none."""
+    if not search:
+        return
+    layers = ", ".join(f"{count} in {scheme}" for scheme, count in search["layers"].items())
+    reached = f"{search['text']} on {search['samples']} samples; " if search["text"] else ""
+    time = "" if search["latency"] is None else f", {search['latency']:.2f} times the fastest mix's estimated time"
+    out.print(
+        f"Mixed precision: {reached}layers {layers}; {search['bytes'] / 1e6:.2f} MB of weights{time}", markup=False
+    )
+
+
 def print_findings(out: Console, findings: Sequence[Mapping[str, Any]]) -> None:
     """Print what is wrong with encodings, by tensor name."""
     for finding in findings[:SHOWN]:

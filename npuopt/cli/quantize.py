@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from npuopt.cli.options import (
+    BudgetOption,
     CalibrationMethodOption,
     CalibrationOption,
     CalibrationStateOption,
@@ -15,6 +16,7 @@ from npuopt.cli.options import (
     EncodingsOption,
     JsonOption,
     KeepOption,
+    MaxDropOption,
     ModelArgument,
     NoStepOption,
     PassFileOption,
@@ -34,6 +36,7 @@ from npuopt.cli.output import (
     print_findings,
     print_json,
     print_kept,
+    print_search,
     print_warnings,
     progress,
 )
@@ -48,6 +51,8 @@ def quantize_command(
     precision: PrecisionOption = "auto",
     precisions: PrecisionsOption = None,
     keep: KeepOption = None,
+    max_drop: MaxDropOption = None,
+    budget: BudgetOption = None,
     calibration: CalibrationOption = None,
     calibration_method: CalibrationMethodOption = None,
     calibration_state: CalibrationStateOption = None,
@@ -57,6 +62,10 @@ def quantize_command(
     no_step: NoStepOption = None,
     save_encodings: Annotated[
         Path | None, typer.Option("--save-encodings", help="Write the encodings as JSON.", metavar="FILE")
+    ] = None,
+    save_precisions: Annotated[
+        Path | None,
+        typer.Option("--save-precisions", help="Write which nodes differ, for --precisions.", metavar="FILE"),
     ] = None,
     pass_file: PassFileOption = None,
     json: JsonOption = False,
@@ -68,6 +77,8 @@ def quantize_command(
         dims=parse_dims(dim),
         precision=precision,
         precisions=parse_precisions(precisions, keep),
+        max_drop=max_drop,
+        budget=budget,
         calibration=calibration,
         calibration_method=parse_method(calibration_method),
         calibration_state=calibration_state,
@@ -78,7 +89,9 @@ def quantize_command(
         pass_files=tuple(pass_file or ()),
     )
     with progress() as say:
-        result = api.quantize(model, target, output, options, save_encodings=save_encodings, say=say)
+        result = api.quantize(
+            model, target, output, options, save_encodings=save_encodings, save_precisions=save_precisions, say=say
+        )
     print_warnings(result["calibration"].get("warnings", ()))
     if json:
         print_json(result)
@@ -92,6 +105,7 @@ def quantize_command(
         against = "the source" if result["kept"] else "float"
         out.print(comparison_table(f"Against {against}, {result['samples']} samples", result["outputs"]))
     print_calibration(out, result["calibration"])
+    print_search(out, result["search"])
     print_findings(out, result["findings"])
     if result["kept"]:
         print_kept(out, result["kept"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from npuopt.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import numpy as np
 
@@ -25,30 +25,36 @@ def looks_like_function(spec: str) -> bool:
     return _FUNCTION.fullmatch(spec) is not None
 
 
-class FunctionSource:
-    """Samples from `package.module:function`, called without arguments each time the samples are read.
+def load_function(spec: str) -> Callable[..., object]:
+    """Return what `package.module:function` names; the module is looked for where Python looks, and in this folder.
 
-    The module is looked for where Python looks, and in the current folder.
+    Raises:
+        InputError: when the module cannot be imported or has no such function.
     """
+    module_name, function_name = spec.split(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        module = import_module(module_name)
+    except Exception as error:
+        raise InputError(f"the module cannot be imported: {_brief(error)}", where=spec) from error
+    finally:
+        sys.path.remove(here)
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise InputError(f"{module_name} has no function {function_name}", where=spec)
+    return function
+
+
+class FunctionSource:
+    """Samples from `package.module:function`, called without arguments each time the samples are read."""
 
     count: int | None = None
     names: frozenset[str] | None = None
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
-        module_name, function_name = spec.split(":")
-        here = str(Path.cwd())
-        sys.path.insert(0, here)
-        try:
-            module = import_module(module_name)
-        except Exception as error:
-            raise InputError(f"the module cannot be imported: {_brief(error)}", where=spec) from error
-        finally:
-            sys.path.remove(here)
-        function = getattr(module, function_name, None)
-        if not callable(function):
-            raise InputError(f"{module_name} has no function {function_name}", where=spec)
-        self._function = function
+        self._function = load_function(spec)
 
     def __iter__(self) -> Iterator[Sample]:
         """Call the function and yield what it yields."""

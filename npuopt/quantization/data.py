@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -78,6 +79,10 @@ class Samples:
         if index < 0:
             raise self._no_samples()
 
+    def first(self, count: int) -> Samples:
+        """Return the first `count` of them."""
+        return Samples(self.inputs, _First(self._source, count), self.name)
+
     def _no_samples(self) -> InputError:
         return InputError("there are no samples in it", where=self.name, hint="give at least one")
 
@@ -112,6 +117,20 @@ class Samples:
             bad = "NaN" if np.isnan(array).any() else "infinity"
             raise InputError(f"there is {bad} in it", where=where, hint="calibrate with finite numbers only")
         return np.ascontiguousarray(array, dtype=spec.dtype)
+
+
+class _First:
+    """The first samples of a source."""
+
+    def __init__(self, source: Source, count: int) -> None:
+        self._source = source
+        self._most = count
+        self.count = None if source.count is None else min(source.count, count)
+        self.names = source.names
+
+    def __iter__(self) -> Iterator[Mapping[str, np.ndarray]]:
+        """Yield the first ones."""
+        yield from islice(self._source, self._most)
 
 
 class RandomSource:

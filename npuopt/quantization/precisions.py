@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from npuopt.graph import Model, Node
+    from npuopt.quantization.encodings import Encodings
     from npuopt.target import Target
 
     Pattern = tuple[str, str]
@@ -44,6 +46,12 @@ def read_precisions(path: Path) -> tuple[Pattern, ...]:
             where = str(document.position((str(pattern),), key=True))
             raise InputError(f"{pattern!r} needs the name of a scheme, not {scheme!r}", where=where)
     return tuple(cast("Mapping[str, str]", entries).items())
+
+
+def precisions_text(encodings: Encodings) -> str:
+    """Return a file for `read_precisions` with the nodes that are computed in another scheme than the model."""
+    lines = [f"{json.dumps(name)}: {scheme}" for name, scheme in encodings.precisions.items()]
+    return "\n".join([f"# beside --precision {encodings.scheme}", *(lines or ["{}"])]) + "\n"
 
 
 def node_precisions(model: Model, target: Target, scheme: str, patterns: Iterable[Pattern]) -> dict[str, str]:
