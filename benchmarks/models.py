@@ -115,17 +115,9 @@ def _worst_cosine(manifest: Manifest) -> str:
 
 
 def _perplexity_of_prefill(source: Path, quantized: Path, folder: Path) -> Measured:
-    tokens = np.load(folder / "validation_ids.npy")
-    reference, session = Session(source, optimize=True), Session(quantized)
-    empty = {name: np.zeros((8, 2, 0, 32), np.float32) for name in reference.inputs if name != "input_ids"}
-
-    def in_float(ids: np.ndarray) -> np.ndarray:
-        return reference.run(
-            {"input_ids": ids, **{name: array[: len(ids)] for name, array in empty.items()}}, ["logits"]
-        )["logits"]
-
-    before = evaluate.perplexity(in_float, tokens, batch=8)
-    after = evaluate.perplexity(lambda ids: session.run({"input_ids": ids}, ["logits"])["logits"], tokens)
+    options = api.EvaluateOptions(folder / "validation_ids.npy", "perplexity", against=source, output="logits")
+    found = api.evaluate(quantized, options)
+    before, after = found["reference"], found["value"]
     text = f"perplexity {before:.3f} -> {after:.3f} ({after / before - 1:+.2%}), 25,600 tokens"
     return Measured(text, after <= 1.01 * before)
 

@@ -18,11 +18,12 @@ from npuopt.compilation import compile_plan, model_runs, reference_runs, stage
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import PlacementError, UsageError, cannot_write
+from npuopt.evaluating import EvaluateOptions, evaluate
 from npuopt.graph import save
 from npuopt.graph.saving import replacing
 from npuopt.importing import Source, open_source
 from npuopt.inspection import bisect, compare, extract
-from npuopt.keeping import Arrival, keep_model
+from npuopt.keeping import quantize_or_keep
 from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
@@ -45,11 +46,13 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckResult",
     "CompileOptions",
+    "EvaluateOptions",
     "Wanted",
     "bisect",
     "check",
     "compare",
     "compile",
+    "evaluate",
     "extract",
     "optimize",
     "optimize_profiles",
@@ -77,7 +80,7 @@ def compile(  # noqa: A001 -- the command's name
         dumps = folder / "dumps" if options.dump else None
         source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), dumps=dumps, say=say)
         scheme = source.scheme
-        quantized = _quantize(model, source, prepared, chip, options, say=say)
+        quantized = quantize_or_keep(model, source, prepared, chip, options, say=say)
         plan = partition(prepared.model, chip, scheme)
         _require_share(plan.summary.npu_fraction, options.min_npu, model, chip)
         say(f"compiling {len(plan.parts)} part(s)")
@@ -114,7 +117,7 @@ def check(
     source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
     scheme = source.scheme
     if source.incoming is not None:
-        _quantize(model, source, prepared, chip, replace(options, verify="off"), say=say)
+        quantize_or_keep(model, source, prepared, chip, replace(options, verify="off"), say=say)
     plan = partition(prepared.model, chip, scheme)
     saved = [] if save_nodes is None else save_refused(prepared.model, plan, save_nodes)
     return records.check_result(model, chip, scheme, prepared, plan, saved)
@@ -139,7 +142,7 @@ def quantize(
     chip = load_target(target)
     source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), say=say)
     scheme = source.scheme
-    quantized = _quantize(model, source, prepared, chip, options, say=say)
+    quantized = quantize_or_keep(model, source, prepared, chip, options, say=say)
     if quantized.encodings is None:
         raise UsageError(f"scheme {scheme} of {chip.name} is not quantized", hint="use npuopt optimize")
     outputs: dict[str, Any] = {}
@@ -225,15 +228,6 @@ def _prepare(
     source = open_source(model, chip, options, runner, calibrated=calibrated, say=say)
     files = options.pass_files
     return source, prepare(source.model, runner, options.dims, scheme=source.scheme, pass_files=files, say=say)
-
-
-def _quantize(
-    model: Path, source: Source, prepared: Prepared, chip: Target, options: CompileOptions, *, say: Say
-) -> Quantized:
-    """Quantize what is not quantized yet, and place the encodings of what is."""
-    if source.incoming is None:
-        return quantize_model(prepared, chip, source.scheme, options, say=say)
-    return keep_model(prepared, chip, source.scheme, Arrival(model, source.incoming), options, say=say)
 
 
 def _verify(

@@ -2,56 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.compilation import reference_runs
 from npuopt.errors import UsageError
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.quantization.keeping import kept_encodings
-from npuopt.quantizing import Quantized, verification_samples
+from npuopt.quantizing import Quantized, quantize_model, verification_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from npuopt.importing import Source
     from npuopt.options import CompileOptions, Say
     from npuopt.preparation import Prepared
-    from npuopt.quantization.incoming import Incoming
     from npuopt.target import Target
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """Encodings, and the model that they came in.
-
-    Attributes:
-        path: the quantized model, which the result is compared with.
-        incoming: its encodings.
-    """
-
-    path: Path
-    incoming: Incoming
-
-
-def keep_model(
-    prepared: Prepared, target: Target, scheme: str, arrival: Arrival, options: CompileOptions, *, say: Say
+def quantize_or_keep(
+    path: Path, source: Source, prepared: Prepared, target: Target, options: CompileOptions, *, say: Say
 ) -> Quantized:
-    """Put a model's own encodings into its prepared float graph, in place, where the target wants them.
+    """Quantize a prepared model in place; put a model's own encodings where the target wants them, if it has some.
+
+    Args:
+        path: the source model, which what keeps its encodings is compared with.
+        source: how it came.
+        prepared: its float graph.
+        target: where it is to run.
+        options: the precision, and what there is to quantize with.
+        say: told what is being done.
 
     Raises:
         UsageError: when steps are asked for that would choose encodings or weights anew.
     """
+    if source.incoming is None:
+        return quantize_model(prepared, target, source.scheme, options, say=say)
     if options.steps:
         raise UsageError(
             f"step {options.steps[0]} would change a model that is quantized already",
             hint="--requantize with --calibration quantizes it anew",
         )
-    kept = kept_encodings(prepared.model, target, scheme, arrival.incoming)
+    kept = kept_encodings(prepared.model, target, source.scheme, source.incoming)
     quantized = Quantized(encodings=kept.encodings, kept=kept)
     if options.verify != "off":
         say("running the source model")
         quantized.samples = verification_samples(prepared, options)
-        quantized.optimized = reference_runs(arrival.path, prepared, quantized.samples)
+        quantized.optimized = reference_runs(path, prepared, quantized.samples)
     say("inserting quantize and dequantize")
     held = {"encodings": kept.encodings, "integers": kept.integers}
     insert = with_options(find_pass("insert-quantize-dequantize"), held)

@@ -37,10 +37,11 @@ ALLOWED = {
     | ROOMS
     | {"options", "preparation", "compilation", "holding", "stepping", "sensing", "searching"},
     "holding": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
-    "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
     "distilling": FOUNDATION | ROOMS | {"options", "preparation", "importing", "compilation", "quantizing", "tuning"},
     "evaluating": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates", "options"},
-    "keeping": FOUNDATION | {"pipeline", "quantization", "options", "preparation", "compilation", "quantizing"},
+    "keeping": FOUNDATION
+    | {"pipeline", "quantization", "options", "preparation", "importing", "compilation", "quantizing"},
+    "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
     "compilation": FOUNDATION | ROOMS | {"options", "preparation"},
     "api": FOUNDATION
     | ROOMS

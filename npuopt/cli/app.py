@@ -19,6 +19,7 @@ from npuopt.cli import (
     check,
     compare,
     compile,  # noqa: A004 -- named after its command
+    evaluate,
     extract,
     optimize,
     passes,
@@ -49,6 +50,7 @@ app.command("quantize")(quantize.quantize_command)
 app.command("sensitivity")(sensitivity.sensitivity_command)
 app.command("tune")(tune.tune_command)
 app.command("run")(run.run_command)
+app.command("evaluate")(evaluate.evaluate_command)
 app.command("compare")(compare.compare_command)
 app.command("bisect")(bisect.bisect_command)
 app.command("extract")(extract.extract_command)

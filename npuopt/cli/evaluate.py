@@ -1,0 +1,95 @@
+"""`npuopt evaluate`: how good a model is at its task, alone or against another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npuopt.cli.options import JsonOption
+from npuopt.cli.output import console, print_json, progress, table
+from npuopt.cli.run import Engine
+
+TaskOption = Annotated[
+    str,
+    typer.Option(
+        "--task",
+        help="perplexity, top1, agreement, f1, exact-match, cer, wer, bleu, rouge, embeddings or auc.",
+        metavar="TASK",
+    ),
+]
+
+
+def evaluate_command(
+    model: Annotated[Path, typer.Argument(help="An ONNX model, or an artifact's folder.", show_default=False)],
+    data: Annotated[
+        Path,
+        typer.Option("--data", help="A .npz with inputs and references, or a .npy of token ids.", metavar="FILE"),
+    ],
+    *,
+    task: TaskOption = "",
+    metric: Annotated[
+        str, typer.Option("--metric", help="A metric of your own: package.module:function.", metavar="FUNCTION")
+    ] = "",
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Another model or artifact, on the same samples.", metavar="MODEL")
+    ] = None,
+    output: Annotated[str | None, typer.Option("--output", help="The output to look at; the first by default.")] = None,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="What runs artifacts: model.onnx, or the compiled parts.")
+    ] = Engine.cpu,
+    window: Annotated[
+        int, typer.Option("--window", min=1, help="Tokens at once, where the model leaves it open.")
+    ] = 128,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="The most samples to run.")] = None,
+    resamples: Annotated[int, typer.Option("--resamples", min=1, max=100_000, help="Of the bootstrap.")] = 1000,
+    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="Of the interval.")] = 0.95,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Measure MODEL by its task's metric; with --against, the paired difference and its confidence interval."""
+    from npuopt import api
+
+    options = api.EvaluateOptions(
+        data=data,
+        task=task,
+        metric=metric,
+        against=against,
+        output=output,
+        engine=engine.value,
+        window=window,
+        limit=limit,
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+    with progress() as say:
+        report = api.evaluate(model, options, say=say)
+    if json:
+        print_json(report)
+    else:
+        _print(report)
+
+
+def _print(report: dict[str, Any]) -> None:
+    interval = f"{report['confidence']:.0%} interval"
+    title = (
+        f"{report['metric']} ({'more' if report['more_is_better'] else 'less'} is better), {report['samples']} samples"
+    )
+    rows = table(title, "", "value", interval, right=("value", interval))
+    compares = report["against"] is not None and "reference" not in report
+    name = f"{report['model']} against {report['against']}" if compares else report["model"]
+    rows.add_row(name, _number(report["value"]), _interval(report["interval"]))
+    if "reference" in report:
+        rows.add_row(report["against"], _number(report["reference"]), "")
+        rows.add_row("difference", _number(report["difference"], "+"), _interval(report["difference_interval"], "+"))
+    console().print(rows)
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "not finite" if value is None else f"{value:{sign}.5g}"
+
+
+def _interval(values: list[float | None] | None, sign: str = "") -> str:
+    return "" if values is None else f"{_number(values[0], sign)} to {_number(values[1], sign)}"
