@@ -28,8 +28,8 @@ class CompileOptions:
         precisions: patterns of nodes (an op type, or names with * and ?) that are computed in another scheme.
         calibration: a .npz, a folder of them, `package.module:function`, `random`, or an object of ORT's
             CalibrationDataReader kind.
-        calibration_method: how ranges are found, one of `npuopt.quantization.methods`; least and greatest number
-            when None.
+        calibration_method: how ranges are found, one of `npuopt.quantization.methods`; what suits the scheme's
+            bits when None.
         calibration_state: a file that keeps what calibration found so far, to go on from after an interruption.
         encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
             suit that data, else to the nearest.

@@ -18,6 +18,7 @@ from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate
 from npuopt.quantization.data import RANDOM, open_samples
 from npuopt.quantization.findings import find_faults
+from npuopt.quantization.methods import default_method
 from npuopt.quantization.precisions import node_precisions
 from npuopt.quantization.rounding import RoundedLayer, with_corrections
 from npuopt.quantization.steps import Held, StepRecord, Work
@@ -234,7 +235,7 @@ def _calibrated(
     work.ranges = calibrate(
         work.model,
         samples,
-        options.calibration_method,
+        options.calibration_method or default_method(work.target.scheme(work.scheme)),
         progress=work.progress("calibrating"),
         state=options.calibration_state,
     )

@@ -74,8 +74,8 @@ CalibrationMethodOption = Annotated[
     str | None,
     typer.Option(
         "--calibration-method",
-        help="How ranges are found: minmax, moving-average, percentile, entropy or mse; options as in"
-        " percentile{percentile=99.9}.",
+        help="How ranges are found: minmax (the default for 16 bits), moving-average, percentile, entropy, mse, or"
+        " by-bits (the default for 8); options as in percentile{percentile=99.9}.",
         metavar="METHOD",
     ),
 ]

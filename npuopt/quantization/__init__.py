@@ -5,10 +5,11 @@ from npuopt.quantization.calibration import calibrate
 from npuopt.quantization.data import Samples, open_samples
 from npuopt.quantization.encodings import Encoding, Encodings
 from npuopt.quantization.errors import TensorError, tensor_errors
-from npuopt.quantization.methods import Entropy, LeastSquares, MinMax, MovingAverage, Percentile
+from npuopt.quantization.methods import ByBits, Entropy, LeastSquares, MinMax, MovingAverage, Percentile
 from npuopt.quantization.ranges import Range, Ranges
 
 __all__ = [
+    "ByBits",
     "Encoding",
     "Encodings",
     "Entropy",

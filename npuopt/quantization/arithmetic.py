@@ -33,6 +33,12 @@ def limits(dtype: IntegerType) -> tuple[int, int]:
     return (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
+def middle(dtype: IntegerType) -> int:
+    """Return the integer that stands for 0.0 in a symmetric encoding: 0, or mid-range for unsigned types."""
+    smallest, largest = limits(dtype)
+    return (smallest + largest + 1) // 2
+
+
 def as_float32(number: float) -> float:
     """Round to the nearest float32, which is what a scale is in the file."""
     return float(np.float32(number))
@@ -48,7 +54,7 @@ def affine(low: float, high: float, dtype: IntegerType, *, symmetric: bool = Fal
     low, high = min(low, 0.0), max(high, 0.0)
     smallest, largest = limits(dtype)
     if symmetric:
-        zero_point = (smallest + largest + 1) // 2
+        zero_point = middle(dtype)
         scale = max(-low, high) / (largest - zero_point)
         return _usable(scale), zero_point
     scale = _usable((high - low) / (largest - smallest))
@@ -62,10 +68,18 @@ def symmetric_scales(largest: np.ndarray, dtype: IntegerType) -> np.ndarray:
     A channel of zeros takes the widest scale among the others: any scale represents it, and a tiny one would make
     the products with activation scales underflow.
     """
-    _, top = limits(dtype)
+    top = limits(dtype)[1] - middle(dtype)
     scales = (largest.astype(np.float64) / top).astype(np.float32).astype(np.float64)
     widest = float(scales.max(initial=0.0)) or 1.0 / top
     return np.where(scales < SMALLEST_SCALE, as_float32(widest), scales)
+
+
+def affine_rows(lows: np.ndarray, highs: np.ndarray, dtype: IntegerType) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `affine` returns for many intervals at once; each has to hold zero."""
+    smallest, largest = limits(dtype)
+    scales = ((highs.astype(np.float64) - lows) / (largest - smallest)).astype(np.float32).astype(np.float64)
+    scales = np.where(scales < SMALLEST_SCALE, 1.0, scales)
+    return scales, np.clip(np.rint(smallest - lows / scales), smallest, largest).astype(np.int64)
 
 
 def _usable(scale: float) -> float:

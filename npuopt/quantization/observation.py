@@ -11,7 +11,7 @@ from npuopt.quantization.coverage import CoverageObserver
 from npuopt.quantization.methods import method_text
 from npuopt.quantization.movement import MovementObserver
 from npuopt.quantization.ranges import Range, Ranges
-from npuopt.quantization.watches import Watch, feature_axes, softmax_axes
+from npuopt.quantization.watches import SAME_NUMBERS, Watch, feature_axes, softmax_axes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from npuopt.quantization.looking import Look, Summary
     from npuopt.quantization.methods import Method
     from npuopt.quantization.movement import Movement
-
-SAME_NUMBERS = ("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
-"""Ops whose output holds the numbers of input 0 and no others: they need no look of their own."""
 
 MOVEMENT, BRANCHES = "\0movement", "\0branches"
 """What stands in a state beside the tensors; no tensor's name holds a NUL."""
@@ -95,7 +92,7 @@ class Observation:
     def looks(self) -> list[Look]:
         """Return what is wanted of the tensors that nodes make."""
         inner = (watch for name, watch in self._watches.items() if name not in self._inputs)
-        return [*(watch.look(whole=self._method.needs_numbers) for watch in inner), *self._conditions.looks()]
+        return [*(watch.look() for watch in inner), *self._conditions.looks()]
 
     def check(self, sample: Mapping[str, np.ndarray]) -> int:
         """Look at a sample's inputs alone; return how many samples were looked at.

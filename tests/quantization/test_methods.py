@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from npuopt.quantization import (
+    ByBits,
     Entropy,
     LeastSquares,
     MinMax,
@@ -17,7 +18,7 @@ from npuopt.quantization import (
 )
 from npuopt.quantization.arithmetic import affine
 from npuopt.quantization.histograms import BINS
-from npuopt.quantization.methods import make_method, method_text
+from npuopt.quantization.methods import default_method, make_method, method_text
 from support.command import complaint, npuopt
 from support.integer_chip import integer_chip
 from support.rewrites import model_from
@@ -83,6 +84,16 @@ def test_entropy_gives_up_a_lone_number_and_keeps_what_is_evenly_spread():
     assert 2 < seen.high < 20
 
 
+def test_the_default_spares_sixteen_bits_and_cuts_the_rarest_of_eight():
+    numbers = np.append(np.linspace(-1, 1, 400_001), 50.0)
+    observer = watched(ByBits(), numbers)
+    assert observer.range(65536).high == 50
+    assert observer.range(256).high == pytest.approx(1, abs=50 / BINS * 2)
+    schemes = integer_chip().schemes
+    assert default_method(schemes["a8w8"]) == ByBits()
+    assert default_method(schemes["a16w8"]) == MinMax()
+
+
 def test_a_moving_average_weighs_samples_evenly_at_first():
     observer = watched(MovingAverage(0.25), [-1, 1], [-3, 1], [-2, 4])
     assert (observer.range().low, observer.range().high) == (-2, 2)
@@ -125,12 +136,28 @@ def test_the_element_type_decides_what_is_cut(tmp_path):
     assert encodings.calibration == "mse"
 
 
+def test_scores_to_choose_by_keep_their_rare_numbers(tmp_path):
+    """Of many classes one is right: no percentile sees it."""
+    model = model_from("""(float[1,9999] x) => (float[1,9999] y, float[1,9999] z)
+    <float half = {0.5}> { a = Neg(x) b = Mul(a, half) y = Softmax<axis=-1>(b) c = Abs(x) d = Sqrt(c) z = Neg(d) }""")
+    x = np.random.default_rng(0).normal(size=(3, 1, 9999)).astype(np.float32)
+    x[:, 0, 5] = -1000
+    np.savez(tmp_path / "samples.npz", x=x)
+    ranges = calibrate(model, open_samples(tmp_path / "samples.npz", model), Percentile(99.9)).tensors
+    assert (ranges["a"].high, ranges["b"].high) == (1000, 500)
+    assert ranges["z"].low == pytest.approx(-(1000**0.5)), "what the model returns is nobody's to cut"
+    assert ranges["c"].high < 10
+    assert ranges["x"].low > -10
+
+
 def test_memory_of_a_histogram_does_not_grow():
     observer = watched(LeastSquares(), *(RNG.normal(0, 10.0**power, 100) for power in range(-20, 20)))
     assert sum(array.size for array in observer.state().values()) <= BINS + 8
 
 
-@pytest.mark.parametrize("method", [MinMax(), MovingAverage(0.5), Percentile(99.9), Entropy(), LeastSquares()])
+@pytest.mark.parametrize(
+    "method", [MinMax(), MovingAverage(0.5), Percentile(99.9), Entropy(), LeastSquares(), ByBits()]
+)
 def test_a_method_is_made_again_from_its_text(method):
     text = method_text(method)
     name, _, rest = text.partition("{")

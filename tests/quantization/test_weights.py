@@ -5,8 +5,8 @@ import pytest
 
 from npuopt.errors import InputError
 from npuopt.quantization import Encoding, calibrate, encodings_for, open_samples
-from npuopt.quantization.arithmetic import dequantize, quantize
-from npuopt.quantization.weights import fitted_scales
+from npuopt.quantization.arithmetic import affine, dequantize, quantize
+from npuopt.quantization.weights import WeightFormat, fitted_scales, weight_encoding
 from support.assigning import assign
 from support.integer_chip import integer_chip
 from support.rewrites import model_from
@@ -136,3 +136,33 @@ def test_biases_make_up_for_what_rounding_does_to_the_mean(tmp_path, group):
     by_group = (rounded - weight).reshape(group, 4 // group, 4 // group, 3, 3)
     expected = -np.einsum("gocij,ijgc->go", by_group, windows.reshape(3, 3, group, 4 // group)).ravel()
     np.testing.assert_allclose(correction, expected, rtol=0.05, atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", ["uint4", "int4", "uint8"])
+@pytest.mark.parametrize("by_channel", [True, False])
+def test_asymmetric_weights_are_fitted_too(dtype, by_channel):
+    """Each end is cut off on its own where that makes the squared error less."""
+    rows = np.random.default_rng(0).standard_t(4, size=(6, 400)).astype(np.float32) + 0.5
+    fitted = weight_encoding(rows, WeightFormat(dtype, symmetric=False, by_channel=by_channel), 0)
+    few = weight_encoding(rows[:, :8], WeightFormat(dtype, symmetric=False, by_channel=by_channel), 0)
+
+    def error(encoding):
+        return float(((dequantize(quantize(rows, encoding), encoding) - rows) ** 2).sum())
+
+    ends = np.stack((rows.min(axis=1), rows.max(axis=1)), axis=1)
+    whole = ends if by_channel else np.array([[rows.min(), rows.max()]])
+    covering = [affine(float(low), float(high), dtype) for low, high in whole]
+    plain = fitted.model_copy(
+        update={"scale": tuple(scale for scale, _ in covering), "zero_point": tuple(point for _, point in covering)}
+    )
+    assert error(fitted) <= error(plain) * (0.95 if dtype.endswith("4") else 1)
+    assert len(few.scale) == (6 if by_channel else 1)
+
+
+def test_symmetric_unsigned_weights_have_zero_in_the_middle():
+    rows = np.random.default_rng(0).normal(size=(3, 100)).astype(np.float32)
+    held = weight_encoding(rows, WeightFormat("uint8", symmetric=True, by_channel=True), 0)
+    twin = weight_encoding(rows, WeightFormat("int8", symmetric=True, by_channel=True), 0)
+    assert held.zero_point == (128,)
+    assert held.scale == twin.scale
+    np.testing.assert_array_equal(dequantize(quantize(rows, held), held), dequantize(quantize(rows, twin), twin))
