@@ -1,6 +1,7 @@
 """What the optimizer benchmark measures with: its models, its processes, and the memory bar, which no clock decides."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import onnx
@@ -29,6 +30,34 @@ def test_what_this_process_holds_does_not_count() -> None:
 def test_a_process_that_fails_or_takes_too_long_is_told_from_one_that_ends_well() -> None:
     assert not optimize.run([sys.executable, "-c", "raise SystemExit(3)"], 60)[2]
     assert not optimize.run([sys.executable, "-c", "while True: pass"], 1)[2]
+
+
+def test_a_process_gets_no_more_memory_than_it_may() -> None:
+    command = [sys.executable, "-c", "held = b'x' * (600 << 20)"]
+    assert optimize.run(command, 60)[2]
+    assert not optimize.run(command, 60, gibibytes=0.5)[2]
+
+
+def test_a_tool_without_a_model_is_told_from_one_without_time_or_memory(tmp_path, monkeypatch) -> None:
+    programs = {
+        "npuopt": "raise SystemExit(3)",
+        "slow": "while True: pass",
+        "large": "held = b'x' * (600 << 20)",
+    }
+    monkeypatch.setattr(optimize, "command", lambda tool, *_: [sys.executable, "-c", programs[tool]])
+    arguments = Namespace(tools=["slow", "large"], rounds=2, seconds=1, memory=0.5)
+    rows = optimize.compare(tmp_path / "m.onnx", arguments, Path(), tmp_path)
+    assert [row.why for row in rows] == ["fails", "over 1 s", "over 0.5 GiB"]
+    programs["slow"] = "raise AssertionError('must not run again')"
+    assert [row.why for row in optimize.compare(tmp_path / "m.onnx", arguments, Path(), tmp_path, rows[1:2])][1:] == [
+        "over 1 s",
+        "over 0.5 GiB",
+    ]
+
+
+def test_the_light_models_are_there() -> None:
+    assert len(optimize.LIGHT) == 9
+    assert optimize.find_model("light_resnet50", Path(), 0) is not None
 
 
 def test_the_synthetic_transformer_is_fused_layer_by_layer(tmp_path) -> None:
