@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from npuopt.graph import Builder, Node, Value
 
 DOMAIN = "com.microsoft::QLinear"
-OPERANDS = {"Add": 2, "Concat": 0, "GlobalAveragePool": 1, "LeakyRelu": 1, "Mul": 2, "Sigmoid": 1, "Softmax": 1}
+OPERANDS = {
+    "Add": 2,
+    "AveragePool": 1,
+    "Concat": 0,
+    "GlobalAveragePool": 1,
+    "LeakyRelu": 1,
+    "Mul": 2,
+    "Sigmoid": 1,
+    "Softmax": 1,
+}
 """Float op -> number of quantized operands; Concat has its result's scale first and then any number of operands."""
 
 
@@ -21,7 +30,8 @@ class LowerQuantizedArithmetic(FormulaLowering):
 
     `QLinearAdd(a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero) ->
     QuantizeLinear(Add(DequantizeLinear(a, a_scale, a_zero), DequantizeLinear(b, b_scale, b_zero)), y_scale, y_zero)`;
-    so too QLinearConcat, QLinearGlobalAveragePool, QLinearLeakyRelu, QLinearMul, QLinearSigmoid, QLinearSoftmax.
+    so too QLinearAveragePool, QLinearConcat, QLinearGlobalAveragePool, QLinearLeakyRelu, QLinearMul, QLinearSigmoid,
+    QLinearSoftmax.
 
     Left alone: channels that come last; a QLinearSoftmax of an opset before 13.
     """

@@ -28,6 +28,7 @@ def test_an_addition_in_floats():
         "Sigmoid(a, s, z, r, v)",
         "Concat<axis = 2>(r, v, a, s, z, b, t, w, a, t, w)",
         "GlobalAveragePool(a, s, z, r, v)",
+        "AveragePool<kernel_shape = [1, 3], pads = [0, 1, 0, 1]>(a, s, z, r, v)",
         "Softmax<axis = -1, opset = 13>(a, s, z, r, v)",
     ],
 )
