@@ -6,7 +6,7 @@ Each function is what the command of the same name does. Errors are npuopt.error
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -35,6 +35,7 @@ from npuopt.records import CheckResult, Journey
 from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE, run_steps
 from npuopt.sensing import rank_layers
+from npuopt.step_effects import measure_steps
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
@@ -131,9 +132,12 @@ def quantize(
     *,
     save_encodings: Path | None = None,
     save_precisions: Path | None = None,
+    steps_report: bool = False,
     say: Say = silent,
 ) -> dict[str, Any]:
     """Quantize an ONNX file as a target wants it and write the QDQ model, once it has run; return what was done.
+
+    With `steps_report` it is also quantized without each of its steps in turn, to measure what each is worth.
 
     Raises:
         AccuracyError: when it computes NaN or infinity where the float model computes numbers.
@@ -142,6 +146,7 @@ def quantize(
     chip = load_target(target)
     source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), say=say)
     scheme = source.scheme
+    effects = measure_steps(prepared, chip, scheme, options, say=say) if steps_report else []
     quantized = quantize_or_keep(model, source, prepared, chip, options, say=say)
     if quantized.encodings is None:
         raise UsageError(f"scheme {scheme} of {chip.name} is not quantized", hint="use npuopt optimize")
@@ -152,7 +157,9 @@ def quantize(
     save(prepared.model, output)
     _write_text(save_encodings, quantized.encodings.to_json())
     _write_text(save_precisions, precisions_text(quantized.encodings))
-    return {"output": str(output), "scheme": scheme, **records.quantization(prepared, quantized, options, outputs)}
+    measured = {"steps_report": [asdict(quality) for quality in effects]}
+    record = records.quantization(prepared, quantized, options, outputs)
+    return {"output": str(output), "scheme": scheme, **record, **measured}
 
 
 def sensitivity(

@@ -29,6 +29,7 @@ ALLOWED = {
     "optimizing": FOUNDATION | {"pipeline", "verify", "bundle", "options", "preparation"},
     "inspection": FOUNDATION | {"pipeline", "verify", "quantization", "options", "optimizing"},  # quantization: samples
     "importing": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
+    "step_effects": FOUNDATION | ROOMS | {"options", "preparation", "quantizing", "stepping"},
     "stepping": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "mixing": FOUNDATION | {"quantization", "partition", "sensing", "options"},  # partition: counts multiply-adds
     "searching": FOUNDATION | {"quantization", "compilation", "mixing", "options"},
@@ -47,6 +48,7 @@ ALLOWED = {
     | ROOMS
     | {
         "options",
+        "step_effects",
         "preparation",
         "importing",
         "keeping",

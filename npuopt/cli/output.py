@@ -72,6 +72,29 @@ def print_findings(out: Console, findings: Sequence[Mapping[str, Any]]) -> None:
         out.print(f"note: {len(findings) - SHOWN} more tensors, with --json")
 
 
+def print_steps(out: Console, steps: Sequence[Mapping[str, Any]], qualities: Sequence[Mapping[str, Any]]) -> None:
+    """Say what each quantization step changed and, where that was measured, what is lost without it."""
+    for step in steps:
+        out.print(f"{step['name']}: {step['changed']} {step['text']}", markup=False, soft_wrap=True)
+    if qualities:
+        lines = table(
+            "Signal to noise without each step",
+            "without",
+            "outputs",
+            "worst layer",
+            "layer",
+            right=("outputs", "worst layer"),
+        )
+        for quality in qualities:
+            levels = [_decibels(quality[key]) for key in ("output_sqnr_db", "worst_layer_sqnr_db")]
+            lines.add_row(quality["without"] or "none", *levels, quality["worst_layer"])
+        out.print(lines)
+
+
+def _decibels(level: float | None) -> str:
+    return "-" if level is None else f"{level:.2f} dB"
+
+
 def print_calibration(out: Console, record: Mapping[str, Any]) -> None:
     """Print what is to be known of calibration data, where there was any."""
     for note in record.get("notes", ())[:SHOWN]:

@@ -37,6 +37,7 @@ from npuopt.cli.output import (
     print_json,
     print_kept,
     print_search,
+    print_steps,
     print_warnings,
     progress,
 )
@@ -67,6 +68,9 @@ def quantize_command(
         Path | None,
         typer.Option("--save-precisions", help="Write which nodes differ, for --precisions.", metavar="FILE"),
     ] = None,
+    steps_report: Annotated[
+        bool, typer.Option("--steps-report", help="Also quantize without each step, to measure what it is worth.")
+    ] = False,
     pass_file: PassFileOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -90,7 +94,14 @@ def quantize_command(
     )
     with progress() as say:
         result = api.quantize(
-            model, target, output, options, save_encodings=save_encodings, save_precisions=save_precisions, say=say
+            model,
+            target,
+            output,
+            options,
+            save_encodings=save_encodings,
+            save_precisions=save_precisions,
+            steps_report=steps_report,
+            say=say,
         )
     print_warnings(result["calibration"].get("warnings", ()))
     if json:
@@ -104,6 +115,7 @@ def quantize_command(
     if result["outputs"]:
         against = "the source" if result["kept"] else "float"
         out.print(comparison_table(f"Against {against}, {result['samples']} samples", result["outputs"]))
+    print_steps(out, result["steps"], result["steps_report"])
     print_calibration(out, result["calibration"])
     print_search(out, result["search"])
     print_findings(out, result["findings"])

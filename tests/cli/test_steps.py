@@ -35,6 +35,25 @@ def test_the_steps_that_ran_are_on_record(quantize):
     assert next(step for step in ran if step["name"] == "round-weights")["options"] == {"most_features": 1}
 
 
+def test_each_step_is_measured_by_leaving_it_out(quantize, tmp_path):
+    result = json.loads(quantize("--json", "--steps-report").stdout)
+    report = {quality["without"]: quality for quality in result["steps_report"]}
+    assert list(report) == ["", *(step["name"] for step in result["steps"])]
+    assert report[""]["output_sqnr_db"] == pytest.approx(result["outputs"]["y"]["sqnr_db"])
+    assert report[""]["worst_layer"] == "", "what Relu drops is not worth holding"
+    without = json.loads(quantize("--json", "--no-step", "round-weights").stdout)["outputs"]["y"]["sqnr_db"]
+    assert report["round-weights"]["output_sqnr_db"] == pytest.approx(without)
+    text = quantize("--steps-report").stdout
+    assert "without" in text
+    assert "round-weights: 1 layers' weights rounded by data" in text
+
+
+def test_there_is_nothing_to_measure_without_steps(quantize):
+    left = ("smooth-activations", "widen-activations", "correct-biases", "round-weights", "widen-weights")
+    without = [text for name in left for text in ("--no-step", name)]
+    assert "has no quantization steps" in complaint(quantize("--steps-report", *without), 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
