@@ -16,7 +16,9 @@ GROWN = 0.1
 """The share of its final width by which a range grew late that counts as still moving: 26 of 256 steps."""
 
 TOO_MANY = 0.1
-"""The share of ranges still moving above which a set is called too small."""
+"""The share of ranges still moving above which a set is called too small. Measured: 4 % with 64 samples of 128 tokens
+(tiny_llama), 9 % with 512 images (Fashion-MNIST), 1 % with 80 photographs (EfficientNet-Lite0); 34 % and 9 % with 16 of
+those images; 25 % with 20 single tokens, where perplexity shows that they are too few."""
 
 
 @dataclass(frozen=True)
