@@ -170,6 +170,8 @@ def _quantized_gemm(place: _Place) -> None:
 
 def _embedding(place: _Place) -> None:
     place.give(place.make("Gather", place.input(2), place.input(0)), 0, 2)
+    lengths = place.make("ArgMax", place.input(0), axis=1, keepdims=0)
+    place.give(place.make("Cast", lengths, to=onnx.TensorProto.INT32), 1)
 
 
 def _quantized_gather(place: _Place) -> None:

@@ -69,3 +69,24 @@ def test_files_of_refused_nodes_have_safe_names_and_real_contents(check, tmp_pat
 def test_a_folder_that_cannot_be_made(check, tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot be written" in complaint(check("--save-nodes", tmp_path / "file" / "nodes"), 2)
+
+
+def listed(count):
+    return ", ".join(str(number % 7 / 8 - 0.3) for number in range(count))
+
+
+def test_an_encoder_of_onnx_runtimes_own_ops_is_taken_whole_and_needs_no_noted_shapes(check):
+    text = f"""<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+    g (int32[B, S] ids, int32[B, S] mask) => (float[B, S, 16] y)
+    <float[5, 16] words = {{{listed(80)}}}, float[9, 16] places = {{{listed(144)}}}, float[16] g = {{{listed(16)}}},
+     float[16] b = {{{listed(16)}}}, float[16, 48] w = {{{listed(768)}}}, float[48] v = {{{listed(48)}}},
+     float[16, 16] u = {{{listed(256)}}}> {{
+        e, none = com.microsoft.EmbedLayerNormalization(ids, , words, places, , g, b)
+        a = com.microsoft.Attention<num_heads = 2>(e, w, v, mask)
+        s = com.microsoft.SkipLayerNormalization(a, e, g, b)
+        t = MatMul(s, u) h = com.microsoft.BiasGelu(t, b)
+        m = com.microsoft.FusedMatMul<transB = 1>(h, u) y = com.microsoft.SkipLayerNormalization(m, s, g, b)
+    }}"""
+    done = check("--dim", "B=1", "--dim", "S=4", "--json", text=text)
+    summary = json.loads(done.stdout)["summary"]
+    assert (summary["host"], summary["npu_fraction"]) == (0, 1.0)

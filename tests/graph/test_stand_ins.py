@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from npuopt.graph import Session, dims, infer_shapes, load, parse, static_shape, to_proto
+from npuopt.graph import DataType, Session, dims, infer_shapes, load, parse, static_shape, to_proto
 from npuopt.graph.stand_ins import RULES
 
 HEADER = '<ir_version: 12, opset_import: ["": 24, "com.microsoft": 1]>'
@@ -86,6 +86,13 @@ def test_what_is_inferred_is_what_is_made(case):
     expected = dims(output)
     assert "B" in expected or "of both" in case
     assert [2 if dim == "B" else dim for dim in expected] == list(made.shape)
+
+
+def test_the_lengths_beside_embeddings_are_of_the_batch():
+    model = parse(text_of("EmbedLayerNormalization"))
+    infer_shapes(model)
+    mask = next(iter(model.graph)).outputs[1]
+    assert (mask.dtype, dims(mask)) == (DataType.INT32, ("B",))
 
 
 def test_every_rule_is_asked():
