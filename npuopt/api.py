@@ -19,11 +19,11 @@ from npuopt.delegates.contract import Limits
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import PlacementError, UsageError, cannot_write
 from npuopt.evaluating import EvaluateOptions, evaluate
+from npuopt.forming import encodings_beside, model_to_write, quantize_source
 from npuopt.graph import save
 from npuopt.graph.saving import replacing
 from npuopt.importing import Source, open_source
 from npuopt.inspection import bisect, compare, extract
-from npuopt.keeping import quantize_or_keep
 from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
@@ -76,12 +76,14 @@ def compile(  # noqa: A001 -- the command's name
     chip = load_target(target)
     find_delegate(chip.delegate.road).ensure_available()
     find_delegate(options.host).ensure_available()
+    if options.form == "encodings":
+        raise UsageError("form encodings leaves the model in float, which is not what compile is for")
     limits = Limits(seconds=options.time_limit)
     with atomic_folder(out) as folder:
         dumps = folder / "dumps" if options.dump else None
         source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), dumps=dumps, say=say)
         scheme = source.scheme
-        quantized = quantize_or_keep(model, source, prepared, chip, options, say=say)
+        quantized = quantize_source(model, source, prepared, chip, options, say=say)
         plan = partition(prepared.model, chip, scheme)
         _require_share(plan.summary.npu_fraction, options.min_npu, model, chip)
         say(f"compiling {len(plan.parts)} part(s)")
@@ -118,7 +120,7 @@ def check(
     source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
     scheme = source.scheme
     if source.incoming is not None:
-        quantize_or_keep(model, source, prepared, chip, replace(options, verify="off"), say=say)
+        quantize_source(model, source, prepared, chip, replace(options, verify="off"), say=say)
     plan = partition(prepared.model, chip, scheme)
     saved = [] if save_nodes is None else save_refused(prepared.model, plan, save_nodes)
     return records.check_result(model, chip, scheme, prepared, plan, saved)
@@ -135,7 +137,7 @@ def quantize(
     steps_report: bool = False,
     say: Say = silent,
 ) -> dict[str, Any]:
-    """Quantize an ONNX file as a target wants it and write the QDQ model, once it has run; return what was done.
+    """Quantize an ONNX file as a target wants it and write the quantized model, once it has run; return what was done.
 
     With `steps_report` it is also quantized without each of its steps in turn, to measure what each is worth.
 
@@ -147,15 +149,15 @@ def quantize(
     source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), say=say)
     scheme = source.scheme
     effects = measure_steps(prepared, chip, scheme, options, say=say) if steps_report else []
-    quantized = quantize_or_keep(model, source, prepared, chip, options, say=say)
+    quantized = quantize_source(model, source, prepared, chip, options, say=say)
     if quantized.encodings is None:
         raise UsageError(f"scheme {scheme} of {chip.name} is not quantized", hint="use npuopt optimize")
     outputs: dict[str, Any] = {}
     if options.verify != "off":
         say("verifying the quantized model")
         outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
-    save(prepared.model, output)
-    _write_text(save_encodings, quantized.encodings.to_json())
+    save(model_to_write(prepared, quantized, options.form), output)
+    _write_text(save_encodings or encodings_beside(output, options.form), quantized.encodings.to_json())
     _write_text(save_precisions, precisions_text(quantized.encodings))
     measured = {"steps_report": [asdict(quality) for quality in effects]}
     record = records.quantization(prepared, quantized, options, outputs)

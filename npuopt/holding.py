@@ -34,6 +34,6 @@ def hold_weights(prepared: Prepared, target: Target, scheme: str, options: Compi
         why = next((f": {name}: {reason}" for name, reason in planned.left.items()), "")
         raise UsageError(f"there is no weight that {scheme} could hold{why}")
     say(f"rounding {len(encodings.blocks)} weights")
-    held = {"encodings": encodings, "left": planned.left}
+    held = {"encodings": encodings, "left": planned.left, "rounding": options.rounding}
     prepared.runner.run(prepared.model, [with_options(find_pass("insert-weight-dequantize"), held)])
     return encodings

@@ -36,7 +36,8 @@ def quantize_or_keep(
         UsageError: when steps are asked for that would choose encodings or weights anew.
     """
     if source.incoming is None:
-        return quantize_model(prepared, target, source.scheme, options, say=say)
+        beside = options.form == "encodings"
+        return quantize_model(prepared, target, source.scheme, options, keep_float=beside, say=say)
     if options.steps:
         raise UsageError(
             f"step {options.steps[0]} would change a model that is quantized already",

@@ -131,7 +131,9 @@ def quantize_model(
         quantized.samples = verification_samples(prepared, options)
         quantized.optimized = model_runs(prepared.model, quantized.samples)
     if target.scheme(scheme).is_weight_only:
+        before = prepared.model.clone() if keep_float else None
         quantized.encodings = hold_weights(prepared, target, scheme, options, say=say)
+        quantized.before = None if before is None else Unquantized(before, quantized.encodings, {})
     if target.scheme(scheme).is_float:
         return quantized
     if options.encodings is not None:

@@ -37,6 +37,7 @@ ALLOWED = {
     "quantizing": FOUNDATION
     | ROOMS
     | {"options", "preparation", "compilation", "holding", "stepping", "sensing", "searching"},
+    "forming": FOUNDATION | {"pipeline", "options", "preparation", "importing", "keeping", "quantizing"},
     "holding": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
     "distilling": FOUNDATION | ROOMS | {"options", "preparation", "importing", "compilation", "quantizing", "tuning"},
     "evaluating": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates", "options"},
@@ -59,7 +60,7 @@ ALLOWED = {
         "quantizing",
         "records",
     }
-    | {"sensing"},
+    | {"forming", "sensing"},
     # optimizing and distilling: start without what compiling imports
     "cli": FOUNDATION | ROOMS | {"options", "api", "optimizing", "distilling", "tuning"},
 }

@@ -25,6 +25,23 @@ class Verify(StrEnum):
     off = "off"
 
 
+class RoundingMethod(StrEnum):
+    """How weights beside float activations get their scales."""
+
+    nearest = "nearest"
+    least_squares = "least-squares"
+    half_quadratic = "half-quadratic"
+
+
+class FormChoice(StrEnum):
+    """The form in which a quantized model is written."""
+
+    qdq = "qdq"
+    nbits = "nbits"
+    qoperator = "qoperator"
+    encodings = "encodings"
+
+
 ModelArgument = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
 TargetOption = Annotated[
     str, typer.Option("--target", "-t", help="A target's ID, or a descriptor file.", metavar="ID", show_default=False)
@@ -213,3 +230,17 @@ def parse_precisions(file: Path | None, texts: list[str] | None) -> tuple[tuple[
             raise UsageError(f"--keep {text!r} is not NAME=SCHEME", hint="for example Softmax=a16w8")
         patterns.append((name, scheme))
     return tuple(patterns)
+
+
+RoundingOption = Annotated[
+    RoundingMethod,
+    typer.Option("--rounding", help="How weight-only schemes find scales: no calibration data is needed for any."),
+]
+FormOption = Annotated[
+    FormChoice,
+    typer.Option(
+        "--form",
+        help="Write standard ops (qdq), MatMulNBits and GatherBlockQuantized (nbits), QLinearConv and the like"
+        " (qoperator), or the float model with its encodings beside it (encodings).",
+    ),
+]

@@ -14,6 +14,8 @@ from npuopt.cli.options import (
     CalibrationStateOption,
     DimOption,
     EncodingsOption,
+    FormChoice,
+    FormOption,
     JsonOption,
     KeepOption,
     MaxDropOption,
@@ -23,6 +25,8 @@ from npuopt.cli.options import (
     PrecisionOption,
     PrecisionsOption,
     RequantizeOption,
+    RoundingMethod,
+    RoundingOption,
     StepOption,
     TargetOption,
     parse_dims,
@@ -59,6 +63,8 @@ def quantize_command(
     calibration_state: CalibrationStateOption = None,
     encodings: EncodingsOption = None,
     requantize: RequantizeOption = False,
+    rounding: RoundingOption = RoundingMethod.least_squares,
+    form: FormOption = FormChoice.qdq,
     step: StepOption = None,
     no_step: NoStepOption = None,
     save_encodings: Annotated[
@@ -74,7 +80,7 @@ def quantize_command(
     pass_file: PassFileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Quantize MODEL as the target wants it and write the QDQ model."""
+    """Quantize MODEL as the target wants it and write the quantized model."""
     from npuopt import api
 
     options = api.CompileOptions(
@@ -88,6 +94,8 @@ def quantize_command(
         calibration_state=calibration_state,
         encodings=encodings,
         requantize=requantize,
+        rounding=rounding.value,
+        form=form.value,
         steps=tuple(step or ()),
         without_steps=tuple(no_step or ()),
         pass_files=tuple(pass_file or ()),

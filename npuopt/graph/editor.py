@@ -214,6 +214,8 @@ class Editor:
             for key, value in attributes.items()
             if value is not None
         ]
+        if domain not in STANDARD_DOMAINS:
+            self.model.opset_imports.setdefault(domain, 1)
         node = ir.Node(domain, op_type, inputs, typed, num_outputs=outputs)
         node.name = self.fresh_name(f"{base}/{op_type}")
         for index, output in enumerate(node.outputs):

@@ -25,7 +25,7 @@ AT_ONCE = 2**18
 SHARES = tuple(np.linspace(1.0, 0.7, 13).tolist())
 """Shares of a block's range that a search for its scale covers."""
 
-NORM, PENALTY, GROWTH, ROUNDS = 0.7, 10.0, 1.01, 10
+NORM, PENALTY, GROWTH, ROUNDS = 0.7, 10.0, 1.01, 20
 """Half-quadratic rounding: the norm of errors, the weight of its second term, what that grows by, how often.
 As in Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models" (2023), with errors in steps."""
 
@@ -177,7 +177,7 @@ class _Search:
         """Return the integers that `method` finds."""
         if method == "nearest":
             return self._round(*self._covering(1.0))
-        return self._half_quadratic() if method == "half-quadratic" else self._least(self._squares)
+        return self._half_quadratic() if method == "half-quadratic" else self._least_squares()
 
     def _covering(self, share: float) -> tuple[Array, Array]:
         """Return scales and zero points that cover this share of each block's range."""
@@ -218,13 +218,13 @@ class _Search:
     def _norm(self, choice: _Choice) -> Array:
         return (np.abs(self._error(choice)) ** NORM * self._costs).sum(axis=-1, keepdims=True)
 
-    def _least(self, measure: Callable[[_Choice], Array]) -> _Choice:
+    def _least_squares(self) -> _Choice:
         """Try scales that cut off part of the range, each with the scale that fits its integers best after it."""
         best = self._round(*self._covering(1.0))
-        least = measure(best)
+        least = self._squares(best)
         for share in SHARES:
             for candidate in self._with_refit(*self._covering(share)):
-                best, least = _better(best, least, candidate, measure)
+                best, least = _better(best, least, candidate, self._squares)
         return best
 
     def _with_refit(self, scales: Array, zero_points: Array) -> Iterator[_Choice]:
@@ -242,7 +242,7 @@ class _Search:
 
     def _half_quadratic(self) -> _Choice:
         """Alternate between excusing the largest errors and fitting the scales to what is left."""
-        best = current = self._least(self._norm)
+        best = current = self._round(*self._covering(1.0))
         least, penalty = self._norm(best), PENALTY
         for _ in range(ROUNDS):
             error = self._error(current) / current.scales

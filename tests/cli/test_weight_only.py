@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from npuopt.graph import DataType, load, nodes
+from npuopt.graph import DataType, Session, load, nodes
+from npuopt.verify import seeded_inputs
 from support.command import complaint, npuopt
 from support.paths import ROOT
 
@@ -33,6 +35,57 @@ def test_a_language_model_with_free_dims_needs_no_data(tmp_path):
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "w4.onnx").read_bytes()
+
+
+def test_other_forms_hold_the_same_numbers(tmp_path):
+    """MatMulNBits computes what DequantizeLinear and MatMul do; encodings beside the float model make either."""
+    feeds = None
+    made = {}
+    for form in ("qdq", "nbits", "encodings"):
+        done = npuopt(
+            "quantize", FASHION, "-t", "host/onnxruntime", "--precision", "w8", "--form", form,
+            "-o", tmp_path / f"{form}.onnx", "--rounding", "nearest",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        model = load(tmp_path / f"{form}.onnx")
+        feeds = feeds or seeded_inputs(model, 0, {"batch": 2})
+        made[form] = Session(model).run(feeds)["logits"]
+    np.testing.assert_allclose(made["nbits"], made["qdq"], atol=1e-4)
+    assert np.abs(made["encodings"] - made["qdq"]).max() > 1e-3, "the float model"
+    assert len(nodes(load(tmp_path / "nbits.onnx"), "com.microsoft::MatMulNBits")) == 1
+    assert json.loads((tmp_path / "encodings.encodings.json").read_text())["blocks"]
+
+
+@pytest.mark.parametrize(
+    ("command", "precision", "form", "words"),
+    [
+        ("quantize", "w8", "qoperator", "is for quantized activations"),
+        ("quantize", "fp32", "nbits", "quantizes nothing"),
+        ("compile", "w8", "encodings", "not what compile is for"),
+    ],
+)
+def test_forms_that_do_not_fit(tmp_path, command, precision, form, words):
+    done = npuopt(
+        command, FASHION, "-t", "host/onnxruntime", "--precision", precision, "--form", form, "-o", tmp_path / "out"
+    )
+    assert words in complaint(done, 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_quantized_activations_as_operators_on_integers(tmp_path):
+    np.savez(tmp_path / "few.npz", input=np.random.default_rng(0).random((4, 1, 28, 28), np.float32))
+    made = {}
+    for form in ("qdq", "qoperator"):
+        done = npuopt(
+            "quantize", FASHION, "-t", "host/onnxruntime", "--precision", "a8w8", "--form", form, "--dim", "batch=1",
+            "--calibration", tmp_path / "few.npz", "-o", tmp_path / f"{form}.onnx",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        made[form] = load(tmp_path / f"{form}.onnx")
+    assert len(nodes(made["qoperator"], "QLinearConv")) == len(nodes(made["qdq"], "Conv")) > 10
+    feeds = seeded_inputs(made["qdq"], 0)
+    got = [Session(model).run(feeds)["logits"] for model in made.values()]
+    np.testing.assert_allclose(got[0], got[1], atol=1e-5)
 
 
 def test_it_compiles_for_the_runtime(tmp_path):
