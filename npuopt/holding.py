@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from npuopt.errors import InputError, UsageError
 from npuopt.pipeline.catalogue import find_pass, with_options
+from npuopt.quantization.block_rounding import round_held_weights
+from npuopt.quantization.data import open_samples
 from npuopt.quantization.encodings import Encodings
 from npuopt.quantization.weight_only import HeldWeights, held_weights
 
 if TYPE_CHECKING:
     from npuopt.options import CompileOptions, Say
     from npuopt.preparation import Prepared
+    from npuopt.quantization.blocks import Blocks
     from npuopt.target import Target
 
 
@@ -34,6 +37,19 @@ def hold_weights(prepared: Prepared, target: Target, scheme: str, options: Compi
         why = next((f": {name}: {reason}" for name, reason in planned.left.items()), "")
         raise UsageError(f"there is no weight that {scheme} could hold{why}")
     say(f"rounding {len(encodings.blocks)} weights")
-    held = {"encodings": encodings, "left": planned.left, "rounding": options.rounding}
+    rounded = _rounded(prepared, encodings, options, say)
+    held = {"rounded": rounded, "encodings": encodings, "left": planned.left}
     prepared.runner.run(prepared.model, [with_options(find_pass("insert-weight-dequantize"), held)])
     return encodings
+
+
+def _rounded(prepared: Prepared, encodings: Encodings, options: CompileOptions, say: Say) -> dict[str, Blocks]:
+    """Round the weights of products by calibration data, where there is some."""
+    if options.calibration is None:
+        return {}
+    samples = open_samples(options.calibration, prepared.model)
+
+    def progress(done: int, total: int | None) -> None:
+        say(f"rounding weights: sample {done}" + (f" of {total}" if total else ""))
+
+    return round_held_weights(prepared.model, encodings.blocks, samples, progress=progress)

@@ -73,7 +73,7 @@ class Cancellation:
         step = max(1, ROUNDED_AT_ONCE // max(rows.shape[1], 1))
         for start in range(0, rows.shape[0], step):
             part, scale = rows[start : start + step].astype(np.float64), scales[start : start + step, None]
-            steps = self._steps(part, scale[:, 0], limits(encoding.dtype))
+            steps = self.steps(part, scale, limits(encoding.dtype))
             error = steps * scale - part
             integers[start : start + step] = steps
             mean_error[start : start + step] = 0.0 if mean is None else error @ mean
@@ -82,22 +82,39 @@ class Cancellation:
         sqnr_db = 10 * log10(max(signal, float_info.min) / noise) if noise > 0 else inf
         return Rounded(integers, mean_error, sqnr_db)
 
-    def _steps(self, rows: np.ndarray, scale: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
-        left = rows[:, self.order]
+    def steps(
+        self, rows: np.ndarray, scales: np.ndarray, ends: tuple[int, int], middle: np.ndarray | int = 0
+    ) -> np.ndarray:
+        """Return integers for rows of weights, with errors that cancel on these features.
+
+        Args:
+            rows: weights in float64, [output channels, features].
+            scales: one for each row, [output channels, 1], or for each weight.
+            ends: the least and the largest integer.
+            middle: the integer that stands for zero, or one for each weight.
+        """
+        left, scales = rows[:, self.order], self._ordered(scales)
+        low, high = (np.broadcast_to(self._ordered(np.asarray(end - middle)), left.shape) for end in ends)
+        scales = np.broadcast_to(scales, left.shape)
         steps = np.empty_like(left)
         width = left.shape[1]
         for start in range(0, width, BLOCK):
             stop = min(start + BLOCK, width)
             errors = np.empty((left.shape[0], stop - start))
             for column in range(start, stop):
-                steps[:, column] = np.clip(np.rint(left[:, column] / scale), *ends)
-                error = (left[:, column] - steps[:, column] * scale) / self.moves[column, column]
+                wanted = np.rint(left[:, column] / scales[:, column])
+                steps[:, column] = np.clip(wanted, low[:, column], high[:, column])
+                error = (left[:, column] - steps[:, column] * scales[:, column]) / self.moves[column, column]
                 left[:, column + 1 : stop] -= np.outer(error, self.moves[column, column + 1 : stop])
                 errors[:, column - start] = error
             left[:, stop:] -= errors @ self.moves[start:stop, stop:]
         result = np.empty_like(steps)
         result[:, self.order] = steps
-        return result
+        return result + middle
+
+    def _ordered(self, each: np.ndarray) -> np.ndarray:
+        """Return numbers of each weight in the order of the features; what all of a row share, as it is."""
+        return each[:, self.order] if each.ndim > 1 and each.shape[1] > 1 else each
 
 
 def feedback(second: np.ndarray) -> Cancellation | None:

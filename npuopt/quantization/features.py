@@ -93,7 +93,7 @@ class Layer:
         if is_op(self.node, "Conv"):
             return _windows(self.node, data)
         positions = data.reshape(-1, data.shape[-1])
-        return positions[_spread(len(positions))]
+        return positions[spread(len(positions))]
 
 
 def _windows(node: Node, data: np.ndarray) -> np.ndarray:
@@ -110,12 +110,12 @@ def _windows(node: Node, data: np.ndarray) -> np.ndarray:
     taps = tuple(slice(None, None, step) for step in dilations)
     windows = windows[(slice(None), slice(None), *places, *taps)]
     grid = (windows.shape[0], *windows.shape[2 : 2 + spatial])
-    sample, *place = np.unravel_index(_spread(int(np.prod(grid))), grid)
+    sample, *place = np.unravel_index(spread(int(np.prod(grid))), grid)
     chosen = windows[(sample, slice(None), *place)]
     return chosen.reshape(len(chosen), -1)
 
 
-def _spread(count: int) -> np.ndarray:
+def spread(count: int) -> np.ndarray:
     """Return at most `MOST_POSITIONS` of `count` indexes, one from each equal stretch, in no step with image rows."""
     if count <= MOST_POSITIONS:
         return np.arange(count)

@@ -41,6 +41,7 @@ class InsertWeightDequantize(Pass):
         rounding: how scales are found: nearest, least-squares or half-quadratic.
         moments: mean products of what each weight is multiplied with, [features, features], by the weight's name;
             where there are none, all features count the same.
+        rounded: the integers (`Blocks`) of weights that are rounded already, by name.
         left: weights that stay float by the plan, and why; for the report.
     """
 
@@ -50,6 +51,7 @@ class InsertWeightDequantize(Pass):
     encodings: Encodings | Path | None = None
     rounding: Rounding = "least-squares"
     moments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    rounded: Mapping[str, Any] = field(default_factory=dict[str, Any])
     left: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
@@ -66,7 +68,7 @@ class InsertWeightDequantize(Pass):
             value = model.graph.initializers.get(name)
             if value is None:
                 continue  # it is held already
-            blocks = self._rounded(value, held)
+            blocks = self.rounded.get(name) or self._rounded(value, held)
             _hold(value, held, blocks, edit, next(iter(model.graph)))
             share = "channel" if held.block is None else f"{held.block} along axis {held.axis}"
             report.changed.append(Entry(name, "constant", f"{held.dtype}, one scale for each {share}"))
