@@ -38,7 +38,7 @@ def hold_weights(prepared: Prepared, target: Target, scheme: str, options: Compi
         raise UsageError(f"there is no weight that {scheme} could hold{why}")
     say(f"rounding {len(encodings.blocks)} weights")
     rounded = _rounded(prepared, encodings, options, say)
-    held = {"rounded": rounded, "encodings": encodings, "left": planned.left}
+    held = {"encodings": encodings, "left": planned.left, "rounded": rounded, "rounding": options.rounding}
     prepared.runner.run(prepared.model, [with_options(find_pass("insert-weight-dequantize"), held)])
     return encodings
 

@@ -56,6 +56,18 @@ def test_other_forms_hold_the_same_numbers(tmp_path):
     assert json.loads((tmp_path / "encodings.encodings.json").read_text())["blocks"]
 
 
+def test_each_way_of_rounding_finds_scales_of_its_own(tmp_path):
+    made: set[bytes] = set()
+    for rounding in ("nearest", "least-squares", "half-quadratic"):
+        done = npuopt(
+            "quantize", FASHION, "-t", "host/onnxruntime", "--precision", "w4c", "--rounding", rounding,
+            "-o", tmp_path / "out.onnx",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        made.add((tmp_path / "out.onnx").read_bytes())
+    assert len(made) == 3
+
+
 @pytest.mark.parametrize(
     ("command", "precision", "form", "words"),
     [
