@@ -38,14 +38,14 @@ def hold_weights(prepared: Prepared, target: Target, scheme: str, options: Compi
         raise UsageError(f"there is no weight that {scheme} could hold{why}")
     say(f"rounding {len(encodings.blocks)} weights")
     rounded = _rounded(prepared, encodings, options, say)
-    held = {"encodings": encodings, "left": planned.left, "rounded": rounded, "rounding": options.rounding}
+    held = {"encodings": encodings, "left": planned.left, "rounding": options.rounding, "rounded": rounded}
     prepared.runner.run(prepared.model, [with_options(find_pass("insert-weight-dequantize"), held)])
     return encodings
 
 
 def _rounded(prepared: Prepared, encodings: Encodings, options: CompileOptions, say: Say) -> dict[str, Blocks]:
-    """Round the weights of products by calibration data, where there is some."""
-    if options.calibration is None:
+    """Round the weights of products by calibration data, where there is some and no other way is asked for."""
+    if options.calibration is None or options.rounding != "least-squares":
         return {}
     samples = open_samples(options.calibration, prepared.model)
 
