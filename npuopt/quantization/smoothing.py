@@ -128,13 +128,14 @@ class _Trial:
         ]
 
     def factors(self, alpha: float, measure: Measure) -> Array:
-        """Return size of activations ^ alpha / size of weights ^ (1 - alpha), with a geometric mean of 1."""
+        """Return size of activations ^ alpha, over size of weights ^ (1 - alpha) for ranges; geometric mean 1."""
         activations, weights = np.zeros(self._joint.count), np.zeros(self._joint.count)
         for reader, shown, weight in zip(self._joint.readers, self._seen, self._weights, strict=True):
             size = shown.size if measure == "mean" else np.maximum(-shown.low, shown.high)
             np.maximum.at(activations, reader.channels, size)
             np.maximum.at(weights, reader.channels, feature_sizes(reader.node, weight))
-        return centred(_lifted(activations) ** alpha / _lifted(weights) ** (1 - alpha))
+        size = _lifted(activations) ** alpha
+        return centred(size if measure == "mean" else size / _lifted(weights) ** (1 - alpha))
 
     def noise(self, factors: Array) -> float:
         """Return the error of what the readers compute, as a share of its size, all readers together."""

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from npuopt.graph import save
 from npuopt.quantization import Encodings
 from support.command import complaint, npuopt
+from support.rewrites import model_from
 from support.toy_road import toy_files
 
 
@@ -87,3 +89,25 @@ def test_encodings_ask_for_no_other_passes(quantize, tmp_path):
     (tmp_path / "e.json").write_text(json.dumps({**document, "rewrites": [hostile]}))
     assert Encodings.load(tmp_path / "e.json").rewrites
     assert "encodings ask for pass 'freeze-dims'" in complaint(quantize("--encodings", tmp_path / "e.json"), 3)
+
+
+def test_weights_alone_are_scaled_on_request_and_encodings_say_so(tmp_path):
+    rng = np.random.default_rng(0)
+    scale, weight = ([f"{number:.3f}" for number in rng.normal(size=shape).ravel()] for shape in (64, (64, 64)))
+    loud = ",".join(["40.0", *scale[1:]])
+    model = model_from(
+        f"""(float[4,64] x) => (float[4,64] y) <float[64] g = {{{loud}}}, float[64,64] w = {{{",".join(weight)}}}>
+        {{h = RMSNormalization<axis=-1>(x, g) y = MatMul(h, w)}}"""
+    )
+    save(model, tmp_path / "m.onnx")
+    np.savez(tmp_path / "c.npz", x=rng.normal(size=(8, 4, 64)).astype(np.float32))
+    start = ("quantize", tmp_path / "m.onnx", "-t", "host/onnxruntime", "--precision", "w4")
+    data = ("--calibration", tmp_path / "c.npz")
+    scaled = (*start, *data, "--step", "scale-weights", "-o", tmp_path / "a.onnx")
+    result = json.loads(npuopt(*scaled, "--save-encodings", tmp_path / "e.json", "--json").stdout)
+    assert [(step["name"], step["changed"]) for step in result["steps"]] == [("scale-weights", 1)]
+    again = npuopt(*start, *data, "--encodings", tmp_path / "e.json", "-o", tmp_path / "b.onnx")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    refused = npuopt(*start, *data, "--step", "widen-activations", "-o", tmp_path / "c.onnx")
+    assert "does not run where activations stay float" in complaint(refused, 2)

@@ -9,7 +9,8 @@ from npuopt.quantization.channel_statistics import channel_statistics
 from npuopt.quantization.equalization import equalizing_factors
 from npuopt.quantization.joints import joints
 from npuopt.quantization.smoothing import FARTHEST
-from npuopt.quantization.steps.channels import EqualizeLayers, SmoothActivations
+from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, SmoothActivations
+from npuopt.target import parse_target
 from support.stepping import literal, work_on
 
 
@@ -96,3 +97,29 @@ def test_layers_are_equal_on_both_sides_afterwards(tmp_path):
     np.testing.assert_allclose(two / three, (two / three).mean(), rtol=0.05)
     found = [joint for joint in joints(work.model) if joint.is_linear]
     assert equalizing_factors(found, 1) == {} or max(map(max, equalizing_factors(found, 1).values())) < 1.05
+
+
+CHIP = """
+name: test/weights-only
+title: A chip for tests
+delegate: {road: ort}
+schemes: {w4: {activation: float32, weight: int4, weight_axis: block, weight_block: 8}}
+ops: {MatMul: {schemes: [w4], quantization: {weights: [1]}}, RMSNormalization: {schemes: [w4]}}
+"""
+
+
+def test_weights_that_large_activations_meet_are_multiplied(tmp_path):
+    loud = np.where(np.arange(8) == 3, 30.0, 1.0)
+    x = np.random.default_rng(1).normal(0, 1, (16, 4, 8)).astype(np.float32)
+    work = work_on(gated(WEIGHT, loud), tmp_path, "w4", chip=parse_target(CHIP), x=x)
+    (rewrite,) = ScaleWeights().rewrites(work)
+    factors = np.array(rewrite.options["scales"]["h"])
+    assert factors.argmax() == 3
+    assert list(SmoothActivations().rewrites(work)) == [], "no activation is held as integers"
+    work.samples = None
+    assert list(ScaleWeights().rewrites(work)) == []
+
+
+def test_weights_beside_integer_activations_are_not_scaled_by_it(tmp_path):
+    work = work_on(gated(WEIGHT), tmp_path, x=np.ones((1, 4, 8), np.float32))
+    assert list(ScaleWeights().rewrites(work)) == []

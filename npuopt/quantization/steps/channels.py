@@ -8,11 +8,13 @@ from pydantic import Field
 
 from npuopt.graph import is_op
 from npuopt.quantization.arithmetic import dequantize, quantize
+from npuopt.quantization.blocks import block_values, round_blocks
 from npuopt.quantization.channel_statistics import channel_statistics
 from npuopt.quantization.equalization import equalizing_factors
 from npuopt.quantization.joints import joints, refusal
 from npuopt.quantization.smoothing import ALPHAS, ReaderFormat, smoothing
 from npuopt.quantization.steps.contract import FloatStep, Rewrite
+from npuopt.quantization.weight_only import held_weights
 from npuopt.quantization.weights import WeightFormat, weight_encoding
 from npuopt.quantization.wishes import wishes_of
 from npuopt.target.channels import channel_axis
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from npuopt.graph import Node
     from npuopt.quantization.arithmetic import IntegerType
+    from npuopt.quantization.block_encodings import BlockEncoding
     from npuopt.quantization.joints import Joint
     from npuopt.quantization.steps.contract import Work
     from npuopt.quantization.wishes import Wishes
@@ -66,6 +69,44 @@ class SmoothActivations(FloatStep):
             yield Rewrite(pass_name=MOVE, options={"scales": scales})
 
 
+class ScaleWeights(FloatStep):
+    """Multiply the weights that large activations meet, where weights alone are held as integers (AWQ).
+
+    Source: Lin et al., "AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration", MLSys 2024,
+    section 3.2; what ahead of the layer makes the activations is divided. The exponent is searched for each place by
+    the error on data. Not standard: on tiny_llama, whose channels are much alike, it changes 0.1 % of perplexity either
+    way (blocks of 32: +2.59 % instead of +2.46 %; channels: +4.54 % instead of +4.55 %).
+
+    Attributes:
+        alphas: exponents of the mean magnitude of a channel to choose from.
+    """
+
+    name: ClassVar[str] = "scale-weights"
+    alphas: tuple[float, ...] = Field(default=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), min_length=1)
+
+    def rewrites(self, work: Work) -> Iterator[Rewrite]:
+        """Search factors for every joint of which all readers hold their weights as integers."""
+        if work.samples is None or not work.target.scheme(work.scheme).is_weight_only:
+            return
+        blocks = held_weights(work.model, work.target, work.scheme).blocks
+        found = [
+            joint
+            for joint in joints(work.model)
+            if not refusal(joint) and all(_weight(reader.node) in blocks for reader in joint.readers)
+        ]
+        looked_at = channel_statistics(
+            work.model, found, work.samples, progress=work.progress("scaling weights"), threads=work.threads
+        )
+        scales: dict[str, list[float]] = {}
+        for joint, seen in looked_at:
+            formats = [_block_format(blocks[_weight(reader.node)]) for reader in joint.readers]
+            chosen = smoothing(joint, seen, formats, measure="mean", alphas=self.alphas)
+            if chosen is not None:
+                scales[joint.name] = chosen.factors.tolist()
+        if scales:
+            yield Rewrite(pass_name=MOVE, options={"scales": scales})
+
+
 class EqualizeLayers(FloatStep):
     """Give the channels between two linear layers equal ranges in the weights on both sides.
 
@@ -101,6 +142,21 @@ def _format(wish: Wishes) -> ReaderFormat:
         return dequantize(quantize(weight, encoding), encoding)
 
     return ReaderFormat(wish.operand(0), wish.scheme.activation_symmetric, rounded)
+
+
+def _weight(node: Node) -> str:
+    return (node.inputs[1].name if node.inputs[1] is not None else "") or ""
+
+
+def _block_format(held: BlockEncoding) -> ReaderFormat:
+    """Return how a node reads weights that are held beside float activations."""
+
+    def rounded(node: Node, weight: np.ndarray) -> np.ndarray:
+        del node
+        values = block_values(round_blocks(held.rows(weight), held.format), held.format)
+        return held.like_weight(values, weight.shape)
+
+    return ReaderFormat(None, symmetric=False, weight=rounded)
 
 
 def _scale_type(wish: Wishes | None) -> IntegerType | None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from npuopt.errors import UsageError
 from npuopt.quantization.steps.activations import WidenActivations
-from npuopt.quantization.steps.channels import EqualizeLayers, SmoothActivations
+from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
 from npuopt.quantization.steps.weights import CorrectBiases, RoundWeights, WidenWeights
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STEPS: tuple[type[Step], ...] = (
     EqualizeLayers,
+    ScaleWeights,
     SmoothActivations,
     WidenActivations,
     CorrectBiases,
