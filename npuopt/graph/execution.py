@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-IN_MEMORY_BYTES = 256 << 20
+IN_MEMORY_BYTES = 16 << 20
 """Weights up to which a model is handed over as bytes; above, through a temporary folder with external data."""
 
 

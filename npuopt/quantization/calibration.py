@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from npuopt.graph import fingerprint
 from npuopt.quantization.checkpoint import Checkpoint, Keeper
-from npuopt.quantization.looking import Looker
+from npuopt.quantization.looking import Looker, room_for_weights
 from npuopt.quantization.methods import MinMax, method_text
 from npuopt.quantization.observation import Observation, float_values
 from npuopt.quantization.taps import TAP_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import numpy as np
 
     from npuopt.graph import Model
     from npuopt.quantization.data import Samples
@@ -31,6 +33,7 @@ def calibrate(
     progress: Callable[[int, int | None], None] | None = None,
     state: Path | None = None,
     tap_bytes: int = TAP_BYTES,
+    weight_bytes: int | None = None,
     threads: int = 0,
 ) -> Ranges:
     """Find the range of every float tensor of the main graph that is no constant, in one pass of inference.
@@ -42,10 +45,12 @@ def calibrate(
         model: the float model; it comes back as it was.
         samples: read once.
         method: how ranges are found; least and greatest number when None.
-        progress: called after each sample with the samples done and the total, None when unknown.
+        progress: called after each sample (or batch of them) with the samples done and the total, None when unknown.
         state: a file that keeps what was found so far: written from time to time and at the end. When it is there,
             the samples that it knows are read, but not run again.
         tap_bytes: bytes of activations that are looked at as a whole at a time.
+        weight_bytes: bytes of weights that are open at a time (or those of one node); None for what memory has room
+            for. Where they are fewer than the model has, it is run part by part, some samples at a time.
         threads: threads of the runtime, 0 for all cores.
 
     Raises:
@@ -54,19 +59,14 @@ def calibrate(
     """
     method = method or MinMax()
     observation = Observation(model, method, samples.count)
-    looker = Looker(model, observation.looks(), limit=tap_bytes, threads=threads)
+    room = weight_bytes if weight_bytes is not None else room_for_weights(model)
+    looker = Looker(model, observation.looks(), limit=tap_bytes, weight_limit=room, threads=threads)
     keeper = None
     if state is not None:
         keeper = Keeper(Checkpoint(state, {"model": fingerprint(model), "method": method_text(method)}), observation)
     try:
-        for sample in samples:
-            number = observation.check(sample)
-            if keeper is not None and keeper.knows(number):
-                continue
-            for name, seen in looker.look(sample):
-                observation.take(name, seen)
-            observation.take_inputs(sample)
-            observation.end_sample()
+        for batch in _batches(samples, looker.batch, observation, keeper):
+            _run(batch, looker, observation)
             if keeper is not None:
                 keeper.save_when_due()
             if progress is not None:
@@ -78,3 +78,29 @@ def calibrate(
     if keeper is not None:
         keeper.end()
     return observation.ranges()
+
+
+def _run(batch: Sequence[Mapping[str, np.ndarray]], looker: Looker, observation: Observation) -> None:
+    """Run some samples and take in what is seen."""
+    for name, seen in looker.look(batch):
+        observation.take(name, seen)
+    for sample in batch:
+        observation.take_inputs(sample)
+    observation.end_samples(len(batch))
+
+
+def _batches(
+    samples: Samples, size: int, observation: Observation, keeper: Keeper | None
+) -> Iterator[list[dict[str, np.ndarray]]]:
+    """Yield the samples that have not been run before, some at a time, once the data is known to be the same."""
+    batch: list[dict[str, np.ndarray]] = []
+    for sample in samples:
+        number = observation.check(sample)
+        if keeper is not None and keeper.knows(number):
+            continue
+        batch.append(sample)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -187,7 +187,7 @@ class Keeper:
         observation = self._observation
         known = 0 if self._known is None else self._known.samples
         if not observation.is_within_sample and observation.samples > known:
-            self._checkpoint.save(Progress(observation.samples, observation.digest, observation.states()))
+            self._checkpoint.save(Progress(observation.samples, observation.digest_of_taken, observation.states()))
 
     def end(self) -> None:
         """Write the state of all samples.

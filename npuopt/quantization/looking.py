@@ -6,6 +6,7 @@ Measured on a 110-million-parameter encoder: as much CPU time as plain inference
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -14,17 +15,21 @@ import onnx_ir as ir
 
 from npuopt.graph import DataType, element_type, opset, static_shape
 from npuopt.graph.regions import cut_nodes
-from npuopt.quantization.segments import cut_segments
+from npuopt.quantization.segments import cut_segments, weight_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from npuopt.graph import Model, Value
+    from npuopt.graph import Model, Node, Value
     from npuopt.graph.execution import Session
     from npuopt.quantization.segments import Segment
 
 AXES_ARE_INPUTS = 18
 """The opset from which Reduce ops take their axes as an input."""
+
+
+BATCH_BYTES, LARGEST_BATCH = 2**28, 64
+"""Of tensors between two parts that are held for samples which wait for the next part, and how many may wait."""
 
 
 @dataclass(frozen=True)
@@ -69,48 +74,55 @@ class Summary:
 class Looker:
     """Runs samples through a model and looks at its tensors.
 
-    The model is cut where all that is looked at as a whole would take more than `limit` bytes; the parts are run one
-    after the other. So one pass of inference is enough, however much there is to see.
+    The model is cut where all that is looked at as a whole would take more than `limit` bytes, or its weights more
+    than `weight_limit`; the parts are run one after the other. So one pass of inference is enough, however much there
+    is to see. Where weights do not fit, only one part is open at a time, and runs `batch` samples before it is closed.
 
     Args:
         model: shapes known where possible; it stays as it is.
         looks: what to look at.
         limit: bytes of whole tensors that are held at a time (or the largest one).
+        weight_limit: bytes of weights that are open at a time (or those of one node); None for all of them.
         threads: of the runtime, 0 for all cores.
+
+    Attributes:
+        batch: how many samples are best looked at together.
     """
 
-    def __init__(self, model: Model, looks: Iterable[Look], *, limit: int, threads: int) -> None:
-        self._model = model
+    def __init__(
+        self, model: Model, looks: Iterable[Look], *, limit: int, weight_limit: int | None = None, threads: int
+    ) -> None:
         self._looks = {look.name: _feasible(look, model) for look in looks}
-        self._limit = limit
-        self._threads = threads
-        self._parts: list[_Part] = []
+        sizes = {look.name: _bytes(look.value) for look in self._looks.values() if look.whole}
 
-    def look(self, sample: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray | Summary]]:
-        """Run one sample; yield what was asked for, in the order of the graph.
+        def cost(node: Node) -> float:
+            seen = sum(sizes.get(value.name or "", 0) for value in node.outputs)
+            return seen / limit + (weight_bytes(node) / weight_limit if weight_limit else 0.0)
+
+        segments = cut_segments(model, cost, 1.0) if self._looks else []
+        self._parts = [_Part(model, segment, self._looks, threads) for segment in segments]
+        self._keeps_open = weight_limit is None or len(segments) < 2
+        widest = max((sum(map(_bytes, segment.inputs)) for segment in segments), default=0)
+        self.batch = 1 if self._keeps_open else max(1, min(LARGEST_BATCH, BATCH_BYTES // max(widest, 1)))
+
+    def look(self, samples: Sequence[Mapping[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray | Summary]]:
+        """Run samples; yield what was asked for, part by part in the order of the graph, and in each in their order.
 
         A tensor that holds infinity or NaN is seen as a whole from its first sample with one on.
         """
-        index, boundary = 0, dict(sample)
-        parts = self._opened()
-        while index < len(parts):
-            seen = parts[index].run(boundary)
-            if seen.odd:  # this part and those after it have not been reported on yet
-                self._looks.update({name: Look(self._looks[name].value, whole=True) for name in seen.odd})
-                parts[index].replace_looks(self._looks)
-                continue
-            yield from seen.found.items()
-            boundary.update(seen.kept)
-            index += 1
-
-    def _opened(self) -> list[_Part]:
-        if not self._parts and self._looks:
-            size = {look.name: _bytes(look.value) for look in self._looks.values() if look.whole}
-            for segment in cut_segments(
-                self._model, lambda node: sum(size.get(value.name or "", 0) for value in node.outputs), self._limit
-            ):
-                self._parts.append(_Part(self._model, segment, self._looks, self._threads))
-        return self._parts
+        known = [dict(sample) for sample in samples]
+        for number, part in enumerate(self._parts):
+            needed = {name for later in self._parts[number + 1 :] for name in later.inputs}
+            for index, values in enumerate(known):
+                seen = part.run(values)
+                while seen.odd:
+                    self._looks.update({name: Look(self._looks[name].value, whole=True) for name in seen.odd})
+                    part.replace_looks(self._looks)
+                    seen = part.run(values)
+                yield from seen.found.items()
+                known[index] = {name: array for name, array in {**values, **seen.kept}.items() if name in needed}
+            if not self._keeps_open:
+                part.close()
 
 
 @dataclass
@@ -142,6 +154,15 @@ class _Part:
         """Look at this from now on; what other parts make is left to them."""
         made = [value.name or "" for node in self._segment.nodes for value in node.outputs]
         self._looks = [looks[name] for name in made if name in looks]
+        self._session = None
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of what it reads."""
+        return [value.name or "" for value in self._segment.inputs]
+
+    def close(self) -> None:
+        """Give its weights back; the next run opens it again."""
         self._session = None
 
     def run(self, values: Mapping[str, np.ndarray]) -> _Seen:
@@ -185,6 +206,18 @@ class _Part:
         part.graph.outputs.clear()
         part.graph.outputs.extend(outputs)
         return Session(part, optimize=True, threads=self._threads, soonest=True)
+
+
+def room_for_weights(model: Model) -> int | None:
+    """Return how many bytes of weights to open at a time, None when there is room for all of them.
+
+    A runtime holds weights once more while it opens them, in the layout that it computes with.
+    """
+    total = sum(
+        value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None
+    )
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2 * total
+    return None if 2 * total <= free else free // 4
 
 
 def _summarize(graph: ir.Graph, value: Value, look: Look, prefix: str) -> list[Value]:

@@ -71,6 +71,7 @@ class Observation:
     def __init__(self, model: Model, method: Method, count: int | None) -> None:
         self.samples = 0
         self.is_within_sample = False
+        self._digests: dict[int, str] = {}
         self._model = model
         self._method = method
         self._watches = {value.name or "": Watch(value, method) for value in _watched(model)}
@@ -83,6 +84,11 @@ class Observation:
     def digest(self) -> str:
         """A short text for all samples that were looked at, in order."""
         return self._coverage.digest
+
+    @property
+    def digest_of_taken(self) -> str:
+        """The same for those that were taken in."""
+        return self._digests[self.samples]
 
     @property
     def looked_at(self) -> int:
@@ -101,7 +107,9 @@ class Observation:
             InputError: when the model cannot digest it.
         """
         self._coverage.update(sample)
-        return self._coverage.samples
+        if self.looked_at >= self.samples:
+            self._digests[self.looked_at] = self._coverage.digest
+        return self.looked_at
 
     def take_inputs(self, sample: Mapping[str, np.ndarray]) -> None:
         """Take in a sample's inputs."""
@@ -124,11 +132,13 @@ class Observation:
         else:
             self._conditions.take(name, seen)
 
-    def end_sample(self) -> None:
-        """Count a sample as done."""
-        self.samples += 1
+    def end_samples(self, count: int) -> None:
+        """Count samples as done."""
+        for _ in range(count):
+            self._digests.pop(self.samples, None)
+            self.samples += 1
+            self._movement.update(self.samples, (watch.range() for watch in self._watches.values()))
         self.is_within_sample = False
-        self._movement.update(self.samples, (watch.range() for watch in self._watches.values()))
 
     def states(self) -> dict[str, dict[str, np.ndarray]]:
         """Return all that is remembered of the tensors; the samples have to be looked at again."""

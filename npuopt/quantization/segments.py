@@ -32,7 +32,7 @@ class Segment:
     outputs: tuple[Value, ...]
 
 
-def cut_segments(model: Model, cost: Callable[[Node], int], limit: int) -> list[Segment]:
+def cut_segments(model: Model, cost: Callable[[Node], float], limit: float) -> list[Segment]:
     """Cut the main graph into as few segments as needed that cost at most `limit` each, or consist of one node.
 
     Each cut is made at the narrowest point of the last half of what would fit: where the fewest bytes cross.
@@ -46,12 +46,12 @@ def cut_segments(model: Model, cost: Callable[[Node], int], limit: int) -> list[
     costs = [cost(node) for node in nodes]
     crossing = _crossing(nodes)
     bounds = [0]
-    start, total = 0, 0
+    start, total = 0, 0.0
     for index, spent in enumerate(costs):
         total += spent
         if total > limit and index > start:
-            sums = np.cumsum(np.asarray(costs[start:index], np.int64))
-            earliest = start + 1 + int(np.searchsorted(sums, int(sums[-1]) / 2))
+            sums = np.cumsum(np.asarray(costs[start:index], np.float64))
+            earliest = start + 1 + int(np.searchsorted(sums, float(sums[-1]) / 2))
             candidates = range(min(earliest, index), index + 1)
             start = min(candidates, key=lambda at: (crossing[at], -at))
             bounds.append(start)
@@ -61,6 +61,12 @@ def cut_segments(model: Model, cost: Callable[[Node], int], limit: int) -> list[
                 start, total = index, spent
     bounds.append(len(nodes))
     return [_segment(nodes, first, last) for first, last in pairwise(bounds) if first < last]
+
+
+def weight_bytes(node: Node) -> int:
+    """Return how large the constants are that the node reads, those of its subgraphs included."""
+    constants = (value.const_value for value in values_read(node) if is_constant(value))
+    return sum(tensor.nbytes for tensor in constants if tensor is not None)
 
 
 def _crossing(nodes: Sequence[Node]) -> list[int]:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from npuopt.errors import InputError, UsageError
-from npuopt.graph import to_text
+from npuopt.graph import execution, to_text
+from npuopt.graph.execution import Session
 from npuopt.quantization import MinMax, Percentile, calibrate, open_samples
 from npuopt.quantization.histograms import BINS, Histogram
 from support.rewrites import model_from
@@ -48,6 +49,22 @@ def test_a_model_with_many_activations_is_run_in_parts(tmp_path, method):
     ranges = calibrate(model, samples, method, tap_bytes=16, progress=lambda *call: calls.append(call))
     assert ranges.tensors == calibrate(model, samples).tensors
     assert calls == [(1, 2), (2, 2)], "each sample is run once"
+
+
+@pytest.mark.parametrize("method", [MinMax(), Percentile(100)])
+def test_a_model_larger_than_memory_is_run_part_by_part(tmp_path, method, monkeypatch):
+    """Each part is opened once for all samples that wait for it, and closed before the next one."""
+    model = model_from("""(float[2,2] x) => (float[2,2] y)
+    <float[2,2] a = {1,2,3,4}, float[2,2] b = {5,6,7,8}, float[2,2] c = {1,0,0,1}>
+    { p = MatMul(x, a) q = MatMul(p, b) r = MatMul(q, c) s = Add(r, p) y = Neg(s) }""")
+    x = np.random.default_rng(0).normal(size=(5, 2, 2)).astype(np.float32)
+    samples = samples_of(tmp_path, model, x=x)
+    opened = []
+    monkeypatch.setattr(execution, "Session", lambda part, **options: opened.append(part) or Session(part, **options))
+    ranges = calibrate(model, samples, method, weight_bytes=20)
+    assert len(opened) == 3, "one part for each weight"
+    assert all(sum(value.const_value.nbytes for value in part.graph.initializers.values()) <= 20 for part in opened)
+    assert ranges.tensors == calibrate(model, samples, method).tensors
 
 
 def test_percentiles_leave_out_rare_numbers(tmp_path):

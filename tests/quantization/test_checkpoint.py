@@ -11,6 +11,7 @@ import pytest
 from npuopt.errors import InputError, UsageError
 from npuopt.quantization import LeastSquares, MinMax, MovingAverage, calibrate, open_samples
 from npuopt.quantization import checkpoint as module
+from npuopt.quantization import looking as module_of_looking
 from support.rewrites import model_from
 
 TEXT = """(float[1,3,4,4] x) => (float[1,2,4,4] y)
@@ -61,6 +62,24 @@ def test_it_goes_on_after_an_interruption(samples, tmp_path, method):
     assert ranges.data == whole.data
     again, calls = counted(model, data, method, tmp_path / "state")
     assert (again, calls) == (whole, []), "all of them are known now"
+
+
+def test_an_interruption_while_a_sample_runs_costs_that_sample(samples, tmp_path, monkeypatch):
+    model, data = samples
+    run, calls = module_of_looking.Looker.look, []
+
+    def interrupted(self, batch):
+        calls.append(batch)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run(self, batch)
+
+    monkeypatch.setattr(module_of_looking.Looker, "look", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(model, data, state=tmp_path / "state")
+    ranges, done = counted(model, data, None, tmp_path / "state")
+    assert done == [4, 5, 6, 7, 8]
+    assert ranges == calibrate(model, data)
 
 
 def test_it_is_written_from_time_to_time(samples, tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def test_whole_tensors_are_the_same_however_the_model_is_cut(limit):
     before = to_text(model)
     looking = looker(model, limit, whole=True)
     for sample in SAMPLES:
-        seen = dict(looking.look({"x": sample}))
+        seen = dict(looking.look([{"x": sample}]))
         assert list(seen) == ["a", "b", "c", "y"]
         np.testing.assert_allclose(seen["a"], np.log(sample), rtol=1e-5)
         np.testing.assert_allclose(seen["y"].sum(axis=-1), -1, rtol=1e-5)
@@ -39,7 +39,7 @@ def test_whole_tensors_are_the_same_however_the_model_is_cut(limit):
 def test_a_summary_says_what_numpy_says():
     looking = looker(model_from(MODEL), peak_axes=(-1, 1), mean_axes=(1,))
     for sample in SAMPLES:
-        seen = dict(looking.look({"x": sample}))
+        seen = dict(looking.look([{"x": sample}]))
         summary, expected = seen["a"], np.log(sample)
         assert isinstance(summary, Summary)
         assert (summary.low, summary.high) == pytest.approx((expected.min(), expected.max()), rel=1e-5)
@@ -51,11 +51,11 @@ def test_a_summary_says_what_numpy_says():
 @pytest.mark.parametrize(("bad", "odd"), [(0.0, -np.inf), (-1.0, np.nan)])
 def test_numbers_that_are_not_finite_are_seen_as_they_are(bad, odd):
     looking = looker(model_from(MODEL))
-    assert isinstance(dict(looking.look({"x": SAMPLES[0]}))["a"], Summary)
+    assert isinstance(dict(looking.look([{"x": SAMPLES[0]}]))["a"], Summary)
     sample = SAMPLES[1].copy()
     sample[0, 1, 2, 3] = bad
     with np.errstate(invalid="ignore"):
-        seen = dict(looking.look({"x": sample}))["a"]
+        seen = dict(looking.look([{"x": sample}]))["a"]
     np.testing.assert_equal(seen[0, 1, 2, 3], np.float32(odd))
     assert np.isfinite(np.delete(seen.reshape(-1), 27)).all()
 
@@ -71,5 +71,5 @@ def test_numbers_that_are_not_finite_are_seen_as_they_are(bad, odd):
 def test_what_the_runtime_does_not_sum_up_is_seen_whole(text):
     model = model_from(text)
     sample = np.arange(3, dtype=np.float16 if "float16" in text else np.float32)
-    seen = dict(looker(model).look({"x": sample}))
+    seen = dict(looker(model).look([{"x": sample}]))
     assert isinstance(seen["y"], np.ndarray)
