@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-GROUPS = ("clean", "freeze", "fuse", "lower", "quantize", "prune", "layout", "move")
+GROUPS = ("clean", "freeze", "fuse", "lower", "quantize", "tune", "layout", "move")
 PASS_NAME = re.compile(r"[a-z0-9-]+")
 PASS_CALL = re.compile(r"(?P<name>[a-z0-9-]+)(?:\{(?P<options>.*)\})?", re.DOTALL)
 

@@ -13,7 +13,7 @@ def model_with(text, **weights):
     """Read a graph and put numbers into its initializers, which the text declares as `float[2,3] name`."""
     for name, array in weights.items():
         written = ",".join(f"{number:.9g}" for number in np.asarray(array, np.float32).reshape(-1))
-        text, count = re.subn(rf"(float\[[\d,]+\] {name})(?=\s*[,>])", rf"\1 = {{{written}}}", text)
+        text, count = re.subn(rf"(float\[[\d,]+\] \"?{re.escape(name)}\"?)(?=\s*[,>])", rf"\1 = {{{written}}}", text)
         assert count == 1, f"{name} is declared {count} times"
     return model_from(text)
 

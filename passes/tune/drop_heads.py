@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from npuopt.graph import Editor, input_at, label, nodes, static_shape
-from npuopt.passes.prune.cutting import cut, kept_units, require_share
-from npuopt.passes.prune.rules import RULES
-from npuopt.passes.prune.tracing import Place, Tracing
+from npuopt.passes.tune.cutting import cut, kept_units, require_share
+from npuopt.passes.tune.rules import RULES
+from npuopt.passes.tune.tracing import Place, Tracing
 from npuopt.pipeline import Entry, Pass, Report
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from npuopt.graph import attribute, attribute_list, input_at, integers, is_constant, is_op, rank, static_shape
-from npuopt.passes.prune.tracing import Place, moved
+from npuopt.passes.tune.tracing import Place, moved
 
 if TYPE_CHECKING:
     from npuopt.graph import Node
-    from npuopt.passes.prune.tracing import Rule, Tracing
+    from npuopt.passes.tune.tracing import Rule, Tracing
 
 CHANNELS = 1
 """The axis of channels in convolutions, pools and normalizations over images."""

@@ -11,7 +11,7 @@ from npuopt.graph import Shape, constant, dims, integers
 
 if TYPE_CHECKING:
     from npuopt.graph import Editor, Node, Value
-    from npuopt.passes.prune.tracing import Tracing
+    from npuopt.passes.tune.tracing import Tracing
 
 
 def require_share(share: float, multiple: int) -> None:

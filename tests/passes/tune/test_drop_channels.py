@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npuopt.errors import UsageError
-from npuopt.passes.prune.drop_channels import DropChannels
+from npuopt.passes.tune.drop_channels import DropChannels
 from support.pruning import assert_same_numbers_after, model_with, numbers, weights_read, without
 from support.rewrites import assert_leaves, assert_rewrites
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npuopt.passes.prune.drop_heads import DropHeads
+from npuopt.passes.tune.drop_heads import DropHeads
 from support.numbers import run
 from support.pruning import assert_same_numbers_after, model_with, numbers, weights_read, without
 from support.rewrites import assert_leaves

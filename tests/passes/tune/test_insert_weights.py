@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npuopt.errors import InputError
-from npuopt.passes.quantize.insert_weights import InsertWeights
+from npuopt.passes.tune.insert_weights import InsertWeights
 from support.numbers import run
 from support.rewrites import assert_leaves, model_from
 
