@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     from npuopt.quantizing import Quantized
     from npuopt.target import Target
 
-Form: TypeAlias = Literal["qdq", "nbits", "qoperator", "encodings"]
+Form: TypeAlias = Literal["qdq", "nbits", "qoperator", "dynamic", "encodings"]
 
 PASSES: dict[Form, tuple[str, ...]] = {
     "qdq": (),
     "encodings": (),
     "nbits": ("fuse-weight-dequantize", "drop-unused-nodes"),
+    "dynamic": ("insert-dynamic-quantization", "fold-common-subexpressions", "drop-unused-nodes"),
     "qoperator": ("fuse-quantized-operators", "drop-unused-nodes"),
 }
 
-OPS: dict[Form, str] = {"nbits": "com.microsoft::MatMulNBits", "qoperator": "QLinearConv"}
+OPS: dict[Form, str] = {
+    "nbits": "com.microsoft::MatMulNBits",
+    "qoperator": "QLinearConv",
+    "dynamic": "DynamicQuantizeLinear",
+}
 """The op without which a target does not take a form."""
 
 
@@ -44,6 +49,9 @@ def require_form(form: Form, target: Target, scheme: str, *, is_quantized: bool)
         raise UsageError(f"scheme {scheme} quantizes nothing, so there is no form {form} of it")
     if form == "nbits" and not weight_only:
         raise UsageError(f"form nbits is for weights beside float activations, and {scheme} quantizes activations")
+    held = target.scheme(scheme).weight
+    if form == "dynamic" and not (weight_only and held == "int8" and target.scheme(scheme).weight_axis == "channel"):
+        raise UsageError(f"form dynamic is for weights of int8 by channel beside float activations, not for {scheme}")
     if form == "qoperator" and weight_only:
         raise UsageError(f"form qoperator is for quantized activations, and {scheme} computes in float")
     wanted = OPS.get(form)

@@ -39,8 +39,8 @@ class CompileOptions:
         steps: quantization steps to run besides the scheme's standard ones, as `name` or `name{option=value}`.
         without_steps: names of standard ones to leave out.
         rounding: how a weight-only scheme finds scales: `nearest`, `least-squares` or `half-quadratic`.
-        form: how the quantized model is written: `qdq`, `nbits` (MatMulNBits), `qoperator` (QLinearConv), or
-            `encodings` (`quantize` only: the float model, and encodings beside it).
+        form: how the quantized model is written: `qdq`, `nbits` (MatMulNBits), `qoperator` (QLinearConv),
+            `dynamic` (MatMulInteger), or `encodings` (`quantize` only: the float model, and encodings beside it).
         verify: compare numbers after `each` pass, at the end (`final`), or never (`off`).
         dump: keep the graph after each pass in the artifact's `dumps/`.
         host: what runs the host's part, `ort` or `tvm`.
@@ -63,7 +63,7 @@ class CompileOptions:
     steps: tuple[str, ...] = ()
     without_steps: tuple[str, ...] = ()
     rounding: Literal["nearest", "least-squares", "half-quadratic"] = "least-squares"
-    form: Literal["qdq", "nbits", "qoperator", "encodings"] = "qdq"
+    form: Literal["qdq", "nbits", "qoperator", "dynamic", "encodings"] = "qdq"
     verify: Literal["each", "final", "off"] = "final"
     dump: bool = False
     host: str = "ort"

@@ -39,6 +39,7 @@ class FormChoice(StrEnum):
     qdq = "qdq"
     nbits = "nbits"
     qoperator = "qoperator"
+    dynamic = "dynamic"
     encodings = "encodings"
 
 
@@ -241,6 +242,7 @@ FormOption = Annotated[
     typer.Option(
         "--form",
         help="Write standard ops (qdq), MatMulNBits and GatherBlockQuantized (nbits), QLinearConv and the like"
-        " (qoperator), or the float model with its encodings beside it (encodings).",
+        " (qoperator), products that quantize their data as they run (dynamic),"
+        " or the float model with its encodings beside it (encodings).",
     ),
 ]

@@ -104,6 +104,7 @@ APPROXIMATE = frozenset(
         "insert-clips",
         "insert-quantize-dequantize",
         "insert-weight-dequantize",
+        "insert-dynamic-quantization",
     }
 )
 """Passes that change numbers by design, so that `--verify each` does not compare them."""
