@@ -126,10 +126,10 @@ def _kept_scheme(path: Path, target: Target, incoming: Incoming, options: Compil
             where=str(path),
             hint="--requantize with --calibration quantizes it anew",
         )
-    if options.precisions or options.max_drop is not None or options.budget is not None:
+    if options.precisions or options.alike or options.max_drop is not None or options.budget is not None:
         raise UsageError(
             "is quantized already, and its encodings say how each node is computed",
             where=str(path),
-            hint="leave out --keep, --precisions, --max-drop and --budget",
+            hint="leave out --keep, --precisions, --like, --max-drop and --budget",
         )
     return fitting

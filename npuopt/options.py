@@ -34,6 +34,7 @@ class CompileOptions:
         encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
             suit that data, else to the nearest.
         requantize: drop the encodings of a model that comes quantized, and quantize it anew.
+        alike: patterns of tensors, each with an encodings file of another model that holds them the same way.
         max_drop: a bound on a metric, as `METRIC=VALUE`; the fastest mix of schemes that keeps to it is searched for.
         budget: what such a mix may cost, as `bytes=N` or `latency=RATIO`.
         steps: quantization steps to run besides the scheme's standard ones, as `name` or `name{option=value}`.
@@ -58,6 +59,7 @@ class CompileOptions:
     calibration_state: Path | None = None
     encodings: Path | None = None
     requantize: bool = False
+    alike: tuple[tuple[str, Path], ...] = ()
     max_drop: str | None = None
     budget: str | None = None
     steps: tuple[str, ...] = ()

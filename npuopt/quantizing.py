@@ -16,6 +16,7 @@ from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import BEFORE_CALIBRATION
 from npuopt.preparation import AS_THEY_ARE
 from npuopt.quantization import Encodings, calibrate
+from npuopt.quantization.alike import shared_encodings
 from npuopt.quantization.data import RANDOM, open_samples
 from npuopt.quantization.findings import find_faults
 from npuopt.quantization.methods import default_method
@@ -184,6 +185,8 @@ def _require_use_of_precisions(target: Target, scheme: str, options: CompileOpti
     """
     if options.precisions and target.scheme(scheme).is_float:
         raise UsageError(f"scheme {scheme} quantizes nothing, so no node can differ from it by --keep or --precisions")
+    if options.alike and (target.scheme(scheme).is_float or options.encodings is not None):
+        raise UsageError("--like shares encodings that are chosen, and here none are")
     if options.precisions and options.encodings is not None:
         raise UsageError("encodings that are given say how each node is computed: leave out --keep and --precisions")
 
@@ -248,6 +251,7 @@ def _calibrated(
     """Rewrite the model, calibrate it, and choose encodings and weights by the data, with a search for precisions."""
     samples = work.samples if work.samples is not None else open_samples(options.calibration, work.model)
     work.precisions = node_precisions(work.model, work.target, work.scheme, options.precisions)
+    work.alike = shared_encodings(work.model, options.alike)
     rewrites, quantized.steps = rewrite_float(prepared, work, steps.rewriting)
     work.ranges = calibrate(
         work.model,

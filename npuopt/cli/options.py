@@ -68,6 +68,14 @@ KeepOption = Annotated[
     list[str] | None,
     typer.Option("--keep", help="Compute these nodes in another scheme, e.g. Softmax=a16w8.", metavar="NAME=SCHEME"),
 ]
+LikeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--like",
+        help="Hold tensors as another model's encodings file does, so that one reads what the other wrote.",
+        metavar="NAMES=FILE",
+    ),
+]
 MaxDropOption = Annotated[
     str | None,
     typer.Option(
@@ -211,6 +219,19 @@ def parse_profiles(texts: list[str]) -> dict[str, dict[str, int]]:
             raise UsageError(f"--profile {name} is given twice")
         profiles[name] = parse_dims(sizes.split(","), of="--profile")
     return profiles
+
+
+def parse_like(texts: list[str] | None) -> tuple[tuple[str, Path], ...]:
+    """Read `NAMES=FILE` texts.
+
+    Raises:
+        UsageError: when one is of another form.
+    """
+    if not texts:
+        return ()
+    from npuopt.quantization.alike import parse_alike
+
+    return parse_alike(texts)
 
 
 def parse_precisions(file: Path | None, texts: list[str] | None) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from npuopt.graph import is_constant, is_op
 from npuopt.quantization.arithmetic import affine, limits
 from npuopt.quantization.calibration import float_values
-from npuopt.quantization.encodings import per_tensor
+from npuopt.quantization.encodings import covers, per_tensor
 from npuopt.quantization.masks import find_masks, softmaxes_behind
 from npuopt.quantization.needs import BOUNDED, narrowed, softmax_floor
 from npuopt.quantization.ranges import Range
@@ -43,8 +43,11 @@ class ActivationPlan:
             comes from or goes to another such node; between float nodes they stay float.
     """
 
-    def __init__(self, model: Model, wishes: Mapping[Node, Wishes], ranges: Ranges) -> None:
+    def __init__(
+        self, model: Model, wishes: Mapping[Node, Wishes], ranges: Ranges, alike: Mapping[str, Encoding] | None = None
+    ) -> None:
         self.tensors: dict[str, Encoding] = {}
+        self._alike = alike or {}
         self._wishes = wishes
         self._ranges = ranges
         self._symmetric = {wish.scheme.activation: wish.scheme.activation_symmetric for wish in wishes.values()}
@@ -127,6 +130,10 @@ class ActivationPlan:
         makers: set[IntegerType] = {made for value in group.members if (made := self._made_in(value)) is not None}
         known = [carried for mover in group.movers if (carried := self._wishes[mover].carries)]
         taken = reduce(lambda one, other: one & other, known) if known else frozenset(readers | makers)
+        elsewhere = [other.dtype for other in self._elsewhere(group)] if group.movers else []
+        shared = {kind for kind in taken if kind in elsewhere}
+        if len(shared) == 1:
+            return cast("IntegerType", shared.pop())
         for agreed in (readers, makers) if group.movers else (makers, readers):
             if len(agreed) == 1 and agreed <= taken:
                 return agreed.pop()
@@ -152,7 +159,15 @@ class ActivationPlan:
     def _covering(self, group: Group, dtype: IntegerType) -> Encoding:
         """Return the encoding that covers what is worth holding of the group's numbers."""
         found = self._narrowed(group, self._found(group, dtype), dtype)
+        for other in self._elsewhere(group):
+            if other.dtype == dtype and covers(other, found):
+                return other
+            found = found.union(Range(*other.range))
         return per_tensor(dtype, *affine(found.low, found.high, dtype, symmetric=self._is_symmetric(dtype)))
+
+    def _elsewhere(self, group: Group) -> list[Encoding]:
+        """Return how tensors of the group are held in another model that shares them."""
+        return [self._alike[value.name or ""] for value in group.members if value.name in self._alike]
 
     def _is_symmetric(self, dtype: IntegerType) -> bool:
         return self._symmetric.get(dtype, next(iter(self._symmetric.values())))

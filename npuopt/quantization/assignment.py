@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from npuopt.errors import UsageError
+from npuopt.errors import InputError, UsageError
 from npuopt.graph import is_constant
 from npuopt.quantization.activations import ActivationPlan
 from npuopt.quantization.constants import ConstantPlan
@@ -28,6 +28,7 @@ def encodings_for(
     *,
     wide: Collection[str] = (),
     precisions: Mapping[str, str] = ONE_FOR_ALL,
+    alike: Mapping[str, Encoding] | None = None,
 ) -> Encodings:
     """Choose the encoding of every tensor that the target computes in integers.
 
@@ -44,6 +45,7 @@ def encodings_for(
         wide: first outputs of the nodes whose weights are to have 16 bits where the target has them.
         precisions: the schemes of nodes that are computed in another than `scheme`, by the name of their first output;
             a float one leaves them in float. Nodes that only move numbers take the type of what they move.
+        alike: how tensors of the same name are held in another model, which are to be held so here too.
 
     Raises:
         UsageError: when the target has no such scheme, or it computes in float.
@@ -52,7 +54,7 @@ def encodings_for(
     if target.scheme(scheme).is_float:
         raise UsageError(f"scheme {scheme} of {target.name} computes in float and has no encodings")
     wishes = wishes_of(model, target, scheme, precisions)
-    activations = ActivationPlan(model, wishes, ranges)
+    activations = ActivationPlan(model, wishes, ranges, alike)
     constants = ConstantPlan(activations, ranges, wide)
     tensors = dict(activations.tensors)
     uses: dict[str, dict[int, Encoding]] = {}
@@ -71,6 +73,7 @@ def encodings_for(
                 wanted = activations.at(wish, index, value)
             if tensors.setdefault(value.name or "", wanted) != wanted:
                 uses.setdefault(output, {})[index] = wanted
+    _check_alike(tensors, alike or {})
     return Encodings(
         target=target.name,
         scheme=scheme,
@@ -80,3 +83,20 @@ def encodings_for(
         uses=uses,
         corrections=corrections,
     )
+
+
+def _check_alike(tensors: Mapping[str, Encoding], alike: Mapping[str, Encoding]) -> None:
+    """Check that what is to be held as in another model can be.
+
+    Raises:
+        InputError: when a tensor stays float here, or is made in another type.
+    """
+    for name, other in alike.items():
+        own = tensors.get(name)
+        if own is None or own.dtype != other.dtype:
+            here = "float" if own is None else own.dtype
+            raise InputError(
+                f"is held in {other.dtype} there and made in {here} here, so both cannot share an encoding",
+                where=name,
+                hint="quantize this model first, and then the other one like it",
+            )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from npuopt.graph import Model, Value
+    from npuopt.quantization.ranges import Range
 
 Entry = TypeVar("Entry")
 
@@ -80,6 +81,13 @@ class Encoding(BaseModel):
         smallest, largest = limits(self.dtype)
         scale, zero_point = np.asarray(self.scale), np.asarray(self.zero_point)
         return float(((smallest - zero_point) * scale).min()), float(((largest - zero_point) * scale).max())
+
+
+def covers(encoding: Encoding, found: Range) -> bool:
+    """Say whether the encoding holds all of the range, up to the half step by which moving zero to an integer cuts."""
+    low, high = encoding.range
+    slack = 0.51 * max(encoding.scale)
+    return low - slack <= found.low and found.high <= high + slack
 
 
 def per_tensor(dtype: IntegerType, scale: float, zero_point: int) -> Encoding:

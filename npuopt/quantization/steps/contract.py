@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from npuopt.graph import Model
     from npuopt.quantization.data import Samples
-    from npuopt.quantization.encodings import Encodings
+    from npuopt.quantization.encodings import Encoding, Encodings
     from npuopt.quantization.ranges import Ranges
     from npuopt.quantization.rounding import RoundedLayer
     from npuopt.target import Target
@@ -57,6 +57,7 @@ class Work:
         samples: calibration data, or None where there is none.
         ranges: what calibration saw in the model; None before it.
         precisions: nodes that are computed in another scheme, by the name of their first output.
+        alike: how tensors are held in another model that shares them, by name.
         say: told what is done, with the samples done and the total, None when unknown.
         threads: threads of the runtime, 0 for all cores.
     """
@@ -67,6 +68,7 @@ class Work:
     samples: Samples | None = None
     ranges: Ranges | None = None
     precisions: Mapping[str, str] = field(default_factory=dict[str, str])
+    alike: Mapping[str, Encoding] = field(default_factory=dict[str, "Encoding"])
     say: Callable[[str, int, int | None], None] = unheard
     threads: int = 0
 
@@ -84,7 +86,9 @@ class Work:
         if self.ranges is None:
             raise InternalError("encodings were asked for ahead of calibration")
         chosen = self.precisions if precisions is None else precisions
-        return encodings_for(self.model, self.target, self.scheme, self.ranges, wide=wide, precisions=chosen)
+        return encodings_for(
+            self.model, self.target, self.scheme, self.ranges, wide=wide, precisions=chosen, alike=self.alike
+        )
 
 
 @dataclass(frozen=True)
