@@ -125,7 +125,8 @@ def test_schemes_that_a_target_lacks_or_that_need_data(tmp_path, target, precisi
 
 def test_encodings_of_activations_do_not_fit_a_scheme_that_leaves_them_float(tmp_path):
     encodings = tmp_path / "a8w8.json"
-    encodings.write_text('{"tensors": {"input": {"dtype": "uint8", "scale": 1, "zero_point": 0}}}')
+    tensors = {"input": {"dtype": "uint8", "scale": 1, "zero_point": 0}}
+    encodings.write_text(json.dumps({"format": "npuopt-encodings", "tensors": tensors}))
     done = npuopt(
         "quantize", FASHION, "-t", "host/onnxruntime", "--precision", "w8", "-o", tmp_path / "out.onnx",
         "--encodings", encodings,
