@@ -24,6 +24,7 @@ from npuopt.graph import save
 from npuopt.graph.saving import replacing
 from npuopt.importing import Source, open_source
 from npuopt.inspection import bisect, compare, extract
+from npuopt.keeping import encodings_text
 from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
 from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from npuopt.compilation import CompiledPlan
+    from npuopt.quantization.foreign_export import Format
     from npuopt.target import Target
 
 __all__ = [
@@ -118,12 +120,11 @@ def check(
     """
     chip = load_target(target)
     source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
-    scheme = source.scheme
     if source.incoming is not None:
         quantize_source(model, source, prepared, chip, replace(options, verify="off"), say=say)
-    plan = partition(prepared.model, chip, scheme)
+    plan = partition(prepared.model, chip, source.scheme)
     saved = [] if save_nodes is None else save_refused(prepared.model, plan, save_nodes)
-    return records.check_result(model, chip, scheme, prepared, plan, saved)
+    return records.check_result(model, chip, source.scheme, prepared, plan, saved)
 
 
 def quantize(
@@ -133,6 +134,7 @@ def quantize(
     options: CompileOptions,
     *,
     save_encodings: Path | None = None,
+    encodings_format: Format = "npuopt",
     save_precisions: Path | None = None,
     steps_report: bool = False,
     say: Say = silent,
@@ -157,9 +159,10 @@ def quantize(
         say("verifying the quantized model")
         outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     save(model_to_write(prepared, quantized, options.form), output)
-    _write_text(save_encodings or encodings_beside(output, options.form), quantized.encodings.to_json())
+    text, lost = encodings_text(quantized.encodings, model, prepared, encodings_format)
+    _write_text(save_encodings or encodings_beside(output, options.form), text)
     _write_text(save_precisions, precisions_text(quantized.encodings))
-    measured = {"steps_report": [asdict(quality) for quality in effects]}
+    measured = {"steps_report": [asdict(quality) for quality in effects], "not_in_source": lost}
     record = records.quantization(prepared, quantized, options, outputs)
     return {"output": str(output), "scheme": scheme, **record, **measured}
 
@@ -187,13 +190,12 @@ def sensitivity(
     if options.calibration is None:
         raise UsageError("errors of layers are looked at on data", hint="give --calibration data")
     source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
-    scheme = source.scheme
-    quantized = quantize_model(prepared, chip, scheme, options, keep_float=True, say=say)
+    quantized = quantize_model(prepared, chip, source.scheme, options, keep_float=True, say=say)
     if quantized.before is None:
-        raise UsageError(f"scheme {scheme} of {chip.name} is not quantized")
+        raise UsageError(f"scheme {source.scheme} of {chip.name} is not quantized")
     outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     ranked = rank_layers(quantized.before, options.calibration, samples, at_outputs=at_outputs, say=say)
-    return {"model": str(model), "target": chip.name, "scheme": scheme, "outputs": outputs, **ranked}
+    return {"model": str(model), "target": chip.name, "scheme": source.scheme, "outputs": outputs, **ranked}
 
 
 def run(

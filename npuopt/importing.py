@@ -10,6 +10,7 @@ from npuopt.graph import load, nodes, note_origins, qualified_op_type
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import CLEAN, UNQUANTIZE
 from npuopt.preparation import AS_THEY_ARE, choose_scheme
+from npuopt.quantization.foreign import named_in, read_foreign
 from npuopt.quantization.keeping import fitting_scheme
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ class Source:
         model: as loaded, without QuantizeLinear and DequantizeLinear where their encodings are in `incoming`.
         scheme: what it is to be computed in.
         incoming: encodings that are kept, or None.
+        unmatched: tensors that a file names and the model does not have.
     """
 
     model: Model
     scheme: str
     incoming: Incoming | None = None
+    unmatched: tuple[str, ...] = ()
 
 
 def open_source(
@@ -51,8 +54,9 @@ def open_source(
 ) -> Source:
     """Load a model, choose its scheme, and take the encodings out of it where it is quantized.
 
-    A quantized model keeps its encodings, unless it is to be quantized anew; then they are dropped here. A model
-    whose weights alone are quantized stays as it is.
+    Encodings in another tool's file are by the names of the model's tensors and become those of the source. A
+    quantized model keeps its encodings, unless it is to be quantized anew; then they are dropped here.
+    A model whose weights alone are quantized stays as it is.
 
     Args:
         path: the ONNX file.
@@ -66,6 +70,7 @@ def open_source(
         UsageError: when there is no scheme for it, or a quantized model meets options that would quantize it anew.
         InputError: when the file cannot be loaded, or its encodings are broken.
     """
+    foreign = None if options.encodings is None else read_foreign(options.encodings)
     say(f"loading {path}")
     model = load(path)
     note_origins(model)
@@ -74,6 +79,10 @@ def open_source(
     if not integer or not _quantizes(model) or (wanted != "auto" and wanted not in integer):
         if options.requantize:
             raise UsageError("is not quantized, so there is nothing to --requantize", where=str(path))
+        if foreign is not None and options.encodings is not None:
+            incoming, unmatched = named_in(foreign, model, str(options.encodings))
+            scheme = _kept_scheme(options.encodings, target, incoming, options)
+            return Source(model, scheme, incoming, tuple(unmatched))
         return Source(model, choose_scheme(target, wanted, calibrated=calibrated))
     if not options.requantize and (options.calibration is not None or options.encodings is not None):
         given = "--calibration" if options.calibration is not None else "--encodings"
@@ -85,6 +94,12 @@ def open_source(
     say("taking the encodings out of the model")
     incoming = _taken_out(model, runner)
     if options.requantize:
+        if foreign is not None and options.encodings is not None:
+            raise UsageError(
+                "names the tensors of a float model, and the model's own encodings would have to go",
+                where=str(options.encodings),
+                hint="give it with the float model",
+            )
         if not calibrated:
             raise UsageError("--requantize needs data to quantize with", hint="give --calibration data or --encodings")
         runner.run(model, [with_options(find_pass("insert-clips"), {"limits": incoming.limits})])
@@ -116,13 +131,13 @@ def _kept_scheme(path: Path, target: Target, incoming: Incoming, options: Compil
     fitting = fitting_scheme(target, incoming)
     if fitting is None:
         raise InputError(
-            "is quantized in a way of which nothing can be kept",
+            f"holds no encodings of activations that {target.name} could keep",
             where=str(path),
-            hint="--requantize with --calibration quantizes it anew",
+            hint="quantize with --calibration (and --requantize, where the model is quantized)",
         )
     if options.precision not in ("auto", fitting):
         raise UsageError(
-            f"is quantized already, for which {target.name} has {fitting}, not {options.precision}",
+            f"has its encodings, for which {target.name} has {fitting}, not {options.precision}",
             where=str(path),
             hint="--requantize with --calibration quantizes it anew",
         )

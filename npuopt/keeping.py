@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from npuopt.compilation import reference_runs
 from npuopt.errors import UsageError
+from npuopt.graph import load
 from npuopt.pipeline.catalogue import find_pass, with_options
+from npuopt.quantization.foreign_export import foreign_text
 from npuopt.quantization.keeping import kept_encodings
 from npuopt.quantizing import Quantized, quantize_model, verification_samples
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from npuopt.importing import Source
     from npuopt.options import CompileOptions, Say
     from npuopt.preparation import Prepared
+    from npuopt.quantization import Encodings
+    from npuopt.quantization.foreign_export import Format
     from npuopt.target import Target
 
 
@@ -44,6 +49,7 @@ def quantize_or_keep(
             hint="--requantize with --calibration quantizes it anew",
         )
     kept = kept_encodings(prepared.model, target, source.scheme, source.incoming)
+    kept = replace(kept, unmatched=source.unmatched)
     quantized = Quantized(encodings=kept.encodings, kept=kept)
     if options.verify != "off":
         say("running the source model")
@@ -55,3 +61,17 @@ def quantize_or_keep(
     limit = with_options(find_pass("insert-clips"), {"limits": kept.limits})
     prepared.runner.run(prepared.model, [insert, limit])
     return quantized
+
+
+def encodings_text(encodings: Encodings, source: Path, prepared: Prepared, kind: Format) -> tuple[str, list[str]]:
+    """Return a file of encodings as a tool reads it, and the tensors that it cannot name.
+
+    Args:
+        encodings: by the names of the prepared model.
+        source: the model whose tensors' names other tools' formats use.
+        prepared: the model that the encodings are for.
+        kind: the format.
+    """
+    if kind == "npuopt":
+        return encodings.to_json(), []
+    return foreign_text(encodings, load(source), prepared.model, kind)

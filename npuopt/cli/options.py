@@ -117,7 +117,8 @@ EncodingsOption = Annotated[
     Path | None,
     typer.Option(
         "--encodings",
-        help="Use these encodings (JSON) instead of calibrating; data given beside them still rounds weights.",
+        help="Use these encodings (JSON: npuopt's, AIMET's or ONNX Runtime's tensor overrides) instead of calibrating;"
+        " data beside npuopt's own still rounds weights.",
         metavar="FILE",
     ),
 ]

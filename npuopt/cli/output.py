@@ -129,6 +129,11 @@ def print_kept(out: Console, kept: Mapping[str, Any]) -> None:
         f" others, {len(in_float)} nodes with some around them are computed in float",
         markup=False,
     )
+    unmatched = kept["unmatched"]
+    if unmatched:
+        out.print(
+            f"{len(unmatched)} tensors of the file are not in the model: {', '.join(unmatched[:SHOWN])}", markup=False
+        )
     for node, why in list(in_float.items())[:20]:
         out.print(f"  float: {node}: {why}", markup=False)
     if len(in_float) > 20:

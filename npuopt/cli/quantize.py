@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,15 @@ from npuopt.cli.output import (
 )
 
 
+class EncodingsFormat(StrEnum):
+    """Whose encodings file it is; aimet is version 1.0.0, ort its TensorQuantOverrides as JSON."""
+
+    npuopt = "npuopt"
+    aimet = "aimet"
+    aimet_old = "aimet-0.6.1"
+    ort = "ort"
+
+
 def quantize_command(
     model: ModelArgument,
     target: TargetOption,
@@ -73,6 +83,9 @@ def quantize_command(
     save_encodings: Annotated[
         Path | None, typer.Option("--save-encodings", help="Write the encodings as JSON.", metavar="FILE")
     ] = None,
+    encodings_format: Annotated[
+        EncodingsFormat, typer.Option("--encodings-format", help="What --save-encodings writes: for which tool.")
+    ] = EncodingsFormat.npuopt,
     save_precisions: Annotated[
         Path | None,
         typer.Option("--save-precisions", help="Write which nodes differ, for --precisions.", metavar="FILE"),
@@ -111,6 +124,7 @@ def quantize_command(
             output,
             options,
             save_encodings=save_encodings,
+            encodings_format=encodings_format.value,
             save_precisions=save_precisions,
             steps_report=steps_report,
             say=say,
@@ -131,5 +145,7 @@ def quantize_command(
     print_calibration(out, result["calibration"])
     print_search(out, result["search"])
     print_findings(out, result["findings"])
+    if lost := result["not_in_source"]:
+        out.print(f"{len(lost)} tensors are not in {save_encodings}, as the source does not have them: {lost[0]}, ...")
     if result["kept"]:
         print_kept(out, result["kept"])

@@ -12,7 +12,7 @@ from npuopt.quantization.arithmetic import dequantize, limits
 from npuopt.quantization.grids import grid_of
 from npuopt.quantization.roles import channel_axis
 from npuopt.quantization.spreading import own_encoding, recast, recast_integers
-from npuopt.quantization.weights import bias_encoding, constant_encoding, numbers
+from npuopt.quantization.weights import WeightFormat, bias_encoding, constant_encoding, numbers, weight_encoding
 
 if TYPE_CHECKING:
     from npuopt.graph import Node, Value
@@ -80,7 +80,10 @@ class HeldConstants:
     def _weight(self, wish: Wishes, index: int, value: Value) -> Encoding | None:
         """Return the encoding of a weight, as it came or found from its numbers, or None where neither fits."""
         if (wish.node, index) not in self._weights:
-            self._weights[wish.node, index] = self._given(wish, index, value) or self._found(wish, index, value)
+            held = self._given(wish, index, value) or self._found(wish, index, value)
+            if held is None and self._incoming.of_floats:  # nothing says otherwise than the weight's own range
+                held = weight_encoding(numbers(value), WeightFormat.of(wish), channel_axis(wish.node, index))
+            self._weights[wish.node, index] = held
         return self._weights[wish.node, index]
 
     def _given(self, wish: Wishes, index: int, value: Value) -> Encoding | None:

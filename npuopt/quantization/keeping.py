@@ -37,6 +37,7 @@ class Kept:
         integers: constants as the model held them, by name.
         by_rule: activations whose encoding follows from others.
         limits: what the integers held of tensors that are floats now, least and greatest number by name.
+        unmatched: tensors that a file of encodings names and the model does not have.
         in_float: nodes with encodings around them that are computed in float all the same, and why.
     """
 
@@ -45,10 +46,16 @@ class Kept:
     by_rule: tuple[str, ...] = ()
     limits: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     in_float: dict[str, str] = field(default_factory=dict[str, str])
+    unmatched: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return what is printed and put on record."""
-        return {"integers": len(self.integers), "by_rule": list(self.by_rule), "in_float": self.in_float}
+        return {
+            "integers": len(self.integers),
+            "by_rule": list(self.by_rule),
+            "in_float": self.in_float,
+            "unmatched": list(self.unmatched),
+        }
 
 
 def fitting_scheme(target: Target, incoming: Incoming) -> str | None:
@@ -127,6 +134,8 @@ class _Plan:
     def _limits(self) -> dict[str, tuple[float, float]]:
         """Return what the model's integers held of tensors that have no encoding any more."""
         known = self._known
+        if self._incoming.of_floats:
+            return {}
         return {
             value.name or "": encoding.range
             for value, encoding in known.own.items()

@@ -126,6 +126,7 @@ class _Run:
         value = self._edit.constant(dequantize(integers, encoding), near=node, name=result.name or "")
         self._incoming.tensors[value.name or ""] = encoding
         self._incoming.integers[value.name or ""] = integers
+        self._incoming.constants.add(value.name or "")
         self._note(node, encoding)
         self._edit.replace(result, value)
         self._edit.erase_unread(node)

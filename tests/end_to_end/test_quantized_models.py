@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +95,8 @@ def test_the_command_line(float_model, tmp_path):
     sentence = complaint(npuopt("quantize", source, "-t", TARGET, "-o", out, *data), 2)
     assert "is quantized already" in sentence
     assert "--requantize" in sentence
-    assert "is quantized already" in complaint(
-        npuopt("quantize", source, "-t", TARGET, "-o", out, "--precision", "a16w8"), 2
-    )
+    other = npuopt("quantize", source, "-t", TARGET, "-o", out, "--precision", "a16w8")
+    assert "has its encodings, for which qualcomm/sm8750 has a8w8, not a16w8" in complaint(other, 2)
     assert "needs data" in complaint(npuopt("quantize", source, "-t", TARGET, "-o", out, "--requantize"), 2)
     plain = FOLDER / "model.onnx"
     assert "is not quantized" in complaint(npuopt("quantize", plain, "-t", TARGET, "-o", out, "--requantize", *data), 2)
@@ -110,9 +110,38 @@ def test_the_command_line(float_model, tmp_path):
 def test_quantizing_anew_keeps_the_limits_that_stood_for_activations(float_model, tmp_path):
     source = quantized(float_model, "unsigned activations", tmp_path / "source.onnx")
     assert not any(node.op_type == "Clip" for node in onnx.load(source).graph.node)
+    np.savez(tmp_path / "few.npz", input=np.load(FOLDER / "calibration.npz")["input"][:16])
     options = api.CompileOptions(
-        calibration=FOLDER / "calibration.npz", precision="a8w8", requantize=True, verify="off", samples=1
+        calibration=tmp_path / "few.npz", precision="a8w8", requantize=True, verify="off", samples=1
     )
     api.quantize(source, TARGET, tmp_path / "made.onnx", options)
     before, after = logits(source), logits(tmp_path / "made.onnx")
     assert np.mean(before.argmax(axis=1) == after.argmax(axis=1)) >= 0.96
+
+
+@pytest.mark.parametrize("kind", ["aimet", "aimet-0.6.1", "ort"])
+def test_encodings_in_the_files_of_other_tools(kind, float_model, tmp_path):
+    chosen, saved = tmp_path / "chosen.onnx", tmp_path / "encodings.json"
+    np.savez(tmp_path / "few.npz", input=np.load(FOLDER / "calibration.npz")["input"][:16])
+    data = ("--calibration", tmp_path / "few.npz", "--precision", "a8w8")
+    save = ("--save-encodings", saved, "--encodings-format", kind)
+    done = npuopt("quantize", float_model, "-t", TARGET, "-o", chosen, *data, *save)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(saved.read_text(encoding="utf-8"))
+    strange = [{"name": "gone", "bw": 8, "scale": [1], "offset": [0]}] if kind == "aimet" else {"gone": [{"scale": 1}]}
+    if kind == "aimet":
+        document["activation_encodings"] += strange
+    elif kind == "ort":
+        document.update(strange)
+    saved.write_text(json.dumps(document), encoding="utf-8")
+    read = npuopt("quantize", float_model, "-t", TARGET, "-o", tmp_path / "read.onnx", "--encodings", saved)
+    assert read.returncode == 0, read.stderr
+    assert "0 nodes with some around them are computed in float" in read.stdout
+    assert ("1 tensors of the file are not in the model: gone" in read.stdout) == (kind != "aimet-0.6.1")
+    before, after = logits(chosen), logits(tmp_path / "read.onnx")
+    assert np.mean(before.argmax(axis=1) == after.argmax(axis=1)) >= 0.96
+    again = npuopt("quantize", chosen, "-t", TARGET, "-o", tmp_path / "again.onnx", "--encodings", saved)
+    assert "is quantized already" in complaint(again, 2)
+    saved.write_text("{}", encoding="utf-8")
+    nothing = npuopt("quantize", float_model, "-t", TARGET, "-o", tmp_path / "again.onnx", "--encodings", saved)
+    assert "neither npuopt's encodings" in complaint(nothing, 3)
