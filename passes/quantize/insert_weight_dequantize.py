@@ -11,6 +11,7 @@ import numpy as np
 
 from npuopt.errors import InputError
 from npuopt.graph import Editor, constant
+from npuopt.graph.mapped import InFile
 from npuopt.pipeline import Entry, Pass, Report
 from npuopt.quantization.arithmetic import STORAGE
 from npuopt.quantization.blocks import Rounding, round_blocks
@@ -70,6 +71,8 @@ class InsertWeightDequantize(Pass):
                 continue  # it is held already
             blocks = self.rounded.get(name) or self._rounded(value, held)
             _hold(value, held, blocks, edit, next(iter(model.graph)))
+            if isinstance(value.const_value, InFile):
+                value.const_value.source.release()  # what was read of the file is not needed again
             share = "channel" if held.block is None else f"{held.block} along axis {held.axis}"
             report.changed.append(Entry(name, "constant", f"{held.dtype}, one scale for each {share}"))
         report.declined = [Entry(name, "constant", why) for name, why in sorted(self.left.items())]
