@@ -25,7 +25,7 @@ from npuopt.quantization.rounding import RoundedLayer, with_corrections
 from npuopt.quantization.steps import Held, StepRecord, Work
 from npuopt.searching import Search, search_precisions
 from npuopt.sensing import Unquantized
-from npuopt.stepping import decide, rewrite_float, run_rewrites, steps_for
+from npuopt.stepping import decide, rewrite_float, rewrite_or_repeat, run_rewrites, steps_for
 from npuopt.verify import seeded_inputs
 from npuopt.verify.final import trial_sizes
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from npuopt.quantization.findings import Finding
     from npuopt.quantization.keeping import Kept
     from npuopt.quantization.observation import DataReport
-    from npuopt.quantization.steps import Rewrite
     from npuopt.stepping import Steps
     from npuopt.target import Target
 
@@ -134,7 +133,8 @@ def quantize_model(
         quantized.optimized = model_runs(prepared.model, quantized.samples)
     if target.scheme(scheme).is_weight_only:
         before = prepared.model.clone() if keep_float else None
-        rewrites = _rewritten(prepared, _work(prepared, target, scheme, options, say), options, steps, quantized)
+        work = _work(prepared, target, scheme, options, say)
+        rewrites, quantized.steps = rewrite_or_repeat(prepared, work, options.encodings, steps.rewriting)
         held_weights = hold_weights(prepared, target, scheme, options, say=say)
         quantized.encodings = held_weights.model_copy(update={"rewrites": rewrites})
         quantized.before = None if before is None else Unquantized(before, quantized.encodings, {})
@@ -226,18 +226,6 @@ def _drawn(model: Model, count: int) -> list[Arrays]:
         else:
             return samples
     raise failures[0]
-
-
-def _rewritten(
-    prepared: Prepared, work: Work, options: CompileOptions, steps: Steps, quantized: Quantized
-) -> tuple[Rewrite, ...]:
-    """Rewrite the model ahead of holding its weights alone: by steps, or as given encodings ask."""
-    if options.encodings is not None:
-        given = Encodings.load(options.encodings).rewrites
-        run_rewrites(prepared, given)
-        return given
-    done, quantized.steps = rewrite_float(prepared, work, steps.rewriting)
-    return tuple(done)
 
 
 def _calibrated(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from npuopt.errors import InputError, UsageError
 from npuopt.pipeline.catalogue import PASS_CALL, find_pass, with_options
 from npuopt.pipeline.option_text import parse_options
+from npuopt.quantization import Encodings
 from npuopt.quantization.steps import Held, StepRecord, choose_steps, make_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from npuopt.options import CompileOptions
     from npuopt.pipeline import Report
@@ -86,6 +88,18 @@ def rewrite_float(prepared: Prepared, work: Work, steps: Iterable[FloatStep]) ->
         text = "; ".join(dict.fromkeys(f"{report.name}: {len(report.changed)} changed" for report in reports))
         records.append(StepRecord(step.name, step.model_dump(mode="json"), changed, text or "nothing to gain"))
     return done, records
+
+
+def rewrite_or_repeat(
+    prepared: Prepared, work: Work, given: Path | None, steps: Iterable[FloatStep]
+) -> tuple[tuple[Rewrite, ...], list[StepRecord]]:
+    """Run the float steps on the prepared model, or what the encodings file that is given says was done to it."""
+    if given is None:
+        done, records = rewrite_float(prepared, work, steps)
+        return tuple(done), records
+    rewrites = Encodings.load(given).rewrites
+    run_rewrites(prepared, rewrites)
+    return rewrites, []
 
 
 def run_rewrites(prepared: Prepared, rewrites: Iterable[Rewrite]) -> list[Report]:
