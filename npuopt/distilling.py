@@ -19,6 +19,7 @@ from npuopt.quantization import calibrate, encodings_for
 from npuopt.quantization.bias import with_bias_scales
 from npuopt.quantization.data import open_samples
 from npuopt.quantization.encodings import per_tensor
+from npuopt.quantization.methods import default_method
 from npuopt.quantization.wishes import wishes_of
 from npuopt.quantizing import Quantized, check_quantized, verification_samples
 from npuopt.target import load_target
@@ -97,7 +98,8 @@ def tune(
     quantized.optimized = model_runs(whole or prepared.model, quantized.samples)
     samples = _held(open_samples(options.calibration, prepared.model))
     say("calibrating")
-    ranges = calibrate(prepared.model, open_samples(options.calibration, prepared.model), options.calibration_method)
+    method = options.calibration_method or default_method(chip.scheme(scheme))
+    ranges = calibrate(prepared.model, open_samples(options.calibration, prepared.model), method)
     # Corrections of biases make up for weights rounded as they are; these will be others, and biases learn too.
     start = encodings_for(prepared.model, chip, scheme, ranges).model_copy(update={"corrections": {}})
     fixed = _fixed(prepared.model, chip, scheme)
