@@ -44,8 +44,9 @@ class DropQuantizeDequantize(Pass):
     floats. What the pairs say is kept beside the graph, to be put in again where a target wants it.
 
     Left alone: a DequantizeLinear whose integers are a graph input or are made by other ops; a QuantizeLinear that
-    makes a graph output or is read by other ops; parameters given at run time; blocks; types other than integers of
-    4 to 32 bits; models with other floats than float32; branches and loop bodies; a graph output that is a constant.
+    makes a graph output or is read by other ops; parameters given at run time; blocks; activations with scales by
+    channel; types other than integers of 4 to 32 bits; models with other floats than
+    float32; branches and loop bodies; a graph output that is a constant.
 
     Attributes:
         found: the encodings of each run; no option.
@@ -145,6 +146,9 @@ class _Run:
         tensor = quantizer.inputs[0]
         if tensor is not None and is_constant(tensor) and source is quantizer.outputs[0]:
             self._drop_constant(node, tensor, encoding)
+            return
+        if encoding.axis is not None:
+            self._decline(node, "it is an activation with a scale for each channel, which no target takes")
             return
         value = self._float_of(source, quantizer)
         self._note(node, encoding)

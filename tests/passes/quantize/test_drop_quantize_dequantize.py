@@ -114,6 +114,12 @@ def test_leaves_integers_that_mean_something_else_afterwards():
     assert_leaves(DropQuantizeDequantize(), text, because="its parameters are others")
 
 
+def test_leaves_an_activation_with_a_scale_for_each_channel():
+    text = """(float[1,2,3] x) => (float[1,2,3] y) <float[2] s = {0.5, 0.25}, int8[2] n = {0, 0}>
+        {q = QuantizeLinear<axis = 1>(x, s, n) y = DequantizeLinear<axis = 1>(q, s, n)}"""
+    assert_leaves(DropQuantizeDequantize(), text, because="a scale for each channel")
+
+
 def test_leaves_half_precision():
     text = """(float16[2] x, float16 s) => (float16[2] y) <int8 n = {0}>
         {q = QuantizeLinear(x, s, n) y = DequantizeLinear(q, s, n)}"""
