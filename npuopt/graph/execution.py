@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +16,7 @@ from npuopt.graph.queries import graphs_of
 from npuopt.graph.saving import save
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     import onnx_ir as ir
 
@@ -58,22 +59,12 @@ class Session:
             options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
         options.log_severity_level = 4 if quiet else 3
         options.add_session_config_entry("session.x64quantprecision", "1")
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        source: str | bytes
-        if isinstance(model, Path):
-            source = str(model)
-        elif _weight_bytes(model) <= IN_MEMORY_BYTES:
-            source = to_proto(model).SerializeToString()
-        else:
-            self._folder = tempfile.TemporaryDirectory(prefix="npuopt-session-")
-            path = Path(self._folder.name) / "model.onnx"
-            save(model, path, external_data=True)
-            source = str(path)
-        try:
-            self._session: Any = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            name = str(model) if isinstance(model, Path) else (model.graph.name or "model")
-            raise InputError(f"ONNX Runtime does not load it: {_one_line(error)}", where=name) from error
+        with _handed_over(model) as source:
+            try:
+                self._session: Any = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            except Exception as error:
+                name = str(model) if isinstance(model, Path) else (model.graph.name or "model")
+                raise InputError(f"ONNX Runtime does not load it: {_one_line(error)}", where=name) from error
         self.inputs: tuple[str, ...] = tuple(item.name for item in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(item.name for item in self._session.get_outputs())
 
@@ -103,6 +94,20 @@ class Session:
         except Exception as error:
             raise InputError(f"ONNX Runtime cannot run it: {_one_line(error)}") from error
         return dict(zip(wanted, cast("list[np.ndarray]", results), strict=True))
+
+
+@contextmanager
+def _handed_over(model: Path | ir.Model) -> Generator[str | bytes]:
+    """Yield what ONNX Runtime opens. A folder for weights goes once they are open: mapped files outlive their names."""
+    if isinstance(model, Path):
+        yield str(model)
+    elif _weight_bytes(model) <= IN_MEMORY_BYTES:
+        yield to_proto(model).SerializeToString()
+    else:
+        with tempfile.TemporaryDirectory(prefix="npuopt-session-") as folder:
+            path = Path(folder) / "model.onnx"
+            save(model, path, external_data=True)
+            yield str(path)
 
 
 def _weight_bytes(model: ir.Model) -> int:
