@@ -61,6 +61,8 @@ class SmoothActivations(FloatStep):
             work.model, found, work.samples, progress=work.progress("smoothing activations"), threads=work.threads
         )
         for joint, seen in looked_at:
+            if not all(one.tells_features_apart for one in seen):
+                continue
             formats = [_format(wishes[reader.node]) for reader in joint.readers]
             chosen = smoothing(joint, seen, formats, alphas=self.alphas, scale=_scale_type(wishes.get(joint.maker)))
             if chosen is not None:
