@@ -106,14 +106,15 @@ def tune(
     tuned = distil(prepared.model, start, samples, tuning, teacher=whole, fixed=fixed, say=say)
     prepared.runner.run(prepared.model, [with_options(find_pass("insert-weights"), {"weights": tuned.weights})])
     quantized.encodings = with_bias_scales(prepared.model, tuned.encodings)
-    if files.in_float is not None:
-        save(prepared.model, files.in_float)
+    in_float = None if files.in_float is None else prepared.model.clone()
     say("inserting quantize and dequantize")
     insert = with_options(find_pass("insert-quantize-dequantize"), {"encodings": quantized.encodings})
     prepared.runner.run(prepared.model, [insert])
     say("verifying the quantized model")
     outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     save(prepared.model, files.quantized)
+    if files.in_float is not None and in_float is not None:
+        save(in_float, files.in_float)
     if files.encodings is not None:
         quantized.encodings.save(files.encodings)
     return {

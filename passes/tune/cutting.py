@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from npuopt.errors import UsageError
-from npuopt.graph import Shape, constant, dims, integers
+from npuopt.graph import Shape, constant, dims, integers, label
+from npuopt.pipeline import Entry
 
 if TYPE_CHECKING:
     from npuopt.graph import Editor, Node, Value
     from npuopt.passes.tune.tracing import Tracing
+    from npuopt.pipeline import Report
 
 
 def require_share(share: float, multiple: int) -> None:
@@ -24,6 +27,36 @@ def require_share(share: float, multiple: int) -> None:
         raise UsageError(f"share {share} is not at least 0 and below 1")
     if multiple < 1:
         raise UsageError(f"multiple {multiple} is not at least 1")
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Takes units out as a pass is asked to, and reports it.
+
+    Attributes:
+        share: of the units that goes.
+        multiple: what stays is rounded up to a multiple of it.
+        unit: what they are called.
+        report: of the pass.
+        edit: of the model.
+    """
+
+    share: float
+    multiple: int
+    unit: str
+    report: Report
+    edit: Editor
+
+    def drop(self, tracing: Tracing, node: Node) -> None:
+        """Take the least of the traced units out, or report why they cannot be followed; `node` is where they begin."""
+        if tracing.why:
+            self.report.declined.append(Entry(label(node), node.op_type, tracing.why))
+            return
+        kept = kept_units(tracing, self.share, self.multiple)
+        if len(kept) < tracing.units:
+            cut(tracing, kept, self.edit)
+            text = f"{tracing.units} {self.unit} -> {len(kept)}"
+            self.report.changed.append(Entry(label(node), node.op_type, text))
 
 
 def kept_units(tracing: Tracing, share: float, multiple: int) -> np.ndarray:

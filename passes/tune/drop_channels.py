@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.graph import Editor, input_at, is_constant, label, nodes, rank, static_shape
-from npuopt.passes.tune.cutting import cut, kept_units, require_share
+from npuopt.graph import Editor, input_at, is_constant, nodes, rank, static_shape
+from npuopt.passes.tune.cutting import Cutter, require_share
 from npuopt.passes.tune.rules import RULES
 from npuopt.passes.tune.tracing import Place, Tracing
-from npuopt.pipeline import Entry, Pass, Report
+from npuopt.pipeline import Pass, Report
 
 if TYPE_CHECKING:
     from npuopt.graph import Model, Node
@@ -40,7 +40,8 @@ class DropChannels(Pass):
         """Look at what each layer makes, and cut the sets of channels that can be followed to their ends."""
         del target  # how much goes is the caller's choice
         require_share(self.share, self.multiple)
-        report, edit = Report(self.name), Editor(model)
+        report = Report(self.name)
+        cutter = Cutter(self.share, self.multiple, "channels", report, Editor(model))
         seen: set[object] = set()
         for node in nodes(model, "Conv", "Gemm", "MatMul"):
             output, axis = node.outputs[0], _channel_axis(node)
@@ -50,13 +51,7 @@ class DropChannels(Pass):
             tracing = Tracing(model.graph, shape[axis], RULES)
             tracing.follow(output, Place(axis, 1))
             seen.update(tracing.places)
-            if tracing.why:
-                report.declined.append(Entry(label(node), node.op_type, tracing.why))
-                continue
-            kept = kept_units(tracing, self.share, self.multiple)
-            if len(kept) < tracing.units:
-                cut(tracing, kept, edit)
-                report.changed.append(Entry(label(node), node.op_type, f"{tracing.units} channels -> {len(kept)}"))
+            cutter.drop(tracing, node)
         return report
 
 

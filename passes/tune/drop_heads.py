@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from npuopt.graph import Editor, input_at, label, nodes, static_shape
-from npuopt.passes.tune.cutting import cut, kept_units, require_share
+from npuopt.passes.tune.cutting import Cutter, require_share
 from npuopt.passes.tune.rules import RULES
 from npuopt.passes.tune.tracing import Place, Tracing
 from npuopt.pipeline import Entry, Pass, Report
@@ -46,7 +46,8 @@ class DropHeads(Pass):
         """Look at each Attention, and cut the heads that can be followed to their ends."""
         del target  # how much goes is the caller's choice
         require_share(self.share, self.multiple)
-        report, edit = Report(self.name), Editor(model)
+        report = Report(self.name)
+        cutter = Cutter(self.share, self.multiple, "heads", report, Editor(model))
         for node in nodes(model, "Attention"):
             keys = input_at(node, 1)
             shape = static_shape(keys)
@@ -57,11 +58,5 @@ class DropHeads(Pass):
                 continue
             tracing = Tracing(model.graph, shape[HEADS], RULES, through_interface=True)
             tracing.follow(keys, Place(HEADS, 1))
-            if tracing.why:
-                report.declined.append(Entry(label(node), node.op_type, tracing.why))
-                continue
-            kept = kept_units(tracing, self.share, self.multiple)
-            if len(kept) < tracing.units:
-                cut(tracing, kept, edit)
-                report.changed.append(Entry(label(node), node.op_type, f"{tracing.units} heads -> {len(kept)}"))
+            cutter.drop(tracing, node)
         return report
