@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import onnx_ir as ir
 
-from npuopt.graph import Editor, graphs_of, label
+from npuopt.graph import Editor, graphs_of, is_constant, label
 from npuopt.graph.queries import STANDARD_DOMAINS, subgraphs_of
 from npuopt.graph.randomness import is_random
 from npuopt.pipeline import Entry, Pass, Report
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SMALL_TENSOR = 1024
 """Elements up to which a tensor attribute is compared by its bytes; larger ones are equal to themselves only."""
 
+ABSORBING = ("Conv", "ConvTranspose", "Gemm")
+"""Ops whose weights take in a BatchNormalization behind them, if it is the only one."""
+
 
 @dataclass(frozen=True)
 class FoldCommonSubexpressions(Pass):
@@ -30,7 +33,8 @@ class FoldCommonSubexpressions(Pass):
     Branches and loop bodies are looked at one by one.
 
     Left alone: random ops; control flow; ops of other domains, of which nobody says that they always compute the
-    same; nodes that both make a graph output, since both names stay.
+    same; nodes that both make a graph output, since both names stay; convolutions and products that have
+    BatchNormalizations of their own behind them, which can then go into their weights.
     """
 
     name: ClassVar[str] = "fold-common-subexpressions"
@@ -62,8 +66,24 @@ def _fold_in(graph: Graph, edit: Editor, report: Report) -> None:
             text = f"{both[0]} and the equal value of {label(first)} are both graph outputs"
             report.declined.append(Entry(label(node), node.op_type, text))
             continue
+        if node.op_type in ABSORBING and _normalized_apart(node, first):
+            text = f"the BatchNormalization behind it is not that of {label(first)}"
+            report.declined.append(Entry(label(node), node.op_type, text))
+            continue
         report.changed.append(Entry(label(node), node.op_type, f"equals {label(first)}"))
         edit.replace_node(node, *first.outputs)
+
+
+def _normalized_apart(node: Node, first: Node) -> bool:
+    """Say whether only BatchNormalizations read both, with other parameters: two nodes in the end, and not three."""
+    results = (node.outputs[0], first.outputs[0])
+    if any(result.is_graph_output() for result in results) or not is_constant(node.inputs[1]):
+        return False
+    readers, others = ({use.node for use in result.uses()} for result in results)
+    if not readers or any(reader.op_type != "BatchNormalization" for reader in readers | others):
+        return False
+    parameters, taken = ({tuple(map(id, reader.inputs[1:])) for reader in found} for found in (readers, others))
+    return not parameters & taken
 
 
 def _key(node: Node) -> Hashable:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 1 << 20
 WORKING_BYTES = 256 * MEBIBYTE
-"""The largest value computed on the way to a smaller one."""
+"""The largest value computed on the way to a smaller one; larger ones only where the model may grow by as much."""
 
 SIZED_BY_DATA = ("NonZero", "Unique", "Compress")
 """Ops whose result no inference can size, but which is no larger than a row of indexes for each element."""
@@ -100,7 +100,7 @@ class _Wave:
         sizes = [] if refusal else self._sizes(node)
         if sizes is None:
             refusal = "the size of its result is not known"
-        elif sum(sizes) > WORKING_BYTES:
+        elif sum(sizes) > max(WORKING_BYTES, self._growth):
             refusal = f"its result would have {sum(sizes) / MEBIBYTE:.1f} MiB"
         elif not refusal:
             self._take(node, sizes)

@@ -61,6 +61,29 @@ def test_what_may_differ_stays_apart(body, because):
     assert_leaves(FoldCommonSubexpressions(), text, because=because)
 
 
+NORMALIZED = """(float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) <
+        float[2, 2, 1, 1] w = {1, 2, 3, 4}, float[2] one = {1, 1}, float[2] two = {2, 2}> {
+        a = Conv(x, w) b = Conv(x, w)
+        p = BatchNormalization(a, one, two, one, two) q = BatchNormalization(b, PARAMETERS) y = Add(p, q)
+    }"""
+
+
+def test_equal_convolutions_with_equal_normalizations_become_one():
+    once = NORMALIZED.replace("b = Conv(x, w)", "").replace("q = BatchNormalization(b, PARAMETERS)", "")
+    assert_rewrites(
+        FoldCommonSubexpressions(),
+        NORMALIZED.replace("PARAMETERS", "one, two, one, two"),
+        once.replace("Add(p, q)", "Add(p, p)"),
+    )
+
+
+def test_convolutions_that_take_in_normalizations_of_their_own_stay_apart():
+    text = NORMALIZED.replace("PARAMETERS", "two, one, one, two")
+    assert_leaves(FoldCommonSubexpressions(), text, because="the BatchNormalization behind it is not that of")
+    seen = text.replace("y = Add(p, q)", "r = Add(p, q) y = Add(r, a)")  # a cannot take in anything anyway
+    assert_rewrites(FoldCommonSubexpressions(), seen, seen.replace("b = Conv(x, w)", "").replace("(b,", "(a,"))
+
+
 def test_an_op_of_another_domain_is_not_trusted_to_repeat_itself():
     text = """<ir_version: 12, opset_import: ["": 24, "com.example": 1]>
     g (float[N] x) => (float[N] y) {a = com.example.Noise(x) b = com.example.Noise(x) y = Add(a, b)}"""

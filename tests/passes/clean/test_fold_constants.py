@@ -129,6 +129,12 @@ def test_a_large_intermediate_on_the_way_to_a_small_result_is_no_growth():
     assert constant(nodes(model)[0].inputs[1]) == 1_000_000
 
 
+def test_a_value_may_be_as_large_as_the_growth_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("npuopt.passes.clean.fold_constants.WORKING_BYTES", 1 << 20)
+    assert_leaves(FoldConstants(growth_mib=0.5), GROWS, because="its result would have 3.8 MiB")
+    assert_rewrites(FoldConstants(growth_mib=4), GROWS, None, seeds=())
+
+
 def test_a_hostile_size_is_not_even_tried():
     text = (
         "(float[N] x) => (float[M] y) <int64[1] s = {1000000000000}> {c = ConstantOfShape(s) y = Concat<axis=0>(x, c)}"
