@@ -1,0 +1,1 @@
+"""Text from a compiled language model, token by token."""

@@ -1,0 +1,142 @@
+"""Text to token ids and back, with the `tokenizers` library: from a local file, never from a network."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from npuopt.errors import InputError, ToolchainMissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MAX_FILE_BYTES = 256 << 20
+"""A tokenizer file of 262,144 tokens takes 33 MB."""
+
+SMALLEST_SHARE = 0.5
+"""Of the model's vocabulary that its tokenizer must know: logits are padded to round sizes, but not to twice."""
+
+MOST_BEYOND = 16
+"""Ids past the logits that a tokenizer may have, or a thousandth of all: tokens that stand for images or sound."""
+
+END_TOKENS = ("</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|end|>")
+"""Special tokens that end a text by convention; beside them, what `tokenizer_config.json` names."""
+
+BEGIN_TOKENS = ("<s>", "<bos>", "<|begin_of_text|>")
+"""Those that begin one: where a model has no end token, the next text's begin ends this one."""
+
+
+class Tokenizer:
+    """A tokenizer that fits the model.
+
+    Attributes:
+        path: its file.
+        end_tokens: ids that end a text.
+    """
+
+    def __init__(self, path: Path, vocabulary: int) -> None:
+        """Open a tokenizer.
+
+        Args:
+            path: a `tokenizer.json`.
+            vocabulary: the number of the model's logits.
+
+        Raises:
+            InputError: when the file cannot be read, or belongs to another model.
+            ToolchainMissingError: when the library is not installed.
+        """
+        self.path = path
+        self._tokenizer = _read(path)
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        ids: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
+        largest = max(ids.values(), default=-1)
+        used = sum(number < vocabulary for number in ids.values())
+        if used < SMALLEST_SHARE * vocabulary or largest >= vocabulary + max(MOST_BEYOND, vocabulary // 1000):
+            raise InputError(
+                f"is a tokenizer of {len(ids)} tokens up to id {largest}, which does not belong to a model with a"
+                f" vocabulary of {vocabulary}",
+                where=str(path),
+            )
+        self._vocabulary = vocabulary
+        self.end_tokens = frozenset(self._ends(ids))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, with the tokens that the tokenizer puts around one.
+
+        Raises:
+            InputError: when an id is outside the model's vocabulary.
+        """
+        ids: list[int] = self._tokenizer.encode(text).ids
+        return require_known(ids, self._vocabulary)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens left out."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def stream(self, before: Sequence[int] = ()) -> Detokenizer:
+        """Return what turns the tokens after `before` into text as they come."""
+        return Detokenizer(self._tokenizer, before)
+
+    def _ends(self, ids: dict[str, int]) -> list[int]:
+        """Return the ids of the end tokens."""
+        named = _named(self.path.with_name("tokenizer_config.json"), "eos_token")
+        special = {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
+        ends = [ids[name] for name in (*END_TOKENS, *named) if name in ids and (name in special or name in named)]
+        return ends or [ids[name] for name in BEGIN_TOKENS if name in special]
+
+
+class Detokenizer:
+    """Turns tokens into text as they come; a character that several tokens make comes with the last of them."""
+
+    def __init__(self, tokenizer: Any, before: Sequence[int] = ()) -> None:  # noqa: ANN401 -- the library has no types
+        """Begin after the tokens `before`, which decide about spaces."""
+        decoders: Any = import_module("tokenizers.decoders")
+        self._tokenizer = tokenizer
+        self._stream = decoders.DecodeStream(ids=list(before)[-16:] or None, skip_special_tokens=True)
+
+    def feed(self, token: int) -> str:
+        """Return the text that is certain now."""
+        return self._stream.step(self._tokenizer, token) or ""
+
+
+def require_known(ids: Sequence[int], vocabulary: int) -> list[int]:
+    """Return token ids as a list.
+
+    Raises:
+        InputError: when one is outside the vocabulary.
+    """
+    for place, number in enumerate(ids):
+        if not 0 <= number < vocabulary:
+            raise InputError(f"token {place} has the id {number}, outside the model's vocabulary of {vocabulary}")
+    return [int(number) for number in ids]
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401 -- the library has no types
+    try:
+        library: Any = import_module("tokenizers")
+    except ImportError as error:
+        raise ToolchainMissingError("tokenizers is not installed", hint="pip install 'npuopt[generate]'") from error
+    if not path.is_file():
+        raise InputError("there is no such tokenizer file", where=str(path))
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"is larger than {MAX_FILE_BYTES} bytes", where=str(path))
+    try:
+        return library.Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise InputError(f"is no tokenizer: {error}", where=str(path)) from error
+
+
+def _named(path: Path, key: str) -> tuple[str, ...]:
+    """Return the token that a configuration beside the tokenizer names under `key`, where there is one."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return ()
+        document: Any = json.loads(path.read_bytes())
+        found: Any = document[key]
+        name: Any = found if isinstance(found, str) else found["content"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ()
+    return (name,) if isinstance(name, str) else ()
