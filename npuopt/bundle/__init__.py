@@ -2,6 +2,15 @@
 
 from npuopt.bundle.files import describe_files, sha256
 from npuopt.bundle.folder import MANIFEST, atomic_folder
+from npuopt.bundle.language_model import (
+    CacheForm,
+    CacheTensor,
+    EmbeddingTable,
+    HeldAs,
+    LanguageModelRecord,
+    MaskInput,
+    Profile,
+)
 from npuopt.bundle.manifest import (
     FileRecord,
     Manifest,
@@ -10,20 +19,27 @@ from npuopt.bundle.manifest import (
     PassRecord,
     PlacementSummary,
     Stage,
-    Step,
     read_manifest,
 )
+from npuopt.bundle.manifest_parts import Step
 from npuopt.bundle.target_file import TARGET_FILE, read_target, write_target
 
 __all__ = [
     "MANIFEST",
     "TARGET_FILE",
+    "CacheForm",
+    "CacheTensor",
+    "EmbeddingTable",
     "FileRecord",
+    "HeldAs",
+    "LanguageModelRecord",
     "Manifest",
+    "MaskInput",
     "NodeRecord",
     "OutputComparison",
     "PassRecord",
     "PlacementSummary",
+    "Profile",
     "Stage",
     "Step",
     "atomic_folder",

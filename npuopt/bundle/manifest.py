@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from npuopt.bundle.folder import MANIFEST
+from npuopt.bundle.language_model import LanguageModelRecord
+from npuopt.bundle.manifest_parts import RelativePath, Step, StrictRecord
 from npuopt.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,28 +18,14 @@ FORMAT = "npuopt-artifact/1"
 MAX_MANIFEST_BYTES = 256 << 20
 
 
-def _inside(path: str) -> str:
-    parts = PurePosixPath(path)
-    if not path or parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path:
-        raise ValueError(f"{path!r} leads out of the artifact")
-    return path
-
-
-RelativePath = Annotated[str, AfterValidator(_inside)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileRecord(_Record):
+class FileRecord(StrictRecord):
     """A file's size in bytes and its SHA-256."""
 
     bytes: int
     sha256: str
 
 
-class PassRecord(_Record):
+class PassRecord(StrictRecord):
     """What one pass did; `declined` counts nodes whose pattern was there and was left alone."""
 
     name: str
@@ -50,7 +37,7 @@ class PassRecord(_Record):
     notes: tuple[str, ...] = ()
 
 
-class NodeRecord(_Record):
+class NodeRecord(StrictRecord):
     """Where one node went and why; `edge` is what the host computes ahead of a region, see PlacementSummary."""
 
     name: str
@@ -62,7 +49,7 @@ class NodeRecord(_Record):
     lowered_by: tuple[str, ...] = ()
 
 
-class PlacementSummary(_Record):
+class PlacementSummary(StrictRecord):
     """Counts of nodes; `edge` are those at the graph's edge, counted apart from both.
 
     At the edge, the host computes on purpose: quantize/dequantize nodes, which `nodes` of the manifest does not list,
@@ -79,21 +66,7 @@ class PlacementSummary(_Record):
     npu_mac_fraction: float
 
 
-class Step(_Record):
-    """One step of the execution order: a compiled region or a host part."""
-
-    name: str
-    kind: Literal["npu", "host"]
-    road: str
-    model: RelativePath
-    files: tuple[RelativePath, ...] = ()
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    figures: dict[str, Any] = Field(default_factory=dict)
-    log: str = ""
-
-
-class OutputComparison(_Record):
+class OutputComparison(StrictRecord):
     """One output against its reference; SQNR in dB, None where it is infinite (equal) or undefined."""
 
     cosine: float | None
@@ -102,7 +75,7 @@ class OutputComparison(_Record):
     elements: int
 
 
-class Stage(_Record):
+class Stage(StrictRecord):
     """One comparison: of what against what, over how many samples, per output; or why there is none."""
 
     name: str
@@ -112,7 +85,7 @@ class Stage(_Record):
     skipped: str = ""
 
 
-class Manifest(_Record):
+class Manifest(StrictRecord):
     """The whole record of one compile. Same inputs give the same manifest but for `created` and seconds."""
 
     format: Literal["npuopt-artifact/1"] = FORMAT
@@ -130,6 +103,7 @@ class Manifest(_Record):
     calibration: dict[str, Any] = Field(default_factory=dict)
     encodings: dict[str, Any] = Field(default_factory=dict)
     steps: tuple[Step, ...]
+    language_model: LanguageModelRecord | None = None
     verification: tuple[Stage, ...] = ()
     metrics: dict[str, float] = Field(default_factory=dict)
     files: dict[RelativePath, FileRecord] = Field(default_factory=dict)

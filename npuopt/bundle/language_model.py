@@ -1,0 +1,174 @@
+"""What an artifact says of a language model: its profiles, its cache, and who makes which input.
+
+Names of inputs and outputs are the same in all profiles of an artifact; only the sequence length differs, and with it
+the shapes. Batch is 1. With S new tokens, L places in a layer's cache and C tokens of context:
+
+- cache form `new`: the cache [1, heads, L, size] goes in; the S new keys and values come out, and the caller writes
+  them into its buffer: token at position p goes to place p (global layers) or p % L (layers with a window). Masks are
+  [1, 1, S, L + S]: the cache's places first, then the new tokens.
+- cache form `in-place`: the whole cache goes in and comes out, with the new tokens written at places
+  `write_position`, `write_position` + 1, ... (modulo L in layers with a window). Masks are [1, 1, S, L].
+- cache form `whole`: the whole cache goes in and comes out, moved S places towards its start, the new tokens at its
+  end. Masks are [1, 1, S, L]. Padding belongs ahead of a text's first tokens.
+
+A mask is `shown` (0) where a query sees a key, `hidden` elsewhere: keys of tokens at the query's position or before
+it, and with a window w after `position - w`. A query of padding may see nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from npuopt.bundle.manifest_parts import RelativePath, Step, StrictRecord
+
+CacheForm: TypeAlias = Literal["new", "in-place", "whole"]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class HeldAs(StrictRecord):
+    """How a tensor's numbers are held as integers: number = (integer - zero_point) * scale.
+
+    Attributes:
+        dtype: such as uint8 or uint16.
+        scale: one, or one for each place along `axis`.
+        zero_point: as many as scales.
+        axis: None where there is one scale.
+    """
+
+    dtype: str
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+
+
+class CacheTensor(StrictRecord):
+    """The keys or the values that one layer keeps.
+
+    Attributes:
+        layer: counted from 0.
+        kind: keys or values.
+        input: the graph's input that takes the cache, float [1, heads, length, size].
+        output: what comes out of the graph, see the cache forms.
+        heads, size, length: the shape.
+        window: how many tokens back the layer looks, itself included; None for all.
+        dtype: element type of the graph's input and output.
+        held_as: how the graph rounds it, inside; a caller may store the integers. None where it is float.
+    """
+
+    layer: int
+    kind: Literal["key", "value"]
+    input: str
+    output: str
+    heads: Positive
+    size: Positive
+    length: Positive
+    window: Positive | None = None
+    dtype: str = "float32"
+    held_as: HeldAs | None = None
+
+
+class MaskInput(StrictRecord):
+    """A mask that the caller makes.
+
+    Attributes:
+        name: the graph's input, float.
+        length: the cache's places that it covers.
+        window: of the layers that read it.
+    """
+
+    name: str
+    length: Positive
+    window: Positive | None = None
+
+
+class Profile(StrictRecord):
+    """One static form of the model.
+
+    Attributes:
+        name: `prefill`, `decode` or another.
+        sequence: new tokens in a run.
+        logits: `all` [1, sequence, vocabulary], or `last` [1, 1, vocabulary].
+        model: the ONNX file, runnable in ONNX Runtime; shares its weights with the other profiles'.
+        folder: where the compiled parts of this profile lie; the paths of `steps` start there.
+        steps: what to run, in order, as for an artifact of one graph.
+    """
+
+    name: str
+    sequence: Positive
+    logits: Literal["all", "last"] = "all"
+    model: RelativePath
+    folder: RelativePath
+    steps: tuple[Step, ...] = ()
+
+
+class EmbeddingTable(StrictRecord):
+    """The embedding, kept out of the graphs: the caller looks tokens up and gives their vectors.
+
+    Attributes:
+        file: a raw little-endian array [vocabulary, width], to be mapped.
+        dtype: float32, float16, int8 or uint8.
+        rows, width: its shape.
+        scales: a raw float32 array [rows] where the table holds integers: vector = integers * scale.
+        factor: what the graph's input wants beyond the table's numbers: vector * factor.
+    """
+
+    file: RelativePath
+    dtype: str
+    rows: Positive
+    width: Positive
+    scales: RelativePath | None = None
+    factor: float = 1.0
+
+
+class LanguageModelRecord(StrictRecord):
+    """A decoder in static profiles, and everything that a runtime needs to drive it.
+
+    Attributes:
+        vocabulary_size: rows of the embedding.
+        context_length: most tokens that the cache holds.
+        positions: how many positions the graph knows; `position_ids` lie below it.
+        layers: of the decoder.
+        cache_form: see the module.
+        tokens: the input for token ids, int64 [1, sequence]; None where `embeddings` is there instead.
+        embeddings: the input for looked-up vectors, float32 [1, sequence, width].
+        position_ids: the input for positions, int64 [1, sequence]; None where the model has none.
+        write_position: the input, int64 [1], of the form `in-place`.
+        last_token: the input, int64 [1], that says which of a run's tokens the logits are for, where they are for one.
+        logits: the output.
+        masks: made by the caller.
+        hidden: what a mask holds where a key is hidden; it is 0 elsewhere.
+        caches: keys and values of all layers.
+        profiles: by falling sequence length.
+        embedding: the table, where it is split off.
+        tokenizer: files of the tokenizer, as given.
+        facts: what was recognised, for people: rotary or learned positions, groups of heads and so on.
+    """
+
+    vocabulary_size: Positive
+    context_length: Positive
+    positions: Positive
+    layers: Positive
+    cache_form: CacheForm
+    tokens: str | None
+    embeddings: str | None = None
+    position_ids: str | None = None
+    write_position: str | None = None
+    last_token: str | None = None
+    logits: str
+    masks: tuple[MaskInput, ...] = ()
+    hidden: float = -200.0
+    caches: tuple[CacheTensor, ...]
+    profiles: tuple[Profile, ...] = Field(min_length=1)
+    embedding: EmbeddingTable | None = None
+    tokenizer: tuple[RelativePath, ...] = ()
+    facts: dict[str, str] = Field(default_factory=dict)
+
+    def profile(self, name: str) -> Profile:
+        """Return a profile by name.
+
+        Raises:
+            KeyError: when there is none.
+        """
+        return next(found for found in self.profiles if found.name == name)
