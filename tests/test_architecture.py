@@ -16,7 +16,8 @@ ALLOWED = {
     "pipeline": FOUNDATION,
     "quantization": FOUNDATION,
     "partition": FOUNDATION,
-    "delegates": FOUNDATION,
+    "toolchain": {"errors"},
+    "delegates": FOUNDATION | {"toolchain"},
     "verify": FOUNDATION | {"pipeline"},  # an observer of the runner
     "evaluate": FOUNDATION,
     "bundle": FOUNDATION,
@@ -62,7 +63,7 @@ ALLOWED = {
     }
     | {"forming", "sensing"},
     # optimizing and distilling: start without what compiling imports
-    "cli": FOUNDATION | ROOMS | {"options", "api", "optimizing", "distilling", "tuning"},
+    "cli": FOUNDATION | ROOMS | {"toolchain", "options", "api", "optimizing", "distilling", "tuning"},
 }
 CHIPS = re.compile(
     r"qualcomm|hexagon|snapdragon|ethos|rockchip|rknn|openvino|neural.engine|vitis|edgetpu|mediatek|\bqnn\b|\btvm\b",

@@ -38,6 +38,8 @@ def test_wheel_holds_passes_and_targets_inside_npuopt(built: Path) -> None:
     assert "npuopt/targets/qualcomm/sm8750.yaml" in names
     assert "npuopt/passes/clean/fold_constants.py" in names
     assert "npuopt/py.typed" in names
+    assert "npuopt/toolchain/definitions/vela.toml" in names
+    assert "npuopt/toolchain/locks/vela.txt" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -27,6 +27,7 @@ from npuopt.cli import (
     run,
     sensitivity,
     targets,
+    toolchain,
     tune,
 )
 from npuopt.errors import NpuoptError, UsageError
@@ -56,6 +57,7 @@ app.command("bisect")(bisect.bisect_command)
 app.command("extract")(extract.extract_command)
 app.add_typer(targets.app, name="targets")
 app.add_typer(passes.app, name="passes")
+app.add_typer(toolchain.app, name="toolchain")
 
 
 def _print_version(wanted: bool) -> None:

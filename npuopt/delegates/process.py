@@ -1,8 +1,9 @@
 """Runs one vendor tool in a child process, bounded in time, memory and log, and never left behind.
 
-The protocol: the child is started as `python -P WORKER REQUEST ANSWER`; REQUEST is a JSON file to read, ANSWER a
-JSON file to write: an object, with the key `refused` (one sentence) when the tool said no. A worker is one file
-that imports no npuopt, so that it also runs in an isolated environment that has only the vendor's packages.
+The protocol: the child is started as `python -P WORKER REQUEST ANSWER`, with -I for -P in an isolated environment;
+REQUEST is a JSON file to read, ANSWER a JSON file to write: an object, with the key `refused` (one sentence) when the
+tool said no. A worker is one file that imports no npuopt, so that it also runs in an isolated environment that has
+only the vendor's packages.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def run_child(
         request_file.write_text(json.dumps(request), encoding="utf-8")
         started = time.monotonic()
         # -P: a worker's folder holds modules whose names must not shadow installed packages.
-        command = [python, "-P", str(worker), str(request_file), str(answer_file)]
+        # -I, in an isolated environment: nor must what PYTHONPATH or the user's own packages would bring.
+        alone = "-P" if python == sys.executable else "-I"
+        command = [python, alone, str(worker), str(request_file), str(answer_file)]
         try:
             process = subprocess.Popen(
                 command,
