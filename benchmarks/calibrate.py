@@ -24,8 +24,8 @@ from npuopt.graph import graphs_of, load
 from npuopt.graph.execution import Session
 from npuopt.graph.seeded import seeded_inputs
 from npuopt.pipeline.runner import Runner
-from npuopt.preparation import prepare
 from npuopt.quantization import calibrate
+from npuopt.road.preparation import prepare
 from npuopt.target import load_target
 
 if TYPE_CHECKING:

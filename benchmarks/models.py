@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.location import EXAMPLES, models_folder
 from npuopt import api, evaluate
 from npuopt.graph.execution import Session
-from npuopt.options import CompileOptions
+from npuopt.road.options import CompileOptions
 from npuopt.verify import compare
 
 if TYPE_CHECKING:

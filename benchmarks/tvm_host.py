@@ -30,8 +30,8 @@ from benchmarks.models import all_cases
 from npuopt import api
 from npuopt.delegates.host.loader import Model
 from npuopt.graph import Session, load
-from npuopt.options import CompileOptions
-from npuopt.quantization.data import open_samples
+from npuopt.quantization.samples.data import open_samples
+from npuopt.road.options import CompileOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

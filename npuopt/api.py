@@ -12,38 +12,38 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from npuopt import records
 from npuopt.bundle import Manifest, Stage, atomic_folder, write_target
-from npuopt.compilation import compile_plan, model_runs, reference_runs, stage
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import PlacementError, UsageError, cannot_write
-from npuopt.evaluating import EvaluateOptions, evaluate
-from npuopt.forming import encodings_beside, model_to_write, quantize_source
 from npuopt.graph import save
 from npuopt.graph.saving import replacing
-from npuopt.importing import Source, open_source
-from npuopt.inspection import bisect, compare, extract
-from npuopt.keeping import encodings_text
-from npuopt.optimizing import Wanted, observers, optimize, optimize_profiles
-from npuopt.options import CompileOptions, Say, silent
 from npuopt.partition import partition, save_refused
 from npuopt.pipeline.runner import Runner
-from npuopt.preparation import Prepared, prepare
-from npuopt.quantization.precisions import precisions_text
-from npuopt.quantizing import Quantized, check_quantized, quantize_model
-from npuopt.records import CheckResult, Journey
+from npuopt.quantization.assignment.precisions import precisions_text
+from npuopt.road import records
+from npuopt.road.compilation import compile_plan, model_runs, reference_runs, stage
+from npuopt.road.evaluating import EvaluateOptions, evaluate
+from npuopt.road.forming import encodings_beside, model_to_write, quantize_source
+from npuopt.road.importing import Source, open_source
+from npuopt.road.inspection import bisect, compare, extract
+from npuopt.road.keeping import encodings_text
+from npuopt.road.optimizing import Wanted, observers, optimize, optimize_profiles
+from npuopt.road.options import CompileOptions, Say, silent
+from npuopt.road.preparation import Prepared, prepare
+from npuopt.road.quantizing import Quantized, check_quantized, quantize_model
+from npuopt.road.records import CheckResult, Journey
+from npuopt.road.sensing import rank_layers
+from npuopt.road.step_effects import measure_steps
 from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE, run_steps
-from npuopt.sensing import rank_layers
-from npuopt.step_effects import measure_steps
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from npuopt.compilation import CompiledPlan
-    from npuopt.quantization.foreign_export import Format
+    from npuopt.quantization.incoming.foreign_export import Format
+    from npuopt.road.compilation import CompiledPlan
     from npuopt.target import Target
 
 __all__ = [

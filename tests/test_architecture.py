@@ -4,11 +4,19 @@ import ast
 import re
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parent.parent
 FOUNDATION = {"graph", "target", "errors"}
 ROOMS = {"pipeline", "quantization", "partition", "delegates", "verify", "evaluate", "bundle", "report", "runtime"}
+STRETCHES = sorted(path.stem for path in (ROOT / "npuopt" / "road").glob("[a-z]*.py"))
+
+
+def road(*stretches: str) -> set[str]:
+    return {f"road.{stretch}" for stretch in stretches}
+
+
 ALLOWED = {
     "errors": set(),
     "graph": {"errors"},
@@ -25,45 +33,34 @@ ALLOWED = {
     "tuning": FOUNDATION | {"quantization"},
     "runtime": FOUNDATION | {"bundle", "delegates", "quantization"},  # quantization: how samples are read
     "passes": FOUNDATION | {"pipeline", "quantization"},  # quantization: the encodings that one pass inserts
-    "options": {"errors"},
-    "preparation": FOUNDATION | {"pipeline", "options"},
-    "optimizing": FOUNDATION | {"pipeline", "verify", "bundle", "options", "preparation"},
-    "inspection": FOUNDATION | {"pipeline", "verify", "quantization", "options", "optimizing"},  # quantization: samples
-    "importing": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
-    "step_effects": FOUNDATION | ROOMS | {"options", "preparation", "quantizing", "stepping"},
-    "stepping": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
-    "mixing": FOUNDATION | {"quantization", "partition", "sensing", "options"},  # partition: counts multiply-adds
-    "searching": FOUNDATION | {"quantization", "compilation", "mixing", "options"},
-    "sensing": FOUNDATION | {"pipeline", "quantization", "options"},  # pipeline: the pass that writes encodings
-    "quantizing": FOUNDATION
+    "road.options": {"errors"},
+    "road.preparation": FOUNDATION | {"pipeline"} | road("options"),
+    "road.optimizing": FOUNDATION | {"pipeline", "verify", "bundle"} | road("options", "preparation"),
+    "road.inspection": FOUNDATION | {"pipeline", "verify", "quantization"} | road("options", "optimizing"),
+    "road.importing": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
+    "road.stepping": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
+    "road.step_effects": FOUNDATION | ROOMS | road("options", "preparation", "quantizing", "stepping"),
+    "road.mixing": FOUNDATION | {"quantization", "partition"} | road("sensing", "options"),  # counts multiply-adds
+    "road.searching": FOUNDATION | {"quantization"} | road("compilation", "mixing", "options"),
+    "road.sensing": FOUNDATION | {"pipeline", "quantization"} | road("options"),  # the pass that writes encodings
+    "road.quantizing": FOUNDATION
     | ROOMS
-    | {"options", "preparation", "compilation", "holding", "stepping", "sensing", "searching"},
-    "forming": FOUNDATION | {"pipeline", "options", "preparation", "importing", "keeping", "quantizing"},
-    "holding": FOUNDATION | {"pipeline", "quantization", "options", "preparation"},
-    "distilling": FOUNDATION | ROOMS | {"options", "preparation", "importing", "compilation", "quantizing", "tuning"},
-    "evaluating": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates", "options"},
-    "keeping": FOUNDATION
-    | {"pipeline", "quantization", "options", "preparation", "importing", "compilation", "quantizing"},
-    "records": FOUNDATION | ROOMS | {"options", "preparation", "compilation", "quantizing"},
-    "compilation": FOUNDATION | ROOMS | {"options", "preparation"},
-    "api": FOUNDATION
+    | road("options", "preparation", "compilation", "holding", "stepping", "sensing", "searching"),
+    "road.forming": FOUNDATION | {"pipeline"} | road("options", "preparation", "importing", "keeping", "quantizing"),
+    "road.holding": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
+    "road.distilling": FOUNDATION
     | ROOMS
-    | {
-        "options",
-        "step_effects",
-        "preparation",
-        "importing",
-        "keeping",
-        "evaluating",
-        "optimizing",
-        "inspection",
-        "compilation",
-        "quantizing",
-        "records",
-    }
-    | {"forming", "sensing"},
+    | {"tuning"}
+    | road("options", "preparation", "importing", "compilation", "quantizing"),
+    "road.evaluating": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates"} | road("options"),
+    "road.keeping": FOUNDATION
+    | {"pipeline", "quantization"}
+    | road("options", "preparation", "importing", "compilation", "quantizing"),
+    "road.records": FOUNDATION | ROOMS | road("options", "preparation", "compilation", "quantizing"),
+    "road.compilation": FOUNDATION | ROOMS | road("options", "preparation"),
+    "api": FOUNDATION | ROOMS | road(*STRETCHES) - road("distilling"),
     # optimizing and distilling: start without what compiling imports
-    "cli": FOUNDATION | ROOMS | {"toolchain", "options", "api", "optimizing", "distilling", "tuning"},
+    "cli": FOUNDATION | ROOMS | {"toolchain", "api", "tuning"} | road("options", "optimizing", "distilling"),
 }
 CHIPS = re.compile(
     r"qualcomm|hexagon|snapdragon|ethos|rockchip|rknn|openvino|neural.engine|vitis|edgetpu|mediatek|\bqnn\b|\btvm\b",
@@ -78,27 +75,49 @@ def sources() -> list[Path]:
 
 def room(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return parts[0] if parts[0] == "passes" else parts[1] if len(parts) > 1 else ""
+    if parts[0] == "passes":
+        return parts[0]
+    return ".".join(parts[1:3]) if parts[1] == "road" else parts[1]
 
 
-def imported_rooms(path: Path) -> set[str]:
+def imported_modules(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names if node.module == "npuopt")
-    return {name.split(".")[1] for name in names if name.startswith("npuopt.")} - {"__version__"}
+            names.update(
+                f"{node.module}.{alias.name}" for alias in node.names if node.module in {"npuopt", "npuopt.road"}
+            )
+    return {name for name in names if name.startswith("npuopt.")}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    parts = [name.split(".") for name in imported_modules(path)]
+    return {".".join(part[1:3]) if part[1] == "road" else part[1] for part in parts} - {"__version__", "road"}
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path: Path) -> None:
     home = room(path)
-    if home in {"", "__init__", "__main__"}:
+    if home in {"__init__", "__main__", "road.__init__"}:
         return
     strays = imported_rooms(path) - ALLOWED[home] - {home}
     assert not strays, f"{home} must not import {', '.join(sorted(strays))}"
+
+
+def test_the_rooms_of_quantization_have_no_cycle() -> None:
+    home = ROOT / "npuopt" / "quantization"
+    arrows = nx.DiGraph()
+    for path in home.rglob("*.py"):
+        inside = path.relative_to(home).parts[:-1]
+        for name in imported_modules(path):
+            parts = name.split(".")
+            if inside and parts[1:2] == ["quantization"] and len(parts) > 3 and parts[2] != inside[0]:
+                arrows.add_edge(inside[0], parts[2])
+    assert arrows.has_edge("assignment", "calibration") or arrows.has_edge("rounding", "calibration")
+    assert not list(nx.simple_cycles(arrows))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "passes").rglob("*.py")), ids=lambda path: path.stem)

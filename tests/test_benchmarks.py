@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks import optimize, synthetic
 from npuopt.graph import load
-from npuopt.optimizing import Optimizer, Wanted
 from npuopt.pipeline.checks import count_nodes
 from npuopt.pipeline.runner import Runner
+from npuopt.road.optimizing import Optimizer, Wanted
 
 
 def test_a_process_is_measured_whole(tmp_path) -> None:

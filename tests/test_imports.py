@@ -9,7 +9,7 @@ OPTIMIZE = f"""
 import sys
 from pathlib import Path
 from npuopt.graph import parse, save
-from npuopt.optimizing import Wanted, optimize
+from npuopt.road.optimizing import Wanted, optimize
 
 folder = Path(sys.argv[1])
 text = "g (float[N, 4] x) => (float[N, 4] y) {{ a = Identity(x) y = Relu(a) }}"

@@ -47,7 +47,7 @@ def optimize_command(
     json: JsonOption = False,
 ) -> None:
     """Clean, freeze and fuse MODEL; with a target, also lower what that target lacks."""
-    from npuopt import optimizing
+    from npuopt.road import optimizing
 
     with progress() as say:
         wanted = optimizing.Wanted(target, passes, recipe, parse_dims(dim), tuple(pass_file or ()))

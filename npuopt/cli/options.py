@@ -11,7 +11,7 @@ import typer
 from npuopt.errors import UsageError
 
 if TYPE_CHECKING:
-    from npuopt.quantization.methods import Method
+    from npuopt.quantization.calibration.methods import Method
 
 LARGEST_DIM = (1 << 31) - 1
 """Larger ones overflow in every runtime there is."""
@@ -197,7 +197,7 @@ def parse_method(text: str | None) -> Method | None:
     if text is None:
         return None
     from npuopt.pipeline.option_text import parse_options
-    from npuopt.quantization.methods import make_method
+    from npuopt.quantization.calibration.methods import make_method
 
     name, brace, rest = text.partition("{")
     if brace and not rest.endswith("}"):
@@ -230,7 +230,7 @@ def parse_like(texts: list[str] | None) -> tuple[tuple[str, Path], ...]:
     """
     if not texts:
         return ()
-    from npuopt.quantization.alike import parse_alike
+    from npuopt.quantization.assignment.alike import parse_alike
 
     return parse_alike(texts)
 
@@ -244,7 +244,7 @@ def parse_precisions(file: Path | None, texts: list[str] | None) -> tuple[tuple[
     """
     patterns: list[tuple[str, str]] = []
     if file is not None:
-        from npuopt.quantization.precisions import read_precisions
+        from npuopt.quantization.assignment.precisions import read_precisions
 
         patterns += read_precisions(file)
     for text in texts or []:

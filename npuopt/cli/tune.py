@@ -80,8 +80,8 @@ def tune_command(
     json: JsonOption = False,
 ) -> None:
     """Quantize MODEL for a target and tune it to agree with its float self; needs the `tune` extra (torch)."""
-    from npuopt.distilling import TunedFiles, tune
-    from npuopt.options import CompileOptions
+    from npuopt.road.distilling import TunedFiles, tune
+    from npuopt.road.options import CompileOptions
     from npuopt.tuning.options import TuningOptions
 
     options = CompileOptions(

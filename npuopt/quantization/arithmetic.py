@@ -23,6 +23,8 @@ STORAGE: dict[IntegerType, np.dtype] = {
 }
 """How an array of each type is held in numpy."""
 
+SIXTEEN_BITS: tuple[IntegerType, ...] = ("uint16", "int16")
+
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 """Scales are float32 in ONNX; a subnormal one loses its digits, and its reciprocal overflows."""
 

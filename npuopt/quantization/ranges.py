@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from npuopt.quantization.arithmetic import IntegerType
-    from npuopt.quantization.observation import DataReport
+    from npuopt.quantization.calibration.observation import DataReport
 
 
 @dataclass(frozen=True)

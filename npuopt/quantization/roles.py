@@ -8,7 +8,7 @@ from npuopt.graph import attribute, element_type, input_at, is_constant, is_op, 
 from npuopt.target.channels import channel_axis
 
 if TYPE_CHECKING:
-    from npuopt.graph import Node, Value
+    from npuopt.graph import Model, Node, Value
     from npuopt.target.schema import OpQuantization
 
 Role: TypeAlias = Literal["activation", "weight", "bias"]
@@ -26,6 +26,16 @@ def is_float(value: Value | None) -> bool:
     """Say whether `value` holds floats."""
     kind = element_type(value)
     return kind is not None and kind.is_floating_point()
+
+
+def float_values(model: Model) -> list[Value]:
+    """List the float tensors of the main graph that are no constants: graph inputs, then node outputs in order."""
+    made = [output for node in model.graph for output in node.outputs if output.name]
+    return [
+        value
+        for value in (*model.graph.inputs, *made)
+        if not is_constant(value) and (kind := element_type(value)) is not None and kind.is_floating_point()
+    ]
 
 
 def is_parameter(node: Node, index: int) -> bool:

@@ -12,7 +12,7 @@ from npuopt.delegates.registry import find_delegate
 from npuopt.errors import InputError, UsageError
 from npuopt.graph import load
 from npuopt.graph.execution import Session
-from npuopt.quantization.data import open_samples
+from npuopt.quantization.samples.data import open_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

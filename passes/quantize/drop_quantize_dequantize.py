@@ -18,7 +18,7 @@ from npuopt.graph import (
 )
 from npuopt.pipeline import Entry, Pass, Report
 from npuopt.quantization.arithmetic import dequantize, quantize
-from npuopt.quantization.incoming import Incoming, bits_of, encoding_at
+from npuopt.quantization.incoming.quantized_model import Incoming, bits_of, encoding_at
 from npuopt.target.views import QDQ_DOMAINS
 
 if TYPE_CHECKING:

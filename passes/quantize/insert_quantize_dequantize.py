@@ -13,9 +13,9 @@ from npuopt.errors import InputError
 from npuopt.graph import Editor, constant, input_at, is_constant, is_op, producer, static_shape, users
 from npuopt.pipeline import Entry, Pass, Report
 from npuopt.quantization.arithmetic import STORAGE, quantize
+from npuopt.quantization.assignment.weights import numbers
 from npuopt.quantization.encodings import Encoding, Encodings
 from npuopt.quantization.roles import is_parameter
-from npuopt.quantization.weights import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

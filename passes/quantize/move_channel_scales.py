@@ -12,11 +12,11 @@ import numpy as np
 from npuopt.errors import InputError
 from npuopt.graph import Editor, constant, input_at, users
 from npuopt.pipeline import Entry, Pass, Report
-from npuopt.quantization.joints import joint_at, refusal, times_channels, times_features
+from npuopt.quantization.channels.joints import joint_at, refusal, times_channels, times_features
 
 if TYPE_CHECKING:
     from npuopt.graph import Model, Node, Value
-    from npuopt.quantization.joints import Joint
+    from npuopt.quantization.channels.joints import Joint
     from npuopt.target import Target
 
 MOVED = "npuopt.channel_scales"

@@ -14,7 +14,7 @@ import pytest
 from npuopt import api
 from npuopt.bundle import read_manifest
 from npuopt.errors import InputError
-from npuopt.options import CompileOptions
+from npuopt.road.options import CompileOptions
 from npuopt.runtime import Artifact
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

@@ -10,7 +10,7 @@ import pytest
 
 from npuopt.graph import Session, dims, load, nodes
 from npuopt.pipeline.runner import Runner
-from npuopt.preparation import prepare
+from npuopt.road.preparation import prepare
 from support.models import model_folder
 
 if TYPE_CHECKING:

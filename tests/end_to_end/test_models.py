@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.models import Case, all_cases
 from npuopt import api
-from npuopt.options import CompileOptions
+from npuopt.road.options import CompileOptions
 from support.models import model_folder
 
 pytestmark = [pytest.mark.models, pytest.mark.qnn, pytest.mark.slow]

@@ -6,7 +6,7 @@ import pytest
 
 from npuopt import api
 from npuopt.graph import load
-from npuopt.options import CompileOptions
+from npuopt.road.options import CompileOptions
 from support.paths import EXAMPLES
 
 pytestmark = [pytest.mark.qnn, pytest.mark.slow]

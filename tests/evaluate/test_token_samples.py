@@ -3,7 +3,7 @@ import pytest
 
 from npuopt.errors import InputError
 from npuopt.evaluate.token_samples import perplexity_samples
-from npuopt.quantization.inputs import InputSpec
+from npuopt.quantization.samples.inputs import InputSpec
 
 IDS = InputSpec("input_ids", (1, None), np.dtype(np.int64))
 TOKENS = np.arange(10)

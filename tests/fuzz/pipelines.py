@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from npuopt.pipeline.catalogue import GROUPS, catalogue, group_of, make_pass
 from npuopt.pipeline.recipes import CLEAN, FUSE
 from npuopt.pipeline.runner import Runner
-from npuopt.preparation import Legalize, lowerings
+from npuopt.road.preparation import Legalize, lowerings
 from npuopt.target import list_targets, load_target
 
 if TYPE_CHECKING:

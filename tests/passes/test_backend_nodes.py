@@ -17,7 +17,7 @@ from npuopt.graph import Session, load, nodes, save
 from npuopt.pipeline.catalogue import make_pass
 from npuopt.pipeline.recipes import CLEAN, FUSE
 from npuopt.pipeline.runner import Runner
-from npuopt.preparation import Legalize, lowerings
+from npuopt.road.preparation import Legalize, lowerings
 from npuopt.target import load_target
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from npuopt.passes.lower.lower_elu import LowerElu
 from npuopt.passes.lower.lower_softsign import LowerSoftsign
 from npuopt.pipeline import Changed, Declined, Lowering
 from npuopt.pipeline.legalize import MAX_DEPTH, legalize
-from npuopt.preparation import lowerings
+from npuopt.road.preparation import lowerings
 from support.descriptors import target_with
 from support.rewrites import model_from
 

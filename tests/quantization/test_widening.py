@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from npuopt.graph import to_text
-from npuopt.quantization.local_errors import local_errors
+from npuopt.quantization.accuracy.local_errors import local_errors
 from npuopt.quantization.steps.activations import WidenActivations, wider_scheme
 from support.integer_chip import integer_chip
 from support.stepping import literal, start, work_on

@@ -10,7 +10,7 @@ from npuopt import api
 from npuopt.delegates import registry
 from npuopt.delegates.contract import Limits
 from npuopt.errors import InputError, UsageError
-from npuopt.options import CompileOptions
+from npuopt.road.options import CompileOptions
 from npuopt.runtime import Artifact
 from support.toy_road import ToyDelegate, toy_files
 

@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from npuopt.quantization import Range, Ranges, encodings_for
-from npuopt.quantization.calibration import float_values
+from npuopt.quantization.roles import float_values
 from support.integer_chip import integer_chip
 from support.rewrites import model_from
 

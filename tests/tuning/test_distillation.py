@@ -7,8 +7,8 @@ import torch
 from npuopt.errors import InputError, UsageError
 from npuopt.passes.quantize.insert_quantize_dequantize import InsertQuantizeDequantize
 from npuopt.passes.tune.insert_weights import InsertWeights
+from npuopt.quantization.assignment.weights import fitted_scales
 from npuopt.quantization.encodings import Encoding, Encodings, per_tensor
-from npuopt.quantization.weights import fitted_scales
 from npuopt.tuning.distillation import distil, learnable, share_of_rate
 from npuopt.tuning.network import Network
 from npuopt.tuning.options import TuningOptions

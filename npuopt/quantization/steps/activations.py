@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.quantization.local_errors import local_errors
+from npuopt.quantization.accuracy.local_errors import local_errors
+from npuopt.quantization.arithmetic import SIXTEEN_BITS
+from npuopt.quantization.assignment.wishes import wishes_of
 from npuopt.quantization.masks import find_masks
 from npuopt.quantization.steps.contract import Applied, Held, IntegerStep
-from npuopt.quantization.weights import SIXTEEN_BITS
-from npuopt.quantization.wishes import wishes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from npuopt.graph import Node, Value
-    from npuopt.quantization.local_errors import LocalErrors
+    from npuopt.quantization.accuracy.local_errors import LocalErrors
+    from npuopt.quantization.assignment.wishes import Wishes
     from npuopt.quantization.steps.contract import Work
-    from npuopt.quantization.wishes import Wishes
     from npuopt.target import Target
 
 

@@ -8,15 +8,15 @@ from pydantic import Field
 
 from npuopt.graph import is_op
 from npuopt.quantization.arithmetic import dequantize, quantize
+from npuopt.quantization.assignment.weights import WeightFormat, weight_encoding
+from npuopt.quantization.assignment.wishes import wishes_of
 from npuopt.quantization.blocks import block_values, round_blocks
-from npuopt.quantization.channel_statistics import channel_statistics
-from npuopt.quantization.equalization import equalizing_factors
-from npuopt.quantization.joints import joints, refusal
-from npuopt.quantization.smoothing import ALPHAS, ReaderFormat, smoothing
+from npuopt.quantization.channels.channel_statistics import channel_statistics
+from npuopt.quantization.channels.equalization import equalizing_factors
+from npuopt.quantization.channels.joints import joints, refusal
+from npuopt.quantization.channels.smoothing import ALPHAS, ReaderFormat, smoothing
+from npuopt.quantization.rounding.weight_only import held_weights
 from npuopt.quantization.steps.contract import FloatStep, Rewrite
-from npuopt.quantization.weight_only import held_weights
-from npuopt.quantization.weights import WeightFormat, weight_encoding
-from npuopt.quantization.wishes import wishes_of
 from npuopt.target.channels import channel_axis
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from npuopt.graph import Node
     from npuopt.quantization.arithmetic import IntegerType
+    from npuopt.quantization.assignment.wishes import Wishes
     from npuopt.quantization.block_encodings import BlockEncoding
-    from npuopt.quantization.joints import Joint
+    from npuopt.quantization.channels.joints import Joint
     from npuopt.quantization.steps.contract import Work
-    from npuopt.quantization.wishes import Wishes
 
 MOVE = "move-channel-scales"
 

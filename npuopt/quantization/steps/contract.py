@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from npuopt.errors import InternalError
-from npuopt.quantization.assignment import encodings_for
+from npuopt.quantization.assignment.assign import encodings_for
 from npuopt.quantization.encodings import Rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from npuopt.graph import Model
-    from npuopt.quantization.data import Samples
     from npuopt.quantization.encodings import Encoding, Encodings
     from npuopt.quantization.ranges import Ranges
-    from npuopt.quantization.rounding import RoundedLayer
+    from npuopt.quantization.rounding.round_weights import RoundedLayer
+    from npuopt.quantization.samples.data import Samples
     from npuopt.target import Target
 
     Progress = Callable[[int, int | None], None]

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from npuopt.quantization.rounding import LEAST_SQNR_DB, MOST_FEATURES, held_as_rounded, round_weights, too_noisy
+from npuopt.quantization.rounding.round_weights import (
+    LEAST_SQNR_DB,
+    MOST_FEATURES,
+    held_as_rounded,
+    round_weights,
+    too_noisy,
+)
 from npuopt.quantization.steps.contract import Applied, Held, IntegerStep
 
 if TYPE_CHECKING:

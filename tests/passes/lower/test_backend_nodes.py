@@ -18,7 +18,7 @@ from npuopt.graph import infer_shapes, to_proto
 from npuopt.pipeline import Lowering
 from npuopt.pipeline.catalogue import catalogue
 from npuopt.pipeline.legalize import legalize
-from npuopt.preparation import lowerings
+from npuopt.road.preparation import lowerings
 from npuopt.target import load_target, parse_target
 from support.numbers import run
 

@@ -5,7 +5,7 @@ import pytest
 
 from npuopt.errors import InputError
 from npuopt.passes.quantize.move_channel_scales import MoveChannelScales
-from npuopt.quantization.joints import joints
+from npuopt.quantization.channels.joints import joints
 from support.rewrites import assert_leaves, assert_rewrites, model_from
 from support.surroundings import check_surroundings
 

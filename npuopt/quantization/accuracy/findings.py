@@ -1,0 +1,204 @@
+"""What is wrong with encodings on real data, by tensor name: clipping, dead channels, stuck tensors, tiny scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from npuopt.graph import is_constant, is_op
+from npuopt.quantization.arithmetic import SMALLEST_SCALE, quantize, saturation
+from npuopt.quantization.assignment.needs import narrowed
+from npuopt.quantization.assignment.weights import numbers
+from npuopt.quantization.calibration.taps import TAP_BYTES, portions, tapped_session
+from npuopt.quantization.masks import MOVERS, find_masks
+from npuopt.quantization.ranges import Range
+from npuopt.quantization.roles import float_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from npuopt.graph import Model, Node, Value
+    from npuopt.quantization.arithmetic import IntegerType
+    from npuopt.quantization.encodings import Encoding, Encodings
+
+    Arrays = Mapping[str, np.ndarray]
+
+CLIPPED = 0.01
+"""Share of a tensor's numbers outside its encoding from which on it is worth a word: fitted ranges cut less."""
+
+FEWEST = 16
+"""Numbers that must be seen before all being the same says anything."""
+
+MOVING = (*(name for name in MOVERS if name != "Cast"), "Flatten", "Split")
+EVERYTHING = Range(-np.inf, np.inf)
+
+Kind = Literal["clipped", "stuck", "dead-channels", "tiny-scale"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a tensor's encoding.
+
+    Attributes:
+        tensor: the tensor's name.
+        kind: `clipped` (numbers outside of what the encoding holds), `stuck` (all numbers of all samples became the
+            same), `dead-channels` (channels of a weight that became zero), or `tiny-scale` (a scale at or below the
+            smallest normal float32, so that what it stands for underflows).
+        text: the sentence, with figures.
+        share: of the tensor's numbers, or of its channels; 0..1.
+    """
+
+    tensor: str
+    kind: Kind
+    text: str
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.tensor}: {self.text}"
+
+
+def find_faults(
+    model: Model, encodings: Encodings, samples: Sequence[Arrays], *, tap_bytes: int = TAP_BYTES, threads: int = 0
+) -> list[Finding]:
+    """Look for what is wrong with the encodings, on a few samples.
+
+    Args:
+        model: the float model that the encodings are for; it comes back as it was.
+        encodings: those to look at.
+        samples: are run through the float model once for each portion of `tap_bytes`.
+        tap_bytes: bytes of activations that are held at a time.
+        threads: threads of the runtime, 0 for all cores.
+
+    Returns:
+        Scales first, then weights, then activations in the order of the graph.
+    """
+    found = [*_tiny_scales(encodings), *_dead_channels(model, encodings)]
+    masks = find_masks(model)
+    meant = {value for value in (*masks.scores, *masks.carriers) if value.name}
+    for seen in _activations(model, encodings, samples, tap_bytes, threads):
+        if seen.is_stuck:
+            text = f"all {seen.elements} numbers seen became {seen.low:g}"
+            found.append(Finding(seen.value.name or "", "stuck", text, 1.0))
+        elif seen.share >= CLIPPED and seen.value not in meant:
+            low, high = seen.encoding.range
+            text = f"{seen.share:.1%} of its numbers are clipped to {low:.4g} to {high:.4g}"
+            found.append(Finding(seen.value.name or "", "clipped", text, seen.share))
+    return found
+
+
+def _tiny_scales(encodings: Encodings) -> Iterator[Finding]:
+    held = [*encodings.tensors.items()]
+    held += [(f"{output} (input {index})", one) for output, by in encodings.uses.items() for index, one in by.items()]
+    for name, encoding in held:
+        tiny = int(np.count_nonzero(np.asarray(encoding.scale) <= SMALLEST_SCALE))
+        if tiny:
+            count = (
+                f"{tiny} of {len(encoding.scale)} scales underflow" if len(encoding.scale) > 1 else "scale underflows"
+            )
+            yield Finding(name, "tiny-scale", f"its {count} (at most {SMALLEST_SCALE:.3g})", tiny / len(encoding.scale))
+
+
+def _dead_channels(model: Model, encodings: Encodings) -> Iterator[Finding]:
+    read = {
+        (value, encoding): None
+        for node in model.graph
+        for index, value in enumerate(node.inputs)
+        if value is not None
+        and is_constant(value)
+        and (encoding := encodings.read_by(node.outputs[0].name or "", index, value.name or "")) is not None
+    }
+    for value, encoding in read:
+        if encoding.axis is None:
+            continue
+        array = numbers(value)
+        others = tuple(axis for axis in range(array.ndim) if axis != encoding.axis)
+        largest = np.abs(array).max(axis=others, initial=0.0)
+        scale = np.asarray(encoding.scale)
+        if largest.shape != scale.shape:
+            continue  # a scale for each block of a channel, which its own numbers are in
+        dead = int(np.count_nonzero((largest > 0) & (largest < 0.5 * scale)))
+        if dead:
+            text = f"{dead} of {len(largest)} channels became zero"
+            yield Finding(value.name or "", "dead-channels", text, dead / len(largest))
+
+
+@dataclass
+class _Seen:
+    """What the samples showed of one activation."""
+
+    value: Value
+    encoding: Encoding
+    low: float = np.inf
+    high: float = -np.inf
+    outside: float = 0.0
+    elements: int = 0
+
+    def __post_init__(self) -> None:
+        self._needed = _needed(self.value, self.encoding.dtype)
+
+    def add(self, array: np.ndarray) -> None:
+        """Take in one sample."""
+        finite = array[np.isfinite(array)]
+        self.low, self.high = (
+            min(self.low, float(finite.min(initial=np.inf))),
+            max(self.high, float(finite.max(initial=-np.inf))),
+        )
+        self.outside += saturation(np.clip(finite, self._needed.low, self._needed.high), self.encoding) * finite.size
+        self.elements += finite.size
+
+    @property
+    def share(self) -> float:
+        """Share of the numbers that were clipped."""
+        return self.outside / self.elements if self.elements else 0.0
+
+    @property
+    def is_stuck(self) -> bool:
+        """Say whether the lowest and the highest of several numbers are held as the same integer."""
+        if self.elements < FEWEST:
+            return False
+        ends = quantize(np.asarray([self.low, self.high]), self.encoding)
+        return bool(ends[0] == ends[1])
+
+
+def _activations(
+    model: Model, encodings: Encodings, samples: Sequence[Arrays], tap_bytes: int, threads: int
+) -> Iterator[_Seen]:
+    held = {
+        value.name or "": _Seen(value, encodings.tensors[value.name or ""])
+        for value in float_values(model)
+        if value.name in encodings.tensors and encodings.tensors[value.name or ""].axis is None
+    }
+    inside = [seen.value for seen in held.values() if seen.value.producer() is not None]
+    for name in [name for name, seen in held.items() if seen.value.producer() is None]:
+        for sample in samples:
+            held[name].add(sample[name])
+    for portion in portions(inside, tap_bytes):
+        session = tapped_session(model, portion, optimize=True, threads=threads)
+        for sample in samples:
+            for name, array in session.run(sample).items():
+                held[name].add(array)
+    yield from held.values()
+
+
+def _needed(value: Value, dtype: IntegerType) -> Range:
+    """Return the interval outside of which no reader can tell numbers apart.
+
+    Of what only a Softmax reads nothing is asked: how much of it counts depends on the peak of each row.
+    """
+    readers = list(_readers(value))
+    if value.is_graph_output() or not readers or any(read.is_graph_output() for _, read in readers):
+        return EVERYTHING
+    asking = [(node, read) for node, read in readers if not is_op(node, "Softmax")]
+    return narrowed(EVERYTHING, asking, dtype) if asking else Range(0.0, 0.0)
+
+
+def _readers(value: Value) -> Iterator[tuple[Node, Value]]:
+    """Yield what computes with the tensor, through ops that only move it, each with what it reads."""
+    for use in value.uses():
+        moved = use.node.outputs[0]
+        if is_op(use.node, *MOVING) and not moved.is_graph_output():
+            yield from _readers(moved)
+        else:
+            yield use.node, value

@@ -1,0 +1,1 @@
+"""Moves factors of channels between layers, so that both hold them better."""

@@ -1,0 +1,1 @@
+"""Models and files that bring encodings along, npuopt's own or other tools'."""

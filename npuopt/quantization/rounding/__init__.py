@@ -1,0 +1,1 @@
+"""How weights are rounded: by channel, in blocks, with data that says which errors cancel."""

@@ -1,0 +1,1 @@
+"""Calibration data: where samples come from and how they are read."""

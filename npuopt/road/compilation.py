@@ -1,0 +1,154 @@
+"""The end of the road: from a prepared graph to compiled steps and the comparison of every stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npuopt.bundle import OutputComparison, Stage, Step
+from npuopt.delegates.child_log import keep_log
+from npuopt.delegates.contract import CompiledRegion, Limits
+from npuopt.delegates.registry import find_delegate
+from npuopt.errors import VendorToolError
+from npuopt.graph import save
+from npuopt.graph.execution import Session
+from npuopt.partition import extract_region
+from npuopt.target.views import converts
+from npuopt.verify import compare_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from npuopt.graph import Model, Node
+    from npuopt.partition import Part, Plan
+    from npuopt.road.preparation import Prepared
+    from npuopt.target import Target
+    from npuopt.verify import Comparison
+
+    Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class CompiledPlan:
+    """Every part of a plan, compiled.
+
+    Attributes:
+        steps: what to run, in order.
+        regions: what each delegate returned, by step name.
+    """
+
+    steps: list[Step] = field(default_factory=list[Step])
+    regions: dict[str, CompiledRegion] = field(default_factory=dict[str, CompiledRegion])
+
+    @property
+    def elsewhere(self) -> str:
+        """Why the parts do not all run on this machine, or an empty string."""
+        return next((region.elsewhere for region in self.regions.values() if region.elsewhere), "")
+
+    @property
+    def tools(self) -> dict[str, str]:
+        """Versions of all tools that took part."""
+        return {name: version for region in self.regions.values() for name, version in region.tools.items()}
+
+
+def compile_plan(model: Model, plan: Plan, target: Target, host: str, folder: Path, limits: Limits) -> CompiledPlan:
+    """Compile each part of `plan` below `folder`: regions by the target's road, the rest by the host's.
+
+    Raises:
+        VendorToolError: also when the vendor's tool left a node of a region off the device.
+    """
+    compiled = CompiledPlan()
+    for part in plan.parts:
+        on_device = part.kind == "npu"
+        road = target.delegate.road if on_device else host
+        source = folder / ("regions" if on_device else "host") / part.name / "model.onnx"
+        source.parent.mkdir(parents=True)
+        save(extract_region(model, part), source)
+        made_in = folder / road / part.name
+        made_in.mkdir(parents=True)
+        try:
+            region = find_delegate(road).compile(source, made_in, target, limits=limits)
+        except VendorToolError as error:  # the unfinished folder goes, so its paths would name nothing
+            where = part.name if str(folder) in error.where else error.where
+            raise VendorToolError(error.what, where=where, hint=error.hint) from error
+        if on_device:
+            _prove(region, part)
+        compiled.regions[part.name] = region
+        compiled.steps.append(_step(part, road, region, source, folder))
+    return compiled
+
+
+def _prove(region: CompiledRegion, part: Part) -> None:
+    """Check that the vendor's tool took every node of a region, conversions at its edge aside."""
+    edge = {node.name for node in part.nodes if converts(node) and _touches_edge(node, part)}
+    strays = [node for node in region.nodes if not node.on_npu and node.name not in edge]
+    if strays:
+        first = strays[0]
+        kept = f"; its log: {keep_log(region.folder / region.log)}" if region.log else ""
+        raise VendorToolError(
+            f"the compiler left {len(strays)} node(s) of {part.name} off the device,"
+            f" first {first.op_type} {first.name}: {first.reason or 'no reason given'}",
+            where=part.name,
+            hint=f"the descriptor promises more than the compiler takes: run `npuopt targets probe`{kept}",
+        )
+
+
+def _touches_edge(node: Node, part: Part) -> bool:
+    given, made = set(part.inputs), set(part.outputs)
+    reads = any(value is not None and value.name in given for value in node.inputs)
+    return reads or any(value.name in made for value in node.outputs)
+
+
+def _step(part: Part, road: str, region: CompiledRegion, source: Path, folder: Path) -> Step:
+    base = region.folder.relative_to(folder).as_posix()
+    return Step(
+        name=part.name,
+        kind=part.kind,
+        road=road,
+        model=source.relative_to(folder).as_posix(),
+        files=tuple(f"{base}/{file}" for file in region.files),
+        inputs=part.inputs,
+        outputs=part.outputs,
+        figures=dict(region.figures),
+        log=f"{base}/{region.log}" if region.log else "",
+    )
+
+
+def reference_runs(source: Path, prepared: Prepared, samples: Sequence[Arrays]) -> list[Arrays]:
+    """Run the source model as it came; inputs that the freeze made empty are given as empty arrays."""
+    session = Session(source)
+    empty = {name: np.zeros(shape, session.input_type(name)) for name, shape in prepared.dropped_inputs.items()}
+    return [session.run({**sample, **empty}) for sample in samples]
+
+
+def model_runs(model: Model | Path, samples: Sequence[Arrays]) -> list[Arrays]:
+    """Run a model in ONNX Runtime on every sample."""
+    session = Session(model)
+    return [session.run(sample) for sample in samples]
+
+
+def stage(name: str, against: str, reference: Sequence[Arrays], got: Sequence[Arrays]) -> Stage:
+    """Compare two sets of runs and put it on record."""
+    compared = compare_runs(reference, got)
+    return Stage(
+        name=name,
+        against=against,
+        samples=len(reference),
+        outputs={output: _on_record(item) for output, item in compared.items()},
+    )
+
+
+def _on_record(item: Comparison) -> OutputComparison:
+    def finite(value: float) -> float | None:
+        return value if isfinite(value) else None
+
+    return OutputComparison(
+        cosine=finite(item.cosine),
+        sqnr_db=finite(item.sqnr_db),
+        max_abs=finite(item.max_abs),
+        elements=item.elements,
+    )

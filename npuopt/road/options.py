@@ -1,0 +1,75 @@
+"""What a caller may ask of the road."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+Say: TypeAlias = "Callable[[str], None]"
+"""Told in a few words what is being done."""
+
+
+def silent(text: str) -> None:
+    """Report progress to nobody."""
+    del text
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Options of `compile`, `check` and `quantize`.
+
+    Attributes:
+        dims: named dims to freeze.
+        precision: a scheme of the target, or `auto`: the target's first scheme that the given data allows.
+        precisions: patterns of nodes (an op type, or names with * and ?) that are computed in another scheme.
+        calibration: a .npz, a folder of them, `package.module:function`, `random`, or an object of ORT's
+            CalibrationDataReader kind.
+        calibration_method: how ranges are found, one of `npuopt.quantization.calibration.methods`; what suits the
+            scheme's bits when None.
+        calibration_state: a file that keeps what calibration found so far, to go on from after an interruption.
+        encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
+            suit that data, else to the nearest.
+        requantize: drop the encodings of a model that comes quantized, and quantize it anew.
+        alike: patterns of tensors, each with an encodings file of another model that holds them the same way.
+        max_drop: a bound on a metric, as `METRIC=VALUE`; the fastest mix of schemes that keeps to it is searched for.
+        budget: what such a mix may cost, as `bytes=N` or `latency=RATIO`.
+        steps: quantization steps to run besides the scheme's standard ones, as `name` or `name{option=value}`.
+        without_steps: names of standard ones to leave out.
+        rounding: how a weight-only scheme finds scales: `nearest`, `least-squares` or `half-quadratic`.
+        form: how the quantized model is written: `qdq`, `nbits` (MatMulNBits), `qoperator` (QLinearConv),
+            `dynamic` (MatMulInteger), or `encodings` (`quantize` only: the float model, and encodings beside it).
+        verify: compare numbers after `each` pass, at the end (`final`), or never (`off`).
+        dump: keep the graph after each pass in the artifact's `dumps/`.
+        host: what runs the host's part, `ort` or `tvm`.
+        min_npu: least fraction of nodes on the device, else PlacementError.
+        time_limit: seconds for each vendor tool run.
+        pass_files: Python files whose passes join the catalogue; its fusions run after the standard ones.
+        samples: how many samples the final verification runs.
+    """
+
+    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    precision: str = "auto"
+    precisions: tuple[tuple[str, str], ...] = ()
+    calibration: Any = None
+    calibration_method: Any = None
+    calibration_state: Path | None = None
+    encodings: Path | None = None
+    requantize: bool = False
+    alike: tuple[tuple[str, Path], ...] = ()
+    max_drop: str | None = None
+    budget: str | None = None
+    steps: tuple[str, ...] = ()
+    without_steps: tuple[str, ...] = ()
+    rounding: Literal["nearest", "least-squares", "half-quadratic"] = "least-squares"
+    form: Literal["qdq", "nbits", "qoperator", "dynamic", "encodings"] = "qdq"
+    verify: Literal["each", "final", "off"] = "final"
+    dump: bool = False
+    host: str = "ort"
+    min_npu: float = 0.0
+    time_limit: float = 900.0
+    pass_files: tuple[Path, ...] = ()
+    samples: int = 4

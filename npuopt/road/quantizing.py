@@ -1,0 +1,291 @@
+"""The quantized part of the road: ranges from data, encodings from ranges, Q/DQ from encodings."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npuopt.errors import AccuracyError, InputError, UsageError
+from npuopt.pipeline.catalogue import find_pass, with_options
+from npuopt.pipeline.recipes import BEFORE_CALIBRATION
+from npuopt.quantization import Encodings, calibrate
+from npuopt.quantization.accuracy.findings import find_faults
+from npuopt.quantization.assignment.alike import shared_encodings
+from npuopt.quantization.assignment.precisions import node_precisions
+from npuopt.quantization.calibration.methods import default_method
+from npuopt.quantization.rounding.round_weights import RoundedLayer, with_corrections
+from npuopt.quantization.samples.data import RANDOM, open_samples
+from npuopt.quantization.steps import Held, StepRecord, Work
+from npuopt.road.compilation import model_runs, stage
+from npuopt.road.holding import hold_weights
+from npuopt.road.preparation import AS_THEY_ARE
+from npuopt.road.searching import Search, search_precisions
+from npuopt.road.sensing import Unquantized
+from npuopt.road.stepping import decide, rewrite_float, rewrite_or_repeat, run_rewrites, steps_for
+from npuopt.verify import seeded_inputs
+from npuopt.verify.final import trial_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from npuopt.bundle import Stage
+    from npuopt.graph import Model
+    from npuopt.quantization.accuracy.findings import Finding
+    from npuopt.quantization.calibration.observation import DataReport
+    from npuopt.quantization.incoming.keeping import Kept
+    from npuopt.quantization.samples.data import Samples
+    from npuopt.road.options import CompileOptions, Say
+    from npuopt.road.preparation import Prepared
+    from npuopt.road.stepping import Steps
+    from npuopt.target import Target
+
+    Arrays = dict[str, np.ndarray]
+
+TIMED = 2
+"""Samples after which the time left is told: the first one opens sessions."""
+
+RANDOM_WARNING = (
+    "calibrated with random numbers: the ranges are those of noise; good for trying things out, never for a model that"
+    " is to be used"
+)
+
+ENCODINGS_FILE = "encodings.json"
+
+
+@dataclass
+class Quantized:
+    """What quantization did, and what the float model computed before it.
+
+    Attributes:
+        encodings: None where the scheme is a float one. Their corrections fit weights rounded to the nearest, so
+            that the file means the same without the data.
+        calibration_samples: how many samples the ranges come from; 0 when the encodings were given.
+        data: what is to be said of the calibration data; None where nothing was calibrated.
+        samples: those that every stage is compared on.
+        optimized: the prepared float model's outputs on them; those of the source where its encodings are kept.
+        findings: what is wrong with the encodings on these samples.
+        kept: what became of the encodings that a quantized model came with.
+        steps: the named steps that ran, and what they changed.
+        before: the model ahead of its quantization, where that was asked for.
+        search: what the search for precisions found, in figures; empty where there was none.
+    """
+
+    encodings: Encodings | None = None
+    calibration_samples: int = 0
+    data: DataReport | None = None
+    samples: list[Arrays] = field(default_factory=list["Arrays"])
+    optimized: list[Arrays] = field(default_factory=list["Arrays"])
+    findings: list[Finding] = field(default_factory=list["Finding"])
+    kept: Kept | None = None
+    steps: list[StepRecord] = field(default_factory=list[StepRecord])
+    before: Unquantized | None = None
+    search: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def write(self, folder: Path) -> None:
+        """Write the encodings, if any, as `encodings.json`."""
+        if self.encodings is not None:
+            self.encodings.save(folder / ENCODINGS_FILE)
+
+    def calibration_record(self, options: CompileOptions) -> dict[str, Any]:
+        """Return what is on record of the calibration: its data and method, what they show, and what to beware of."""
+        if self.data is None or self.encodings is None:
+            return {}
+        source = (
+            options.calibration if isinstance(options.calibration, str | Path) else type(options.calibration).__name__
+        )
+        warnings = self.data.warnings()
+        if source == RANDOM:
+            warnings.insert(0, RANDOM_WARNING)
+        return {
+            "calibration": str(source),
+            "method": self.encodings.calibration,
+            **self.data.to_json(),
+            "warnings": warnings,
+        }
+
+
+def quantize_model(
+    prepared: Prepared,
+    target: Target,
+    scheme: str,
+    options: CompileOptions,
+    *,
+    keep_float: bool = False,
+    say: Say,
+) -> Quantized:
+    """Quantize the prepared model in place, when the scheme asks for it, and remember what it computed in float.
+
+    `keep_float` keeps the model as it was just before, too.
+    """
+    _require_use_of_precisions(target, scheme, options)
+    search = Search.wanted(target, scheme, options, say=say)
+    steps = steps_for(options, target.scheme(scheme))
+    quantized = Quantized()
+    if not target.scheme(scheme).is_float:
+        prepared.runner.run(prepared.model, AS_THEY_ARE.make(BEFORE_CALIBRATION))
+    if options.verify != "off":
+        say("running the optimized model")
+        quantized.samples = verification_samples(prepared, options)
+        quantized.optimized = model_runs(prepared.model, quantized.samples)
+    if target.scheme(scheme).is_weight_only:
+        before = prepared.model.clone() if keep_float else None
+        work = _work(prepared, target, scheme, options, say)
+        rewrites, quantized.steps = rewrite_or_repeat(prepared, work, options.encodings, steps.rewriting)
+        held_weights = hold_weights(prepared, target, scheme, options, say=say)
+        quantized.encodings = held_weights.model_copy(update={"rewrites": rewrites})
+        quantized.before = None if before is None else Unquantized(before, quantized.encodings, {})
+    if target.scheme(scheme).is_float:
+        return quantized
+    if options.encodings is not None:
+        encodings = Encodings.load(options.encodings)
+        run_rewrites(prepared, encodings.rewrites)
+        encodings.check(prepared.model)
+        rounded = _rounded(_work(prepared, target, scheme, options, say), encodings, steps, quantized)
+    else:
+        work = _work(prepared, target, scheme, options, say)
+        encodings, rounded = _calibrated(prepared, work, options, steps, quantized, search)
+    quantized.encodings = encodings
+    if options.verify != "off":
+        say("looking for what the encodings clip")
+        quantized.findings = find_faults(prepared.model, encodings, quantized.samples)
+    say("inserting quantize and dequantize")
+    integers = {layer.weight: layer.integers for layer in rounded.values()}
+    corrected = with_corrections(encodings, rounded)
+    if keep_float:
+        quantized.before = Unquantized(prepared.model.clone(), corrected, integers)
+    held = {"encodings": corrected, "integers": integers}
+    insert = with_options(find_pass("insert-quantize-dequantize"), held)
+    prepared.runner.run(prepared.model, [insert])
+    return quantized
+
+
+def check_quantized(model: Model | Path, quantized: Quantized) -> tuple[Stage, list[Arrays]]:
+    """Run the quantized model on the samples; return how it compares with the float model, and its outputs.
+
+    Raises:
+        AccuracyError: when it computes NaN or infinity where the float model computes numbers.
+    """
+    made = model_runs(model, quantized.samples)
+    for expected, got in zip(quantized.optimized, made, strict=True):
+        for name, array in got.items():
+            if array.dtype.kind == "f" and not np.all(np.isfinite(array) | ~np.isfinite(expected[name])):
+                raise AccuracyError("the quantized model computes NaN or infinity here", where=name)
+    return stage("quantized", "optimized", quantized.optimized, made), made
+
+
+def _require_use_of_precisions(target: Target, scheme: str, options: CompileOptions) -> None:
+    """Check that precisions of single nodes, where any are given, would make a difference.
+
+    Raises:
+        UsageError: when nothing is quantized, or the encodings are given.
+    """
+    if options.precisions and target.scheme(scheme).is_float:
+        raise UsageError(f"scheme {scheme} quantizes nothing, so no node can differ from it by --keep or --precisions")
+    if options.alike and (target.scheme(scheme).is_float or options.encodings is not None):
+        raise UsageError("--like shares encodings that are chosen, and here none are")
+    if options.precisions and options.encodings is not None:
+        raise UsageError("encodings that are given say how each node is computed: leave out --keep and --precisions")
+
+
+def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Arrays]:
+    """Return the first samples of the calibration data, or seeded ones where there is none."""
+    if options.calibration is None:
+        return _drawn(prepared.model, options.samples)
+    found: list[Arrays] = []
+    for sample in open_samples(options.calibration, prepared.model):
+        found.append(dict(sample))
+        if len(found) == options.samples:
+            break
+    return found
+
+
+def _work(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, say: Say) -> Work:
+    """Return what the steps work on."""
+    samples = None if options.calibration is None else open_samples(options.calibration, prepared.model)
+    return Work(prepared.model, target, scheme, samples, say=_progress(say))
+
+
+def _drawn(model: Model, count: int) -> list[Arrays]:
+    """Draw samples; where dims are free, of the first size with which the model runs.
+
+    Raises:
+        InputError: when it runs with none.
+    """
+    failures: list[InputError] = []
+    for sizes in trial_sizes(model, {}):
+        samples = [seeded_inputs(model, seed, sizes) for seed in range(count)]
+        try:
+            if sizes:
+                model_runs(model, samples[:1])
+        except InputError as error:
+            failures.append(error)
+        else:
+            return samples
+    raise failures[0]
+
+
+def _calibrated(
+    prepared: Prepared,
+    work: Work,
+    options: CompileOptions,
+    steps: Steps,
+    quantized: Quantized,
+    search: Search | None,
+) -> tuple[Encodings, Mapping[str, RoundedLayer]]:
+    """Rewrite the model, calibrate it, and choose encodings and weights by the data, with a search for precisions."""
+    samples = work.samples if work.samples is not None else open_samples(options.calibration, work.model)
+    work.precisions = node_precisions(work.model, work.target, work.scheme, options.precisions)
+    work.alike = shared_encodings(work.model, options.alike)
+    rewrites, quantized.steps = rewrite_float(prepared, work, steps.rewriting)
+    work.ranges = calibrate(
+        work.model,
+        samples,
+        options.calibration_method or default_method(work.target.scheme(work.scheme)),
+        progress=work.progress("calibrating"),
+        state=options.calibration_state,
+    )
+    quantized.calibration_samples, quantized.data = work.ranges.samples, work.ranges.data
+
+    def build(precisions: Mapping[str, str], data: Samples | None) -> tuple[Held, list[StepRecord]]:
+        mixed = replace(work, precisions=precisions, samples=data)
+        return decide(mixed, Held(mixed.encodings().model_copy(update={"corrections": {}})), steps.deciding)
+
+    if search is None:
+        held, records = build(work.precisions, work.samples)
+    else:
+        found = search_precisions(work, build, search.goal, search.budget, search.say)
+        held, records, quantized.search = found.held, found.steps, found.record
+    quantized.steps += records
+    return held.encodings.model_copy(update={"rewrites": tuple(rewrites)}), held.rounded
+
+
+def _rounded(work: Work, encodings: Encodings, steps: Steps, quantized: Quantized) -> Mapping[str, RoundedLayer]:
+    """Round weights for given encodings, when there is data to do it by."""
+    if work.samples is None:
+        return dict[str, RoundedLayer]()
+    held, quantized.steps = decide(work, Held(encodings), steps.deciding)
+    return held.rounded
+
+
+def _progress(say: Say) -> Callable[[str, int, int | None], None]:
+    """Return a function that tells how far a task has come, and how long it takes to its end at the rate so far."""
+    started: dict[str, tuple[float, int]] = {}
+
+    def tell(what: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        first, before = started.setdefault(what, (now, done))
+        text = f"{what}: sample {done}" + (f" of {total}" if total else "")
+        if total and done - before >= TIMED:
+            text += f", {_duration((now - first) / (done - before) * (total - done))} left"
+        say(text)
+
+    return tell
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,276 @@
+"""Assigns a scheme to each node under a bound on accuracy and a budget: measure, solve, measure again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from math import sqrt
+from typing import TYPE_CHECKING, Any
+
+from npuopt.errors import AccuracyError, UsageError
+from npuopt.quantization.accuracy.goals import Goal
+from npuopt.quantization.accuracy.search import Assignment, Bounds, fastest, most_exact, require_solver
+from npuopt.quantization.accuracy.sensitivity import decibels
+from npuopt.road.compilation import model_runs
+from npuopt.road.mixing import FEW, Mixing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+
+    from npuopt.quantization.samples.data import Samples
+    from npuopt.quantization.steps import Held, StepRecord, Work
+    from npuopt.road.options import CompileOptions, Say
+    from npuopt.target import Target
+
+    Arrays = dict[str, np.ndarray]
+    Build = Callable[[Mapping[str, str], Samples | None], tuple[Held, list[StepRecord]]]
+
+SAMPLES = 32
+"""Calibration samples that the bound is measured on."""
+
+ROUNDS = 5
+"""How often an assignment is measured and the bound on its estimated noise corrected."""
+
+ENOUGH = 0.8
+"""Share of the bound from which on there is too little left to gain for another round."""
+
+IN_THE_WAY = 3
+"""Layers that are named when a bound cannot be reached."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an assignment may cost.
+
+    Attributes:
+        bytes: of all weights, as they are held.
+        latency: estimated time, relative to the fastest assignment there is.
+    """
+
+    bytes: float | None = None
+    latency: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read `bytes=N` (with K, M or G for powers of 1000) or `latency=RATIO`.
+
+        Raises:
+            UsageError: when it is of another form.
+        """
+        kind, _, number = text.partition("=")
+        unit = {"K": 1e3, "M": 1e6, "G": 1e9}.get(number[-1:].upper(), 1.0) if kind == "bytes" else 1.0
+        try:
+            size = float(number[:-1] if unit > 1 else number) * unit
+        except ValueError:
+            size = 0.0
+        if kind not in ("bytes", "latency") or not 0 < size < float("inf"):
+            raise UsageError(f"{text!r} is no budget", hint="write bytes=20M or latency=1.2")
+        return cls(**{kind: size})
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that is to be made."""
+
+    goal: Goal | None
+    budget: Budget
+    say: Say
+
+    @classmethod
+    def wanted(cls, target: Target, scheme: str, options: CompileOptions, *, say: Say) -> Search | None:
+        """Return the search that the options ask for, None where they ask for none.
+
+        Raises:
+            UsageError: when a bound or a budget is wrong, or there is nothing to choose.
+            ToolchainMissingError: when the solver is not installed.
+        """
+        if options.max_drop is None and options.budget is None:
+            return None
+        goal = None if options.max_drop is None else Goal.parse(options.max_drop)
+        budget = Budget() if options.budget is None else Budget.parse(options.budget)
+        if target.scheme(scheme).is_float or options.encodings is not None:
+            why = "encodings are given" if not target.scheme(scheme).is_float else f"scheme {scheme} is a float one"
+            raise UsageError(f"--max-drop and --budget choose integer schemes, and {why}")
+        require_solver()
+        return cls(goal, budget, say)
+
+
+@dataclass
+class Found:
+    """What the search found, for the record.
+
+    Attributes:
+        held: how numbers are held.
+        steps: the quantization steps that led there.
+        precisions: the nodes that differ from the model's scheme.
+        record: figures, for JSON.
+    """
+
+    held: Held
+    steps: list[StepRecord]
+    precisions: Mapping[str, str]
+    record: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def search_precisions(work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say) -> Found:
+    """Return the fastest assignment that keeps to the goal and the budget, or the most exact one within the budget.
+
+    Args:
+        work: calibrated; its precisions are those of nodes that are not to be touched.
+        build: quantizes with these precisions.
+        goal: what the quantized model must reach on the first samples; None for as exact as the budget allows.
+        budget: what it may cost.
+        say: told what is being done.
+
+    Raises:
+        AccuracyError: when nothing within the budget reaches the goal, with the best that was found.
+        UsageError: when nothing fits the budget, or there is nothing to choose between.
+    """
+    return _Search(work, build, goal, budget, say).run()
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """An assignment as it was measured."""
+
+    assignment: Assignment
+    found: Found
+    measured: float
+
+    def is_met(self, goal: Goal | None) -> bool:
+        return goal is None or goal.is_met(self.measured)
+
+
+class _Search:
+    def __init__(self, work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say) -> None:
+        if work.samples is None:
+            raise UsageError("precisions are searched for on data", hint="give --calibration data")
+        self._work, self._build, self._goal, self._say = work, build, goal, say
+        self._all, self._few = work.samples, work.samples.first(FEW)
+        self._samples: list[Arrays] = [dict(sample) for sample in islice(work.samples, SAMPLES)]
+        self._reference = model_runs(work.model, self._samples)
+        self._outputs = goal.outputs(self._reference[0]) if goal is not None else self._float_outputs()
+        self._mixing = Mixing(work, build, self._samples, say)
+        self._bounds = self._within(budget)
+
+    def run(self) -> Found:
+        """Find the most exact assignment, then faster ones as long as the goal is met."""
+        best = self._trial(self._solve_exact())
+        if self._goal is None:
+            return self._recorded(self._with_all_data(best), 1)
+        if not best.is_met(self._goal):
+            best = self._with_all_data(best)
+        if not best.is_met(self._goal):
+            raise self._out_of_reach(best)
+        found, rounds = self._faster(best, self._goal)
+        return self._recorded(self._with_all_data(found), rounds)
+
+    def _with_all_data(self, trial: _Trial) -> _Trial:
+        """Round by all calibration data what was tried with a part of it, unless the goal is lost by that."""
+        if self._all.count is not None and self._all.count <= FEW:
+            return trial
+        whole = self._measured(trial.assignment, trial.found.precisions, self._all)
+        return trial if trial.is_met(self._goal) and not whole.is_met(self._goal) else whole
+
+    def _faster(self, best: _Trial, goal: Goal) -> tuple[_Trial, int]:
+        """Return the fastest assignment that was measured and meets the goal, and how many were."""
+        reaches, fails = self._noise(best.assignment), 0.0
+        allowed = self._estimated_bound(best, goal)
+        rounds = 1
+        while rounds <= ROUNDS:
+            noise = dict.fromkeys(self._outputs, allowed)
+            chosen = fastest(self._mixing.choices, Bounds(noise, self._bounds.time, self._bounds.bytes))
+            if chosen is None or chosen.schemes == best.assignment.schemes:
+                break
+            trial = self._trial(chosen)
+            rounds += 1
+            if trial.is_met(goal):
+                best, reaches = (trial, allowed) if chosen.time <= best.assignment.time else (best, allowed)
+                if goal.badness(trial.measured) > ENOUGH:
+                    break
+                stretched = allowed * min(max(1.0 / max(goal.badness(trial.measured), 1e-3), 1.2), 4.0)
+                allowed = sqrt(allowed * fails) if fails else stretched
+            else:
+                fails = allowed
+                allowed = max(sqrt(reaches * fails), 0.9 * allowed / goal.badness(trial.measured))
+            if fails and fails < 1.1 * allowed:
+                allowed = sqrt(reaches * fails)
+        return best, rounds
+
+    def _estimated_bound(self, best: _Trial, goal: Goal) -> float:
+        """Return the noise at which the goal is just met: known for a ratio of signal to noise, else in proportion."""
+        if goal.metric == "sqnr":
+            return 10 ** (-goal.limit / 10)
+        badness = goal.badness(best.measured)
+        return self._noise(best.assignment) * min(1.0 / max(badness, 1e-3), 1e3)
+
+    def _trial(self, assignment: Assignment) -> _Trial:
+        """Quantize and measure."""
+        mixed = {name: scheme for name, scheme in assignment.schemes.items() if scheme != self._work.scheme}
+        precisions = {**self._work.precisions, **mixed}
+        self._say("quantizing a mix of precisions")
+        return self._measured(assignment, precisions, self._few)
+
+    def _measured(self, assignment: Assignment, precisions: Mapping[str, str], data: Samples) -> _Trial:
+        held, steps = self._build(precisions, data)
+        made = self._mixing.quantized(held)
+        got = model_runs(made, self._samples)
+        measured = 0.0 if self._goal is None else self._goal.measure(self._samples, self._reference, got)
+        return _Trial(assignment, Found(held, steps, precisions), measured)
+
+    def _solve_exact(self) -> Assignment:
+        found = most_exact(self._mixing.choices, self._outputs, self._bounds)
+        if found is None:
+            least = fastest(self._mixing.choices, Bounds())
+            figures = "" if least is None else f"; the least is {least.bytes:.0f} bytes"
+            raise UsageError(f"no assignment of {self._work.target.name}'s schemes fits the budget{figures}")
+        return found
+
+    def _within(self, budget: Budget) -> Bounds:
+        time = None
+        if budget.latency is not None:
+            least = fastest(self._mixing.choices, Bounds())
+            time = None if least is None else least.time * budget.latency
+        return Bounds({}, time, budget.bytes)
+
+    def _float_outputs(self) -> list[str]:
+        return [name for name, array in self._reference[0].items() if array.dtype.kind == "f"]
+
+    def _noise(self, assignment: Assignment) -> float:
+        return max((assignment.noise.get(output, 0.0) for output in self._outputs), default=0.0)
+
+    def _recorded(self, trial: _Trial, rounds: int) -> Found:
+        """Put figures on record."""
+        goal, assignment = self._goal, trial.assignment
+        counts: dict[str, int] = {}
+        for scheme in assignment.schemes.values():
+            counts[scheme] = counts.get(scheme, 0) + 1
+        least = fastest(self._mixing.choices, Bounds())
+        trial.found.record = {
+            "metric": None if goal is None else goal.metric,
+            "limit": None if goal is None else goal.limit,
+            "measured": None if goal is None else min(trial.measured, 1e9),
+            "text": "" if goal is None else goal.text(trial.measured),
+            "samples": len(self._samples),
+            "rounds": rounds,
+            "layers": counts,
+            "bytes": assignment.bytes,
+            "latency": None if least is None or not least.time else assignment.time / least.time,
+            "estimated_sqnr_db": min(decibels(self._noise(assignment)), 1e9),
+        }
+        return trial.found
+
+    def _out_of_reach(self, best: _Trial) -> AccuracyError:
+        """Say what the best is, and which layers are in the way."""
+        goal = self._goal
+        if goal is None:
+            raise ValueError("nothing is out of reach without a goal")
+        worst = self._mixing.noisiest(best.assignment, self._outputs)[:IN_THE_WAY]
+        layers = ", ".join(f"{name} ({scheme}, {decibels(noise):.1f} dB)" for name, scheme, noise in worst)
+        wanted = goal.text(goal.limit) if goal.metric == "sqnr" else f"{goal.metric} within {goal.limit:g}"
+        return AccuracyError(
+            f"{wanted} is out of reach: the best assignment found has {goal.text(best.measured)}",
+            hint=f"in the way: {layers}",
+        )
