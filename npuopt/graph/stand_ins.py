@@ -64,8 +64,11 @@ class _Place:
 
     def zeros(self, *shape: int) -> str:
         """Return floats of this shape, which take no memory."""
-        sizes = onnx.numpy_helper.from_array(np.array(shape, dtype=np.int64))
-        return self.make("ConstantOfShape", self.make("Constant", value=sizes))
+        return self.make("ConstantOfShape", self.vector(*shape))
+
+    def vector(self, *numbers: int) -> str:
+        """Return an int64 constant."""
+        return self.make("Constant", value=onnx.numpy_helper.from_array(np.array(numbers, dtype=np.int64)))
 
     def give(self, value: str, *indices: int) -> None:
         """Let outputs of the node be of the type and shape of a value."""
@@ -204,8 +207,24 @@ def _multi_head_attention(place: _Place) -> None:
 
 
 def _grouped_attention(place: _Place) -> None:
+    """Stand in for an attention of queries that may have keys and values behind them in one input."""
     if place.input(1):
         place.give(place.input(0), 0)
+        return
+    heads = place.attribute("num_heads", 0)
+    split = place.make(
+        "Reshape", place.input(0), place.vector(0, 0, heads + 2 * place.attribute("kv_num_heads", 0), -1)
+    )
+    queries = place.make("Slice", split, place.vector(0), place.vector(heads), place.vector(2))
+    place.give(place.make("Reshape", queries, place.vector(0, 0, -1)), 0)
+
+
+def _mean(place: _Place) -> None:
+    axes, kept = place.attribute("axes", ()), place.attributes("keepdims")
+    if place.opset >= 18:
+        place.give(place.make("ReduceMean", place.input(0), *([place.vector(*axes)] if axes else []), **kept), 0)
+    else:
+        place.give(place.make("ReduceMean", place.input(0), **place.attributes("axes"), **kept), 0)
 
 
 WINDOW = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
@@ -219,6 +238,7 @@ RULES: Rules = {
     "QLinearMul": _broadcast("Mul", 0, 3),
     "QLinearWhere": _broadcast("Where", 0, 1, 4),
     "QLinearConcat": _concat,
+    "QLinearReduceMean": _mean,
     "QLinearAveragePool": _with_attributes("AveragePool", (0,), *WINDOW),
     "QLinearGlobalAveragePool": _with_attributes("GlobalAveragePool", (0,)),
     "QLinearConv": _with_attributes("Conv", (0, 3), "group", *WINDOW),

@@ -49,6 +49,7 @@ CASES = {
     "DequantizeLinear": "uint8[B,3] a | DequantizeLinear(a, s, z)",
 }
 WITHOUT_KERNEL = {
+    "QLinearReduceMean",
     "BiasAdd",
     "BiasSoftmax",
     "GroupNorm",
@@ -93,6 +94,24 @@ def test_the_lengths_beside_embeddings_are_of_the_batch():
     infer_shapes(model)
     mask = next(iter(model.graph)).outputs[1]
     assert (mask.dtype, dims(mask)) == (DataType.INT32, ("B",))
+
+
+@pytest.mark.parametrize(
+    ("node", "shape"),
+    [
+        ("GroupQueryAttention<num_heads = 2, kv_num_heads = 1>(a, , , , , n, n)", ("B", 3, 8)),
+        ("QLinearReduceMean<axes = [1], keepdims = 0>(a, s, z, r, v)", ("B", 16)),
+        ("QLinearReduceMean(a, s, z, r, v)", (1, 1, 1)),
+    ],
+)
+def test_packed_heads_and_means(node, shape):
+    kind = "float" if node.startswith("Group") else "uint8"
+    model = parse(f"""{HEADER} g ({kind}[B,3,16] a, int32[1] n) => ({kind}[] y) <{SCALES}> {{
+        y = com.microsoft.{node} }}""")
+    (output,) = model.graph.outputs
+    output.type = None
+    infer_shapes(model)
+    assert dims(output) == shape
 
 
 def test_every_rule_is_asked():

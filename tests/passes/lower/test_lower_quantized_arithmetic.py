@@ -37,6 +37,31 @@ def test_the_other_operators(node):
     assert_rewrites(LowerQuantizedArithmetic(), f"{signature} {{y = com.microsoft.QLinear{node}}}", None)
 
 
+def test_a_choice_keeps_its_condition():
+    signature = f"{HEADER} (bool[2, 1] c, uint8[2, 3] a, uint8[3] b) => (uint8[2, 3] y) <{CONSTANTS}>"
+    assert_rewrites(
+        LowerQuantizedArithmetic(),
+        f"{signature} {{y = com.microsoft.QLinearWhere(c, a, s, z, b, t, w, r, v)}}",
+        f"""{signature} {{
+            p = DequantizeLinear(a, s, z) q = DequantizeLinear(b, t, w) d = Where(c, p, q) y = QuantizeLinear(d, r, v)
+        }}""",
+    )
+
+
+@pytest.mark.parametrize(("attributes", "axes"), [("axes = [1], keepdims = 0", "a1"), ("keepdims = 1", "")])
+def test_a_mean_which_no_runtime_computes(attributes, axes):
+    signature = f"{HEADER} (int8[2, 3] a) => (int8[P, Q] y) <float s = {{0.5}}, float r = {{0.125}}>"
+    signature = signature.replace("P, Q", "2" if axes else "1, 1")
+    mean = f"ReduceMean<keepdims = {attributes[-1]}>(p{', axes' if axes else ''})"
+    assert_rewrites(
+        LowerQuantizedArithmetic(),
+        f"{signature} {{y = com.microsoft.QLinearReduceMean<{attributes}>(a, s, , r)}}",
+        f"""{signature.replace("<float", "<int64[1] axes = {1}, float" if axes else "<float")}
+            {{p = DequantizeLinear(a, s) m = {mean} y = QuantizeLinear<output_dtype = 3>(m, r)}}""",
+        seeds=(),
+    )
+
+
 def test_leaves_channels_that_come_last_and_old_softmaxes():
     signature = f"{HEADER} (uint8[2, 3, 2, 2] a) => (uint8[A, B, C, D] y) <{CONSTANTS}>"
     pool = "GlobalAveragePool<channels_last = 1>(a, s, z, r, v)"
