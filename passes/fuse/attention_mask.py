@@ -76,14 +76,19 @@ def joined(masks: Sequence[Mask], build: Builder, *, guarded: bool) -> Value | N
     return reduce(lambda left, right: build("Add", left, right), [_added(mask, lowest, build) for mask in masks])
 
 
-def is_causal(masks: Sequence[Mask], queries: object, keys: object) -> bool:
-    """Say whether the one mask is a constant that shows each query the keys up to its own place."""
+def is_causal(masks: Sequence[Mask], queries: object, keys: object, past: int = 0) -> bool:
+    """Say whether the one mask is a constant that shows each query the keys up to its own place, behind `past` keys."""
     if len(masks) != 1 or not isinstance(queries, int) or not isinstance(keys, int):
         return False
     known = _known(masks[0])
     if known is None or known.size != queries * keys:
         return False
-    return bool((known.reshape(queries, keys) == np.tril(np.ones((queries, keys), dtype=np.bool_))).all())
+    return bool((known.reshape(queries, keys) == visible(queries, keys, past)).all())
+
+
+def visible(queries: int, keys: int, past: int = 0) -> np.ndarray:
+    """Return a mask that shows each query the keys up to its own place, behind `past` keys."""
+    return np.tril(np.ones((queries, keys), dtype=np.bool_), past)
 
 
 def misfit(masks: Sequence[Mask], query: Value, key: Value) -> str:

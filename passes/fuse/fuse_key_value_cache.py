@@ -3,11 +3,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Builder, Op, attribute, dims, input_at, producer, rank
+from npuopt.graph import Builder, DataType, Op, attribute, dims, element_type, input_at, producer, rank
+from npuopt.passes.fuse.attention import Mask
+from npuopt.passes.fuse.attention_mask import is_causal, visible
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
     from npuopt.graph import Editor, Node, Value
+    from npuopt.graph.editor import AttributeLike
     from npuopt.target import Target
 
 KEY, VALUE, MASK = 1, 2, 3
@@ -21,12 +24,13 @@ class FuseKeyValueCache(NodePass):
     """Concats of past with new keys and values become the past inputs and present outputs of Attention.
 
     `Attention(q, k', v', mask)` with `k' = Concat<axis = 2>(past_k, k)`, `v' = Concat<axis = 2>(past_v, v)` ->
-    `Attention(q, k, v, mask, past_k, past_v)`, whose second and third outputs are k' and v'.
+    `Attention(q, k, v, mask, past_k, past_v)`, whose second and third outputs are k' and v'. A causal Attention counts
+    places from the past's end once it knows of a past: a constant mask that does so becomes the attribute
+    (`is_causal`), and the attribute a constant mask that counts from the past's start.
 
     Left alone: keys joined and values not; other numbers of new keys than of queries, which may be none; joined keys
     or values that others read than the graph's outputs; more than one tensor ahead of the new one; ranks other than
-    4; a causal Attention, which counts places from the past's end once it knows of a past; one with a past, or
-    lengths, already.
+    4; a causal Attention with a mask beside, or of sizes that are not static; one with a past, or lengths, already.
     """
 
     name = "fuse-key-value-cache"
@@ -43,9 +47,8 @@ class FuseKeyValueCache(NodePass):
             return Declined(why)
         (past_key, key), (past_value, value) = (join.inputs for join in joins if join is not None)
         build = Builder(edit, node)
-        made = build.many(
-            "Attention", 3, input_at(node, 0), key, value, input_at(node, MASK), past_key, past_value, **node.attributes
-        )
+        mask, attributes = _masked(node, build)
+        made = build.many("Attention", 3, input_at(node, 0), key, value, mask, past_key, past_value, **attributes)
         edit.replace(node.outputs[0], made[0])
         edit.erase(node)
         for join, present in zip(joins, made[1:], strict=True):
@@ -65,7 +68,7 @@ def _not_covered(node: Node, joins: list[Node | None]) -> str:
         return "its keys or its values are not joined with past ones"
     if any(value is not None for value in node.inputs[MASK + 1 :]) or len(node.outputs) > 1:
         return "it has a past, lengths or further outputs already"
-    if attribute(node, "is_causal", 0):
+    if attribute(node, "is_causal", 0) and (input_at(node, MASK) is not None or _sizes(node) is None):
         return "it is causal, and would count places from the end of the past"
     if joins[0] is joins[1]:
         return "its keys are its values"
@@ -78,6 +81,28 @@ def _not_covered(node: Node, joins: list[Node | None]) -> str:
         if join.graph is not node.graph or not _is_read_by(join.outputs[0], node):
             return f"the joined {join.outputs[0].name} is read elsewhere"
     return ""
+
+
+def _sizes(node: Node) -> tuple[int, int] | None:
+    """Return the numbers of queries and of keys, past ones included, where both are static."""
+    lengths = tuple((dims(value) or (None,) * 4)[LENGTH] for value in node.inputs[: KEY + 1])
+    return (lengths[0], lengths[1]) if isinstance(lengths[0], int) and isinstance(lengths[1], int) else None
+
+
+def _masked(node: Node, build: Builder) -> tuple[Value | None, dict[str, AttributeLike]]:
+    """Return mask and attributes that mean the same where places are counted from the end of the past."""
+    mask, sizes = input_at(node, MASK), _sizes(node)
+    attributes: dict[str, AttributeLike] = dict(node.attributes)
+    if sizes is None:
+        return mask, attributes
+    queries, keys = sizes
+    if attributes.pop("is_causal", None) is not None and attribute(node, "is_causal", 0):
+        return build.edit.constant(visible(queries, keys), near=node), attributes
+    shown = element_type(mask) == DataType.BOOL
+    known = Mask(shown=mask) if shown else Mask(value=mask)
+    if mask is not None and is_causal([known], queries, keys, keys - queries):
+        return None, {**attributes, "is_causal": 1}
+    return mask, attributes
 
 
 def _is_read_by(value: Value, node: Node) -> bool:

@@ -33,6 +33,44 @@ def test_a_mask_stays_and_a_cache_may_be_empty(kind):
         )
 
 
+STATIC = """(float[1, 4, 2, 4] q, float[1, 2, 2, 4] k, float[1, 2, 2, 6] v, float[1, 2, 3, 4] old,
+    float[1, 2, 3, 6] gone) => (float[1, 4, 2, 6] y)"""
+OFFSET, SQUARE = "{1, 1, 1, 1, 0, 1, 1, 1, 1, 1}", "{1, 0, 0, 0, 0, 1, 1, 0, 0, 0}"
+"""Two queries that see three past keys and the new ones up to their own; and keys from the past's start on."""
+
+
+@pytest.mark.parametrize(
+    "mask", [f"bool[2, 5] m = {OFFSET}", "float[1, 1, 2, 5] m = {0, 0, 0, 0, -30000, 0, 0, 0, 0, 0}"]
+)
+def test_a_mask_that_counts_from_the_end_of_the_past_becomes_the_attribute(mask):
+    assert_rewrites(
+        FuseKeyValueCache(),
+        f"{STATIC} <{mask}> {{{JOINED} y = Attention(q, a, b, m)}}",
+        f"{STATIC} <{mask}> {{y, c, d = Attention<is_causal = 1>(q, k, v, , old, gone)}}",
+        tolerance=1e-6,
+    )
+
+
+def test_an_attribute_that_counts_from_its_start_becomes_a_mask():
+    mask = f"bool[2, 5] m = {SQUARE}"
+    assert_rewrites(
+        FuseKeyValueCache(),
+        f"{STATIC} {{{JOINED} y = Attention<is_causal = 1, scale = 0.25>(q, a, b)}}",
+        f"{STATIC} <{mask}> {{y, c, d = Attention<scale = 0.25>(q, k, v, m, old, gone)}}",
+        tolerance=1e-6,
+    )
+
+
+def test_another_constant_mask_stays():
+    mask = f"bool[2, 5] m = {SQUARE}"
+    assert_rewrites(
+        FuseKeyValueCache(),
+        f"{STATIC} <{mask}> {{{JOINED} y = Attention(q, a, b, m)}}",
+        f"{STATIC} <{mask}> {{y, c, d = Attention(q, k, v, m, old, gone)}}",
+        tolerance=1e-6,
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "because"),
     [
