@@ -2,7 +2,9 @@
 
 How the rest is to be moved follows from the second moments of the features: with E the errors of a row and H the mean
 products of the features, what counts is E H E'. Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for
-Generative Pre-trained Transformers", ICLR 2023, section 3 and algorithm 1.
+Generative Pre-trained Transformers", ICLR 2023, section 3 and algorithm 1. It is computed by the factors of H itself,
+H = (U + 1) D (U + 1)' with U above the diagonal, which does the same without inverting H: Chee et al., "QuIP: 2-Bit
+Quantization of Large Language Models With Guarantees", NeurIPS 2023, theorem 6.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 DAMPING = 0.01
 """Added to the diagonal, as a share of its mean, so that features that hardly vary do not attract large moves."""
 
-BLOCK = 128
+BLOCK = 32
 """Features after which the moves of all others are made at once."""
 
 ROUNDED_AT_ONCE = 2**22
@@ -51,7 +53,8 @@ class Cancellation:
     Attributes:
         second: mean products of the features, [features, features].
         order: the features, those first that vary most.
-        moves: upper triangle, in that order: row i says how the error of weight i moves the weights behind it.
+        moves: upper triangle, in that order: row i says how the error of weight i moves the weights behind it;
+            in float32, as is all that is moved: integers are a few steps of rounding away from each other.
     """
 
     second: np.ndarray
@@ -93,23 +96,21 @@ class Cancellation:
             ends: the least and the largest integer.
             middle: the integer that stands for zero, or one for each weight.
         """
-        left, scales = rows[:, self.order], self._ordered(scales)
-        low, high = (np.broadcast_to(self._ordered(np.asarray(end - middle)), left.shape) for end in ends)
-        scales = np.broadcast_to(scales, left.shape)
-        steps = np.empty_like(left)
-        width = left.shape[1]
-        for start in range(0, width, BLOCK):
-            stop = min(start + BLOCK, width)
-            errors = np.empty((left.shape[0], stop - start))
-            for column in range(start, stop):
-                wanted = np.rint(left[:, column] / scales[:, column])
-                steps[:, column] = np.clip(wanted, low[:, column], high[:, column])
-                error = (left[:, column] - steps[:, column] * scales[:, column]) / self.moves[column, column]
-                left[:, column + 1 : stop] -= np.outer(error, self.moves[column, column + 1 : stop])
-                errors[:, column - start] = error
-            left[:, stop:] -= errors @ self.moves[start:stop, stop:]
-        result = np.empty_like(steps)
-        result[:, self.order] = steps
+        own = np.ascontiguousarray(rows[:, self.order].T, np.float32)
+        scales, low, high = (
+            np.broadcast_to(np.ascontiguousarray(self._ordered(each).T, np.float32), own.shape)
+            for each in (scales, *(np.asarray(end - middle) for end in ends))
+        )
+        wanted, errors, steps = own.copy(), np.empty_like(own), np.empty_like(own)
+        for start in range(0, len(own), BLOCK):
+            stop = min(start + BLOCK, len(own))
+            for feature in range(start, stop):
+                moved = wanted[feature] + self.moves[start:feature, feature] @ errors[start:feature]
+                steps[feature] = np.clip(np.rint(moved / scales[feature]), low[feature], high[feature])
+                errors[feature] = own[feature] - steps[feature] * scales[feature]
+            wanted[stop:] += self.moves[start:stop, stop:].T @ errors[start:stop]
+        result = np.empty(rows.shape)
+        result[:, self.order] = steps.T
         return result + middle
 
     def _ordered(self, each: np.ndarray) -> np.ndarray:
@@ -130,8 +131,10 @@ def feedback(second: np.ndarray) -> Cancellation | None:
         return None  # features that are always zero say nothing
     diagonal += DAMPING * level
     order = np.argsort(-diagonal, kind="stable")
+    backwards = order[::-1]
     try:
-        moves = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
+        factor = np.linalg.cholesky(damped[np.ix_(backwards, backwards)])[::-1, ::-1]
     except np.linalg.LinAlgError:
         return None
+    moves = np.ascontiguousarray(factor / np.diagonal(factor), np.float32)
     return Cancellation(second, order, moves) if np.isfinite(moves).all() else None
