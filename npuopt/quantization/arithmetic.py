@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import frexp, ldexp
 from typing import TYPE_CHECKING, Literal
 
 import ml_dtypes
@@ -46,20 +47,34 @@ def as_float32(number: float) -> float:
     return float(np.float32(number))
 
 
-def affine(low: float, high: float, dtype: IntegerType, *, symmetric: bool = False) -> tuple[float, int]:
+def power_of_two(scale: float) -> float:
+    """Return the least power of two that is not below a positive `scale`: an arithmetic shift does its product."""
+    mantissa, exponent = frexp(scale)
+    return ldexp(1.0, exponent - (mantissa == 0.5))
+
+
+def powers_of_two(scales: np.ndarray) -> np.ndarray:
+    """Return what `power_of_two` returns for many scales at once."""
+    mantissas, exponents = np.frexp(scales)
+    return np.ldexp(1.0, exponents - (mantissas == 0.5))
+
+
+def affine(
+    low: float, high: float, dtype: IntegerType, *, symmetric: bool = False, shifts: bool = False
+) -> tuple[float, int]:
     """Return the scale and zero point that let `dtype` cover [low, high].
 
     Zero is always exactly representable, as padding and ReLU need it, so the range is widened to hold it.
     Symmetric signed types use the limits -max..max, so that negation never saturates; a symmetric unsigned type
-    puts zero at its middle.
+    puts zero at its middle. With `shifts` the scale is a power of two, at most twice as wide as it need be.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     smallest, largest = limits(dtype)
     if symmetric:
         zero_point = middle(dtype)
         scale = max(-low, high) / (largest - zero_point)
-        return _usable(scale), zero_point
-    scale = _usable((high - low) / (largest - smallest))
+        return _usable(scale, shifts=shifts), zero_point
+    scale = _usable((high - low) / (largest - smallest), shifts=shifts)
     zero_point = int(np.clip(np.rint(smallest - low / scale), smallest, largest))
     return scale, zero_point
 
@@ -76,18 +91,24 @@ def symmetric_scales(largest: np.ndarray, dtype: IntegerType) -> np.ndarray:
     return np.where(scales < SMALLEST_SCALE, as_float32(widest), scales)
 
 
-def affine_rows(lows: np.ndarray, highs: np.ndarray, dtype: IntegerType) -> tuple[np.ndarray, np.ndarray]:
+def affine_rows(
+    lows: np.ndarray, highs: np.ndarray, dtype: IntegerType, *, shifts: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what `affine` returns for many intervals at once; each has to hold zero."""
     smallest, largest = limits(dtype)
     scales = ((highs.astype(np.float64) - lows) / (largest - smallest)).astype(np.float32).astype(np.float64)
     scales = np.where(scales < SMALLEST_SCALE, 1.0, scales)
+    if shifts:
+        scales = powers_of_two(scales)
     return scales, np.clip(np.rint(smallest - lows / scales), smallest, largest).astype(np.int64)
 
 
-def _usable(scale: float) -> float:
-    """Return `scale` as float32, or 1 where the range was empty."""
+def _usable(scale: float, *, shifts: bool) -> float:
+    """Return `scale` as float32, or 1 where the range was empty; with `shifts` the power of two above it."""
     rounded = as_float32(scale)
-    return rounded if rounded >= SMALLEST_SCALE else 1.0
+    if rounded < SMALLEST_SCALE:
+        return 1.0
+    return power_of_two(rounded) if shifts else rounded
 
 
 def quantize(array: np.ndarray, encoding: Encoding) -> np.ndarray:

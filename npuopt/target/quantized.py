@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Role = Literal["activation", "weight", "bias"]
 
+HALF = 0.5
+"""The mantissa of every power of two."""
+
 SCALE_TOLERANCE = 1e-5
 """Relative difference up to which a float32 scale is the one that a descriptor writes in decimals."""
 
@@ -82,6 +85,8 @@ class QuantizedNode:
                 yield f"{one.role} {one.where} is quantized to {given}; {name} takes {' or '.join(wanted)}"
             elif one.role == "weight":
                 yield from self._weight_faults(one, scheme)
+            if scheme.power_of_two and one.scale is not None and np.any(np.frexp(one.scale)[0] != HALF):
+                yield f"{one.where} has a scale that is no power of two; {name} takes powers of two"
         yield from self._left_in_float()
         yield from self._output_faults(name)
         if self.wants.share:

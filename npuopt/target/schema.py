@@ -88,6 +88,9 @@ class Scheme(Facts):
         default=None, ge=1, description="Elements that share a scale, for weight_axis block."
     )
     weight_symmetric: bool = Field(default=True, description="Weights have zero point 0 (or mid-range, if unsigned).")
+    power_of_two: bool = Field(
+        default=False, description="Scales of activations and weights are powers of two: a shift does their product."
+    )
     bias: DataTypeName | None = Field(default=None, description="Element type of biases; as in float when absent.")
     source: str | None = None
 
@@ -115,6 +118,8 @@ class Scheme(Facts):
     def _is_consistent(self) -> Scheme:
         if self.weight_axis == "block" and self.weight_block is None:
             raise ValueError("weight_axis block needs weight_block")
+        if self.is_float and self.power_of_two:
+            raise ValueError("power_of_two is for integer activations")
         if self.is_float and self.bias is not None:
             raise ValueError("a float scheme has no bias type")
         if self.is_weight_only and self.weight not in HELD_TYPES:

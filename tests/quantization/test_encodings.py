@@ -66,6 +66,17 @@ def test_a_range_is_covered_and_zero_is_exact(one, other, dtype, symmetric):
     assert dequantize(quantize(inside, held), held)[2] == 0
 
 
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.sampled_from(TYPES), st.booleans())
+def test_scales_that_are_shifts_cover_as_much_and_are_the_least_that_do(one, other, dtype, symmetric):
+    low, high = min(one, other), max(one, other)
+    plain, _ = affine(low, high, dtype, symmetric=symmetric)
+    shift, zero_point = affine(low, high, dtype, symmetric=symmetric, shifts=True)
+    assert np.log2(shift) == round(np.log2(shift))
+    assert plain <= shift < 2 * plain
+    held = encoding(dtype, shift, zero_point)
+    assert np.abs(dequantize(quantize(np.array([low, high]), held), held) - [low, high]).max() <= shift * 1.01
+
+
 def test_channels_of_zeros_take_a_usable_scale():
     scales = symmetric_scales(np.array([0.0, 1.27, 1e-42]), "int8")
     np.testing.assert_allclose(scales, [0.01, 0.01, 0.01], rtol=1e-6)

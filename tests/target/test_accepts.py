@@ -285,6 +285,14 @@ class TestQuantizedGraphs:
             "input 1 (w) has a zero point other than 0; symmetric weights are taken",
         )
 
+    def test_scales_that_have_to_be_powers_of_two(self):
+        target = target_with(
+            "{Relu: {schemes: [a8w8]}}", schemes="schemes: {a8w8: {activation: uint8, power_of_two: true}}"
+        )
+        assert target.accepts(quantized("Relu", "Relu(xd)", out="s3, z", constants=", float s3 = {0.25}")).reasons == (
+            "input 0 (xd) has a scale that is no power of two; a8w8 takes powers of two",
+        )
+
     def test_weights_left_in_float(self):
         node = quantized(
             "MatMul", "MatMul(xd, v)", constants=", float[4,4] v = {0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}"

@@ -51,6 +51,7 @@ class ActivationPlan:
         self._wishes = wishes
         self._ranges = ranges
         self._symmetric = {wish.scheme.activation: wish.scheme.activation_symmetric for wish in wishes.values()}
+        self._shifts = any(wish.scheme.power_of_two for wish in wishes.values())
         self._masks = find_masks(model)
         self._groups: dict[str, Group] = {}
         self._carried: dict[Node, Encoding] = {}
@@ -163,7 +164,9 @@ class ActivationPlan:
             if other.dtype == dtype and covers(other, found):
                 return other
             found = found.union(Range(*other.range))
-        return per_tensor(dtype, *affine(found.low, found.high, dtype, symmetric=self._is_symmetric(dtype)))
+        return per_tensor(
+            dtype, *affine(found.low, found.high, dtype, symmetric=self._is_symmetric(dtype), shifts=self._shifts)
+        )
 
     def _elsewhere(self, group: Group) -> list[Encoding]:
         """Return how tensors of the group are held in another model that shares them."""

@@ -54,7 +54,7 @@ class ConstantPlan:
             return bias_encoding(weight, self._read(wish, 0), cast("IntegerType", wish.scheme.bias))
         if wish.node in self._activations.movers:
             return self._activations.carried(wish.node)
-        return constant_encoding(numbers(value), wish.operand(index), symmetric=wish.scheme.activation_symmetric)
+        return constant_encoding(numbers(value), wish.operand(index), wish.scheme)
 
     def correction(self, wish: Wishes, role: Role) -> np.ndarray | None:
         """Return what to add to a bias to make up for the rounding of the weights beside it, one number an element."""
@@ -75,7 +75,8 @@ class ConstantPlan:
         encoding = weight_encoding(numbers(value), held, channel_axis(wish.node, index))
         bias = None if wish.rule.bias is None else input_at(wish.node, wish.rule.bias)
         if bias is not None and is_constant(bias) and wish.scheme.bias is not None:
-            encoding = widened_for_bias(encoding, self._read(wish, 0), numbers(bias))
+            shifts = wish.scheme.power_of_two
+            encoding = widened_for_bias(encoding, self._read(wish, 0), numbers(bias), shifts=shifts)
         self._weights[wish.node, index] = encoding
         return encoding
 

@@ -18,6 +18,7 @@ from npuopt.quantization.arithmetic import (
     as_float32,
     limits,
     middle,
+    powers_of_two,
     symmetric_scales,
 )
 from npuopt.quantization.encodings import Encoding, per_tensor
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from npuopt.graph import Value
     from npuopt.quantization.arithmetic import IntegerType
     from npuopt.quantization.assignment.wishes import Wishes
+    from npuopt.target.schema import Scheme
 
 
 NORMALIZATIONS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization")
@@ -63,11 +65,13 @@ class WeightFormat:
         dtype: integer type.
         symmetric: zero point 0, or mid-range for unsigned types.
         by_channel: one scale for each channel.
+        shifts: scales are powers of two.
     """
 
     dtype: IntegerType
     symmetric: bool
     by_channel: bool
+    shifts: bool = False
 
     @property
     def is_signed(self) -> bool:
@@ -91,8 +95,9 @@ class WeightFormat:
         decides_much = is_depthwise(wish.node) or is_op(wish.node, *NORMALIZATIONS)
         taken = "int16" in wants.weight_types.get(wish.scheme_name, ())
         if wish.activation in SIXTEEN_BITS and (wide or decides_much) and taken:
-            return cls("int16", symmetric=True, by_channel=False)
-        return cls(dtype, symmetric, (wants.weight_axis or scheme.weight_axis) == "channel")
+            return cls("int16", symmetric=True, by_channel=False, shifts=scheme.power_of_two)
+        by_channel = (wants.weight_axis or scheme.weight_axis) == "channel"
+        return cls(dtype, symmetric, by_channel, scheme.power_of_two)
 
 
 def numbers(value: Value) -> np.ndarray:
@@ -120,9 +125,9 @@ def weight_encoding(array: np.ndarray, held: WeightFormat, axis: int | None) -> 
     axis = axis if held.by_channel else None
     rows = array.reshape(1, -1) if axis is None else np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
     if held.symmetric:
-        scales, zero_points = fitted_scales(rows, held.dtype), np.full(1, middle(held.dtype))
+        scales, zero_points = fitted_scales(rows, held.dtype, shifts=held.shifts), np.full(1, middle(held.dtype))
     else:
-        scales, zero_points = fitted_intervals(rows, held.dtype)
+        scales, zero_points = fitted_intervals(rows, held.dtype, shifts=held.shifts)
     return Encoding(
         dtype=held.dtype,
         scale=tuple(scales.tolist()),
@@ -131,7 +136,7 @@ def weight_encoding(array: np.ndarray, held: WeightFormat, axis: int | None) -> 
     )
 
 
-def fitted_scales(rows: np.ndarray, dtype: IntegerType) -> np.ndarray:
+def fitted_scales(rows: np.ndarray, dtype: IntegerType, *, shifts: bool = False) -> np.ndarray:
     """Return, for each row, the scale with the least squared error among those that cover its range or part of it.
 
     Cutting off the largest weights is worth it where that makes the steps of all others finer.
@@ -139,16 +144,20 @@ def fitted_scales(rows: np.ndarray, dtype: IntegerType) -> np.ndarray:
     Args:
         rows: weights, one channel a row.
         dtype: an integer type with zero at its middle.
+        shifts: scales are powers of two, of which the two next to the range are tried.
     """
     smallest, largest = (limit - middle(dtype) for limit in limits(dtype))
     widest = symmetric_scales(np.abs(rows).max(axis=1, initial=0.0), dtype)
+    shares = np.linspace(1.0, LEAST_SHARE, SHARES)
+    if shifts:
+        widest, shares = powers_of_two(widest), np.array([1.0, 0.5])
     if not _is_fitted(rows, dtype):
         return widest
     best = widest.copy()
     for part, chosen in _portions(rows, best):
         whole = chosen.copy()
         least = np.full(len(part), np.inf)
-        for share in np.linspace(1.0, LEAST_SHARE, SHARES):
+        for share in shares:
             scale = (whole * share).astype(np.float32)
             squares = _squared_error(part, scale, smallest, largest)
             better = squares < least
@@ -157,15 +166,16 @@ def fitted_scales(rows: np.ndarray, dtype: IntegerType) -> np.ndarray:
     return best
 
 
-def fitted_intervals(rows: np.ndarray, dtype: IntegerType) -> tuple[np.ndarray, np.ndarray]:
+def fitted_intervals(rows: np.ndarray, dtype: IntegerType, *, shifts: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each row, the scale and zero point with the least squared error, each end cut off on its own.
 
     Args:
         rows: weights, one channel a row.
         dtype: an integer type, zero anywhere in it.
+        shifts: scales are powers of two.
     """
     smallest, largest = limits(dtype)
-    scales, points = affine_rows(rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0), dtype)
+    scales, points = affine_rows(rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0), dtype, shifts=shifts)
     if not _is_fitted(rows, dtype):
         return scales, points
     shares = np.linspace(1.0, LEAST_SHARE, ENDS)
@@ -173,7 +183,7 @@ def fitted_intervals(rows: np.ndarray, dtype: IntegerType) -> tuple[np.ndarray, 
         low, high = part.min(axis=1, initial=0.0), part.max(axis=1, initial=0.0)
         least = np.full(len(part), np.inf)
         for low_share, high_share in product(shares, shares):
-            scale, point = affine_rows(low * low_share, high * high_share, dtype)
+            scale, point = affine_rows(low * low_share, high * high_share, dtype, shifts=shifts)
             offset = point[:, None]
             squares = _squared_error(part, scale.astype(np.float32), smallest - offset, largest - offset)
             better = squares < least
@@ -209,11 +219,11 @@ def bias_encoding(weight: Encoding, activation: Encoding, dtype: IntegerType) ->
     return Encoding(dtype=dtype, scale=scales, zero_point=(0,), axis=None if weight.axis is None else 0)
 
 
-def widened_for_bias(weight: Encoding, activation: Encoding, bias: np.ndarray) -> Encoding:
+def widened_for_bias(weight: Encoding, activation: Encoding, bias: np.ndarray, *, shifts: bool = False) -> Encoding:
     """Return the weight's encoding with scales so large that the bias fits its integers.
 
     A channel of tiny weights with a normal bias would otherwise saturate the bias, which costs far more than
-    coarser steps for those weights.
+    coarser steps for those weights. With `shifts` scales stay powers of two.
     """
     if any(weight.zero_point):
         return weight  # widening would move the range; unsigned weights are never this small
@@ -221,12 +231,15 @@ def widened_for_bias(weight: Encoding, activation: Encoding, bias: np.ndarray) -
     if weight.axis is None:
         needed = needed.max(initial=0.0, keepdims=True)
     scales = np.maximum(np.asarray(weight.scale), needed.reshape(-1))
+    if shifts:
+        scales = powers_of_two(scales)
     if np.array_equal(scales, weight.scale):
         return weight
     return weight.model_copy(update={"scale": tuple(as_float32(scale) for scale in scales)})
 
 
-def constant_encoding(array: np.ndarray, dtype: IntegerType, *, symmetric: bool) -> Encoding:
+def constant_encoding(array: np.ndarray, dtype: IntegerType, scheme: Scheme) -> Encoding:
     """Return the encoding of a constant that is read as an activation."""
     low, high = float(array.min(initial=0.0)), float(array.max(initial=0.0))
-    return per_tensor(dtype, *affine(low, high, dtype, symmetric=symmetric))
+    symmetric, shifts = scheme.activation_symmetric, scheme.power_of_two
+    return per_tensor(dtype, *affine(low, high, dtype, symmetric=symmetric, shifts=shifts))

@@ -78,8 +78,7 @@ class HeldConstants:
         else:
             own = own_encoding(value, self._incoming)
             own = None if own is None or own.axis is not None else recast(own, wish.operand(index))
-            symmetric = wish.scheme.activation_symmetric
-            found = own or constant_encoding(numbers(value), wish.operand(index), symmetric=symmetric)
+            found = own or constant_encoding(numbers(value), wish.operand(index), wish.scheme)
         self._keep_integers(value, found)
         return found
 

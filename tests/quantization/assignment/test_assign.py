@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from npuopt.errors import InputError, UsageError
+from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.quantization import Range, Ranges, encodings_for
 from npuopt.quantization.assignment.activations import HEADROOM
+from npuopt.target import parse_target
 from support.assigning import assign, covers
 from support.integer_chip import integer_chip
 from support.rewrites import model_from
@@ -19,6 +21,35 @@ def test_activations_cover_what_was_seen():
     assert covers(tensors["y"]) == (-2, 6)
     assert tensors["x"].scale[0] == np.float32(4 / 255)
     assert assign("(float[2] x) => (float[2] y) {y = Add(x, x)}", "a16w8").tensors["y"].dtype == "uint16"
+
+
+def test_a_scheme_of_shifts_has_powers_of_two_everywhere_and_its_own_check_takes_them():
+    text = """(float[2,2] x) => (float[2,3] y)
+    <float[2,3] w = {1,2,3,4,5,-6}, float[3] b = {900,7,1}, float[2] c = {3,5}>
+    {a = Mul(x, c) y = Gemm(a, w, b)}"""
+    chip = parse_target(
+        """
+name: test/shifts
+title: A chip that multiplies by shifting
+delegate: {road: ort}
+schemes:
+  a8w8: {activation: int8, activation_symmetric: true, weight: int8, weight_axis: channel, bias: int32,
+         power_of_two: true}
+ops:
+  Mul: {schemes: [a8w8]}
+  Gemm: {schemes: [a8w8], quantization: {weights: [1], bias: 2}}
+"""
+    )
+    encodings = assign(text, chip=chip, x=(-1.7, 3), a=(-3, 11), y=(-30, 6))
+    assert set(encodings.tensors) == {"x", "c", "a", "w", "b", "y"}
+    for held in encodings.tensors.values():
+        assert np.log2(held.scale).tolist() == np.rint(np.log2(held.scale)).tolist()
+    assert encodings.tensors["x"].range[1] >= 3
+    model = model_from(text)
+    with_options(find_pass("insert-quantize-dequantize"), {"encodings": encodings})(model, chip)
+    assert not [
+        reason for node in model.graph if node.op_type in ("Mul", "Gemm") for reason in chip.accepts(node).reasons
+    ]
 
 
 def test_sixteen_bits_have_headroom_for_what_no_sample_showed():

@@ -159,6 +159,23 @@ def test_asymmetric_weights_are_fitted_too(dtype, by_channel):
     assert len(few.scale) == (6 if by_channel else 1)
 
 
+@pytest.mark.parametrize("dtype", ["int4", "int8", "uint8"])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_scales_that_are_shifts_are_the_better_of_the_two_next_to_the_range(dtype, symmetric):
+    rows = np.random.default_rng(0).standard_t(4, size=(6, 400)).astype(np.float32)
+    held = weight_encoding(rows, WeightFormat(dtype, symmetric=symmetric, by_channel=True, shifts=True), 0)
+    assert np.log2(held.scale).tolist() == np.rint(np.log2(held.scale)).tolist()
+
+    def errors(scale):
+        other = held.model_copy(update={"scale": tuple(scale)})
+        return ((dequantize(quantize(rows, other), other) - rows) ** 2).sum(axis=1)
+
+    if symmetric:
+        own = errors(held.scale)
+        for factor in (0.5, 2):
+            assert (own <= errors(np.multiply(held.scale, factor))).all()
+
+
 def test_symmetric_unsigned_weights_have_zero_in_the_middle():
     rows = np.random.default_rng(0).normal(size=(3, 100)).astype(np.float32)
     held = weight_encoding(rows, WeightFormat("uint8", symmetric=True, by_channel=True), 0)
