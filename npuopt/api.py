@@ -5,12 +5,9 @@ Each function is what the command of the same name does. Errors are npuopt.error
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
 
 from npuopt.bundle import Manifest, Stage, atomic_folder, write_target
 from npuopt.delegates.contract import Limits
@@ -33,9 +30,9 @@ from npuopt.road.options import CompileOptions, Say, silent
 from npuopt.road.preparation import Prepared, prepare
 from npuopt.road.quantizing import Quantized, check_quantized, quantize_model
 from npuopt.road.records import CheckResult, Journey
+from npuopt.road.running import run
 from npuopt.road.sensing import rank_layers
 from npuopt.road.step_effects import measure_steps
-from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE, run_steps
 from npuopt.target import load_target
 
@@ -196,34 +193,6 @@ def sensitivity(
     outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     ranked = rank_layers(quantized.before, options.calibration, samples, at_outputs=at_outputs, say=say)
     return {"model": str(model), "target": chip.name, "scheme": source.scheme, "outputs": outputs, **ranked}
-
-
-def run(
-    artifact: Path,
-    inputs: Path,
-    *,
-    output: Path | None = None,
-    engine: Engine = "device",
-    time_limit: float = 900.0,
-    say: Say = silent,
-) -> dict[str, Any]:
-    """Run an artifact on a .npz whose arrays' leading axis counts samples; returns what `run --json` prints."""
-    opened = Artifact.open(artifact)
-    samples = opened.samples(inputs)
-    say(f"running {len(samples)} sample(s)")
-    started = time.perf_counter()
-    results = opened.run(samples, engine=engine, limits=Limits(seconds=time_limit))
-    seconds = time.perf_counter() - started
-    stacked = {name: np.stack([result[name] for result in results]) for name in results[0]}
-    if output is not None:
-        _write(output, lambda file: np.savez(file, allow_pickle=False, **stacked))
-    return {
-        "artifact": str(artifact),
-        "engine": engine,
-        "samples": len(samples),
-        "seconds": seconds,
-        "outputs": [records.describe_array(name, array) for name, array in stacked.items()],
-    }
 
 
 def _prepare(

@@ -57,6 +57,7 @@ ALLOWED = {
     | {"pipeline", "quantization"}
     | road("options", "preparation", "importing", "compilation", "quantizing"),
     "road.records": FOUNDATION | ROOMS | road("options", "preparation", "compilation", "quantizing"),
+    "road.running": FOUNDATION | {"runtime", "delegates"} | road("options", "records"),
     "road.compilation": FOUNDATION | ROOMS | road("options", "preparation"),
     "api": FOUNDATION | ROOMS | road(*STRETCHES) - road("distilling"),
     # optimizing and distilling: start without what compiling imports

@@ -21,6 +21,7 @@ from npuopt.cli import (
     compile,  # noqa: A004 -- named after its command
     evaluate,
     extract,
+    generate,
     optimize,
     passes,
     quantize,
@@ -51,6 +52,7 @@ app.command("quantize")(quantize.quantize_command)
 app.command("sensitivity")(sensitivity.sensitivity_command)
 app.command("tune")(tune.tune_command)
 app.command("run")(run.run_command)
+app.command("generate")(generate.generate_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("compare")(compare.compare_command)
 app.command("bisect")(bisect.bisect_command)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from npuopt.cli.options import JsonOption
 from npuopt.cli.output import console, print_json, progress, table
+
+if TYPE_CHECKING:
+    from npuopt.runtime import Fallback
 
 
 class Engine(StrEnum):
@@ -17,6 +21,24 @@ class Engine(StrEnum):
 
     device = "device"
     cpu = "cpu"
+
+
+class OnFailure(StrEnum):
+    """What happens where a compiled part does not load or run."""
+
+    stop = "stop"
+    cpu = "cpu"
+
+
+FailureOption = Annotated[
+    OnFailure,
+    typer.Option("--on-failure", help="Of a compiled part: stop, or run it on the CPU from then on and say so."),
+]
+
+
+def report_fallback(fallback: Fallback) -> None:
+    """Say on stderr that a compiled part runs on the CPU."""
+    sys.stderr.write(f"warning: {fallback.step} failed on {fallback.road} and runs on the CPU: {fallback.reason}\n")
 
 
 def run_command(
@@ -30,6 +52,7 @@ def run_command(
         Engine,
         typer.Option("--engine", help="device: the compiled parts (a vendor's simulator here); cpu: model.onnx."),
     ] = Engine.device,
+    on_failure: FailureOption = OnFailure.stop,
     time_limit: Annotated[
         float, typer.Option("--time-limit", min=0.1, help="Seconds for each vendor tool run.")
     ] = 900.0,
@@ -39,7 +62,16 @@ def run_command(
     from npuopt import api
 
     with progress() as say:
-        result = api.run(artifact, inputs, output=output, engine=engine.value, time_limit=time_limit, say=say)
+        result = api.run(
+            artifact,
+            inputs,
+            output=output,
+            engine=engine.value,
+            on_failure=on_failure.value,
+            told=report_fallback,
+            time_limit=time_limit,
+            say=say,
+        )
     if json:
         print_json(result)
         return

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from npuopt.bundle import Manifest, Step, read_manifest, read_target, sha256
-from npuopt.delegates.contract import CompiledRegion, Limits
-from npuopt.delegates.registry import find_delegate
 from npuopt.errors import InputError, UsageError
 from npuopt.graph import load
 from npuopt.graph.execution import Session
 from npuopt.quantization.samples.data import open_samples
+from npuopt.runtime.steps import StepRunner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from npuopt.delegates.contract import Limits
+    from npuopt.runtime.steps import OnFailure, Told
     from npuopt.target import Target
 
     Arrays = Mapping[str, np.ndarray]
@@ -71,7 +71,13 @@ class Artifact:
         return [dict(sample) for sample in open_samples(path, load(self.folder / MODEL_FILE))]
 
     def run(
-        self, samples: Sequence[Arrays], *, engine: Engine = "device", limits: Limits
+        self,
+        samples: Sequence[Arrays],
+        *,
+        engine: Engine = "device",
+        limits: Limits,
+        on_failure: OnFailure = "stop",
+        told: Told = lambda _: None,
     ) -> list[dict[str, np.ndarray]]:
         """Run every sample and return the model's outputs by name.
 
@@ -80,6 +86,8 @@ class Artifact:
             engine: `device` runs the compiled parts where they can be run (a vendor's simulator, or the host
                 itself); `cpu` runs `model.onnx` in ONNX Runtime.
             limits: of each vendor tool run.
+            on_failure: `stop` raises what a compiled part fails with; `cpu` runs it in ONNX Runtime from then on.
+            told: called for each part that falls to the CPU.
 
         Raises:
             InputError: when an input is missing or does not fit.
@@ -91,28 +99,12 @@ class Artifact:
             session = Session(self.folder / MODEL_FILE)
             return [session.run(sample) for sample in samples]
         target = read_target(self.folder)
-        return run_steps(self.folder, self.manifest.steps, samples, target, limits)
+        runner = StepRunner(self.folder, self.manifest.steps, target, limits, on_failure=on_failure, told=told)
+        return runner.run(samples)
 
 
 def run_steps(
     folder: Path, steps: Sequence[Step], samples: Sequence[Arrays], target: Target, limits: Limits
 ) -> list[dict[str, np.ndarray]]:
     """Run compiled steps in order, all samples through one step before the next, and return all values they made."""
-    values: list[dict[str, np.ndarray]] = [dict(sample) for sample in samples]
-    made: set[str] = set()
-    for step in steps:
-        missing = [name for name in step.inputs if name not in values[0]] if values else []
-        if missing:
-            raise InputError(
-                f"input {missing[0]!r} is missing", hint=f"step {step.name} reads {', '.join(step.inputs)}"
-            )
-        feeds = [{name: known[name] for name in step.inputs} for known in values]
-        made_in = PurePosixPath(step.road, step.name)  # as compile lays it out
-        files = tuple(str(PurePosixPath(file).relative_to(made_in)) for file in step.files)
-        region = CompiledRegion(step.road, folder / made_in, files, figures=step.figures)
-        for known, outputs in zip(
-            values, find_delegate(step.road).run(region, feeds, target, limits=limits), strict=True
-        ):
-            known.update(outputs)
-        made.update(step.outputs)
-    return [{name: array for name, array in known.items() if name in made} for known in values]
+    return StepRunner(folder, steps, target, limits).run(samples)

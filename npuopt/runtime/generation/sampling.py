@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from npuopt.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
 
@@ -73,18 +73,6 @@ class Sampler:
     def __init__(self, options: Sampling) -> None:
         self.options = options
         self._random = np.random.default_rng(options.seed)
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        """The state of the draw, as JSON holds it."""
-        return self._random.bit_generator.state
-
-    @state.setter
-    def state(self, state: Mapping[str, Any]) -> None:
-        try:
-            self._random.bit_generator.state = dict(state)
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
-            raise InputError(f"the state of the draw is damaged: {error}") from error
 
     def choose(self, logits: NDArray[np.floating], seen: Collection[int] = ()) -> Choice:
         """Choose a token.

@@ -61,6 +61,7 @@ class Tokenizer:
                 where=str(path),
             )
         self._vocabulary = vocabulary
+        self._ids = ids
         self.end_tokens = frozenset(self._ends(ids))
 
     def encode(self, text: str) -> list[int]:
@@ -75,6 +76,10 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids, special tokens left out."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def agrees_with(self, other: Tokenizer) -> bool:
+        """Say whether both give all tokens the same ids."""
+        return self._ids == other._ids
 
     def stream(self, before: Sequence[int] = ()) -> Detokenizer:
         """Return what turns the tokens after `before` into text as they come."""

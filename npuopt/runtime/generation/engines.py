@@ -1,0 +1,85 @@
+"""What runs the profiles of a language model: ONNX Runtime, or the compiled parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from npuopt.graph.execution import Session
+from npuopt.runtime.steps import StepRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from npuopt.bundle.language_model import Profile
+    from npuopt.delegates.contract import Limits
+    from npuopt.runtime.steps import Fallback, OnFailure, Told
+    from npuopt.target import Target
+
+    Arrays = Mapping[str, np.ndarray]
+
+
+class CpuEngine:
+    """Runs each profile's model in ONNX Runtime; opened when it is first needed.
+
+    Args:
+        folder: the artifact's.
+        threads: of each session; 0: as many as there are cores.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 0) -> None:
+        self._folder, self._threads = folder, threads
+        self._sessions: dict[str, Session] = {}
+
+    def run(self, profile: Profile, feeds: Arrays) -> dict[str, np.ndarray]:
+        """Run a profile once and return its outputs by name."""
+        if profile.name not in self._sessions:
+            path = self._folder / profile.model
+            self._sessions[profile.name] = Session(path, optimize=True, threads=self._threads)
+        return self._sessions[profile.name].run(feeds)
+
+
+class DeviceEngine:
+    """Runs each profile's compiled parts: on a vendor's simulator, or on the host itself.
+
+    Args:
+        folder: the artifact's.
+        target: what it was compiled for.
+        limits: of each vendor tool run.
+        on_failure: what happens where a part fails, see `StepRunner`.
+        told: called for each part that falls to the CPU.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        target: Target,
+        limits: Limits,
+        *,
+        on_failure: OnFailure = "stop",
+        told: Told = lambda _: None,
+    ) -> None:
+        self._folder, self._target, self._limits = folder, target, limits
+        self._on_failure: OnFailure = on_failure
+        self._told = told
+        self._runners: dict[str, StepRunner] = {}
+
+    @property
+    def fallbacks(self) -> list[Fallback]:
+        """The parts that fell to the CPU."""
+        return [fallback for runner in self._runners.values() for fallback in runner.fallbacks]
+
+    def run(self, profile: Profile, feeds: Arrays) -> dict[str, np.ndarray]:
+        """Run a profile once and return its outputs by name."""
+        if profile.name not in self._runners:
+            self._runners[profile.name] = StepRunner(
+                self._folder / profile.folder,
+                profile.steps,
+                self._target,
+                self._limits,
+                on_failure=self._on_failure,
+                told=self._told,
+            )
+        return self._runners[profile.name].run([feeds])[0]
