@@ -169,7 +169,8 @@ def run(
 
     Its CPU time and address space are limited by the operating system; its standard error goes to `errors`.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {**kept, "OMP_NUM_THREADS": "1"}  # all tools may keep their compiled modules
     command = [sys.executable, "-I", "-S", str(MEASURED), str(seconds), str(round(gibibytes * 2**30)), *arguments]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=errors, check=True)
     cpu, peak, code = json.loads(done.stdout)
