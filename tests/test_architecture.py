@@ -52,7 +52,8 @@ ALLOWED = {
     | ROOMS
     | {"tuning"}
     | road("options", "preparation", "importing", "compilation", "quantizing"),
-    "road.evaluating": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates"} | road("options"),
+    "road.speaking": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates", "bundle"} | road("options"),
+    "road.evaluating": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates"} | road("options", "speaking"),
     "road.keeping": FOUNDATION
     | {"pipeline", "quantization"}
     | road("options", "preparation", "importing", "compilation", "quantizing"),

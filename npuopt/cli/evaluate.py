@@ -15,7 +15,8 @@ TaskOption = Annotated[
     str,
     typer.Option(
         "--task",
-        help="perplexity, top1, agreement, f1, exact-match, cer, wer, bleu, rouge, embeddings or auc.",
+        help="perplexity, top1, agreement, f1, exact-match, cer, wer, bleu, rouge, embeddings, auc, or next-tokens for"
+        " two language models.",
         metavar="TASK",
     ),
 ]
@@ -42,6 +43,10 @@ def evaluate_command(
     window: Annotated[
         int, typer.Option("--window", min=1, help="Tokens at once, where the model leaves it open.")
     ] = 128,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", help="Of a compiled language model: read the text with this one, such as decode."),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The most samples to run.")] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=1, max=100_000, help="Of the bootstrap.")] = 1000,
     confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="Of the interval.")] = 0.95,
@@ -59,6 +64,7 @@ def evaluate_command(
         output=output,
         engine=engine.value,
         window=window,
+        profile=profile,
         limit=limit,
         resamples=resamples,
         confidence=confidence,
@@ -68,8 +74,17 @@ def evaluate_command(
         report = api.evaluate(model, options, say=say)
     if json:
         print_json(report)
+    elif "kl_divergence" in report:
+        _print_next_tokens(report)
     else:
         _print(report)
+
+
+def _print_next_tokens(report: dict[str, Any]) -> None:
+    rows = table(f"Next tokens of {report['tokens']} against {report['against']}", "", "value", right=("value",))
+    for name in ("perplexity", "reference_perplexity", "next_token_agreement", "kl_divergence"):
+        rows.add_row(name.replace("_", " "), _number(report[name]))
+    console().print(rows)
 
 
 def _print(report: dict[str, Any]) -> None:

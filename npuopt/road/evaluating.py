@@ -23,6 +23,7 @@ from npuopt.quantization.samples.archives import ArchiveSource
 from npuopt.quantization.samples.data import Samples
 from npuopt.quantization.samples.inputs import InputSpec, input_specs
 from npuopt.road.options import Say, silent
+from npuopt.road.speaking import NEXT_TOKENS, compare_next_tokens, is_language_model, language_windows
 from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE
 
@@ -51,6 +52,7 @@ class EvaluateOptions:
         output: the output to look at; the first one where None.
         engine: what runs artifacts.
         window: tokens for each window of a text, where the model leaves it open.
+        profile: of a compiled language model: read a text with this one only; as generation reads where None.
         limit: the most samples to run; all where None.
         resamples: of the bootstrap.
         confidence: of its interval.
@@ -65,6 +67,7 @@ class EvaluateOptions:
     output: str | None = None
     engine: Engine = "cpu"
     window: int = 128
+    profile: str | None = None
     limit: int | None = None
     resamples: int = 1000
     confidence: float = 0.95
@@ -82,6 +85,8 @@ def evaluate(model: Path, options: EvaluateOptions, *, say: Say = silent) -> dic
         InputError: when the data does not fit.
         ToolchainMissingError: when the task's library is not installed.
     """
+    if options.task == NEXT_TOKENS:
+        return _next_tokens(model, options, say)
     task = _task(options)
     references = _references(options.data)
     if options.task == "perplexity" and "tokens" in references:
@@ -99,11 +104,11 @@ def evaluate(model: Path, options: EvaluateOptions, *, say: Say = silent) -> dic
 def _task(options: EvaluateOptions) -> Task:
     """Return what is to be done."""
     if bool(options.task) == bool(options.metric):
-        raise UsageError("give either --task or --metric", hint=f"tasks: {', '.join(TASKS)}")
+        raise UsageError("give either --task or --metric", hint=f"tasks: {', '.join((*TASKS, NEXT_TOKENS))}")
     if options.metric:
         return CustomMetric(options.metric).task()
     if options.task not in TASKS:
-        raise UsageError(f"there is no task {options.task!r}", hint=f"there are {', '.join(TASKS)}")
+        raise UsageError(f"there is no task {options.task!r}", hint=f"there are {', '.join((*TASKS, NEXT_TOKENS))}")
     task = TASKS[options.task]
     if task.compare is not None and options.against is None:
         raise UsageError(f"{options.task} compares two models", hint="give the other one with --against")
@@ -112,12 +117,16 @@ def _task(options: EvaluateOptions) -> Task:
 
 def _measured(path: Path, task: Task, references: Mapping[str, Array], options: EvaluateOptions, say: Say) -> list[Any]:
     """Run a model on all samples and return what the task keeps of each output."""
-    folder = path if path.is_dir() else None
-    model = load(path / MODEL_FILE if folder else path)
-    samples, known = _samples(model, references, options)
+    if is_language_model(path):
+        runs, known = _language_runs(path, references, options)
+    else:
+        folder = path if path.is_dir() else None
+        model = load(path / MODEL_FILE if folder else path)
+        samples, known = _samples(model, references, options)
+        runs = _runs(path, folder is not None, samples, options)
     read = task.read({**references, **known})
     kept: list[Any] = []
-    for index, (sample, outputs) in enumerate(_runs(path, folder is not None, samples, options)):
+    for index, (sample, outputs) in enumerate(runs):
         name = options.output or next(iter(outputs))
         if name not in outputs:
             raise UsageError(f"{path} has no output {name!r}", hint=f"it has {', '.join(outputs)}")
@@ -129,6 +138,40 @@ def _measured(path: Path, task: Task, references: Mapping[str, Array], options: 
         if expected != len(kept) and options.limit is None:
             raise InputError(f"{len(kept)} samples, but {name} has {expected}", where=str(options.data))
     return kept
+
+
+def _next_tokens(model: Path, options: EvaluateOptions, say: Say) -> dict[str, Any]:
+    references = _references(options.data)
+    if options.against is None or "tokens" not in references:
+        raise UsageError(f"{NEXT_TOKENS} compares two models on tokens", hint="give --against, and a .npy as --data")
+    return compare_next_tokens(
+        model,
+        options.against,
+        references["tokens"],
+        window=options.window,
+        limit=options.limit,
+        profile=options.profile,
+        engine=options.engine,
+        say=say,
+    )
+
+
+def _language_runs(
+    path: Path, references: Mapping[str, Array], options: EvaluateOptions
+) -> tuple[Iterator[tuple[Arrays, Arrays]], Arrays]:
+    """Return the windows of a text with a compiled language model's logits, and the tokens that follow."""
+    if "tokens" not in references:
+        raise UsageError("a compiled language model is evaluated on tokens", hint="give a .npy of token ids as --data")
+    limits = Limits(seconds=options.time_limit)
+    runs, targets = language_windows(
+        path,
+        references["tokens"],
+        window=options.window,
+        profile=options.profile,
+        engine=options.engine,
+        limits=limits,
+    )
+    return (run for _, run in zip(range(options.limit or len(targets)), runs, strict=False)), {"targets": targets}
 
 
 def _samples(
