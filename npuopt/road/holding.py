@@ -12,22 +12,36 @@ from npuopt.quantization.rounding.weight_only import HeldWeights, held_weights
 from npuopt.quantization.samples.data import open_samples
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from npuopt.quantization.blocks import Blocks
     from npuopt.road.options import CompileOptions, Say
     from npuopt.road.preparation import Prepared
     from npuopt.target import Target
 
 
-def hold_weights(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, *, say: Say) -> Encodings:
+def hold_weights(
+    prepared: Prepared,
+    target: Target,
+    scheme: str,
+    options: CompileOptions,
+    *,
+    precisions: Mapping[str, str],
+    say: Say,
+) -> Encodings:
     """Hold the prepared model's weights as a weight-only scheme says, or as given encodings do; return which and how.
+
+    Nodes in `precisions`, named by what they make first, read weights that are held by another scheme.
 
     Raises:
         InputError: when given encodings do not fit, or hold more than weights.
         UsageError: when there is no weight to hold.
     """
     if options.encodings is None:
-        planned = held_weights(prepared.model, target, scheme)
-        encodings = Encodings(target=target.name, scheme=scheme, tensors={}, blocks=planned.blocks)
+        planned = held_weights(prepared.model, target, scheme, precisions)
+        encodings = Encodings(
+            target=target.name, scheme=scheme, tensors={}, precisions=dict(precisions), blocks=planned.blocks
+        )
     else:
         planned, encodings = HeldWeights(), Encodings.load(options.encodings)
         if encodings.tensors or encodings.uses:

@@ -134,8 +134,9 @@ def quantize_model(
     if target.scheme(scheme).is_weight_only:
         before = prepared.model.clone() if keep_float else None
         work = _work(prepared, target, scheme, options, say)
+        work.precisions = node_precisions(work.model, target, scheme, options.precisions)
         rewrites, quantized.steps = rewrite_or_repeat(prepared, work, options.encodings, steps.rewriting)
-        held_weights = hold_weights(prepared, target, scheme, options, say=say)
+        held_weights = hold_weights(prepared, target, scheme, options, precisions=work.precisions, say=say)
         quantized.encodings = held_weights.model_copy(update={"rewrites": rewrites})
         quantized.before = None if before is None else Unquantized(before, quantized.encodings, {})
     if target.scheme(scheme).is_float:
@@ -181,10 +182,15 @@ def _require_use_of_precisions(target: Target, scheme: str, options: CompileOpti
     """Check that precisions of single nodes, where any are given, would make a difference.
 
     Raises:
-        UsageError: when nothing is quantized, or the encodings are given.
+        UsageError: when nothing is quantized, activations are in some nodes only, or the encodings are given.
     """
-    if options.precisions and target.scheme(scheme).is_float:
+    own = target.scheme(scheme)
+    if options.precisions and own.is_float and not own.is_weight_only:
         raise UsageError(f"scheme {scheme} quantizes nothing, so no node can differ from it by --keep or --precisions")
+    if own.is_weight_only:
+        for _, other in options.precisions:
+            if not target.scheme(other).is_float:
+                raise UsageError(f"{other} quantizes activations, which {scheme} computes in float")
     if options.alike and (target.scheme(scheme).is_float or options.encodings is not None):
         raise UsageError("--like shares encodings that are chosen, and here none are")
     if options.precisions and options.encodings is not None:

@@ -37,6 +37,17 @@ def test_a_language_model_with_free_dims_needs_no_data(tmp_path):
     assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "w4.onnx").read_bytes()
 
 
+def test_single_nodes_are_kept_in_another_scheme(tmp_path):
+    def quantize(*options):
+        out = ("-o", tmp_path / "out.onnx")
+        return npuopt("quantize", FASHION, "-t", "host/onnxruntime", "--precision", "w4c", *out, *options)
+
+    assert quantize("--keep", "Conv=fp32", "--keep", "Gemm=w8").returncode == 0
+    types = [node.inputs[0].dtype for node in nodes(load(tmp_path / "out.onnx"), "DequantizeLinear")]
+    assert set(types) == {DataType.INT8}
+    assert "quantizes activations, which w4c computes in float" in complaint(quantize("--keep", "Conv=a8w8"), 2)
+
+
 def test_other_forms_hold_the_same_numbers(tmp_path):
     """MatMulNBits computes what DequantizeLinear and MatMul do; encodings beside the float model make either."""
     feeds = None

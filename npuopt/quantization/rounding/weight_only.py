@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, cast
 
 from npuopt.graph import attribute, attribute_list, is_constant, is_op, rank, static_shape, users
 from npuopt.quantization.arithmetic import limits
+from npuopt.quantization.assignment.wishes import ONE_FOR_ALL
 from npuopt.quantization.block_encodings import SCALE_TYPES, BlockEncoding
 from npuopt.target.channels import channel_axis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from npuopt.graph import DataType, Model, Node, Value
     from npuopt.quantization.block_encodings import HeldType
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MOVERS = ("Cast", "Concat", "Expand", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 """Ops between a table's rows and what is computed from them."""
+
+FLOAT_BITS = 32
 
 
 @dataclass
@@ -45,24 +48,34 @@ class _Use:
     channels: int | None
 
 
-def held_weights(model: Model, target: Target, scheme_name: str) -> HeldWeights:
+def held_weights(
+    model: Model, target: Target, scheme_name: str, precisions: Mapping[str, str] = ONE_FOR_ALL
+) -> HeldWeights:
     """Find the weights that a weight-only scheme holds as integers: of MatMul, Gemm, Conv and embedding tables.
 
     A weight that several nodes read, through Transpose or not, is held once, if all of them sum over the same axis.
     A table is summed over by nobody; its rows are held as the rows of a tied product are.
 
     Left in float: weights that something else reads too; tables of angles, whose rows are multiplied with data; what
-    would take more bytes than before; ops that do not list the scheme.
+    would take more bytes than before; ops that do not list the scheme; what a node in a plain float scheme reads.
+
+    Args:
+        model: the float model.
+        target: says which ops take the scheme.
+        scheme_name: one of its weight-only schemes.
+        precisions: nodes whose weights are held by another float scheme, by the name of their first output. Where the
+            readers of a weight differ, it is held as the one with the most bits says.
     """
-    scheme = target.scheme(scheme_name)
     found = HeldWeights()
     for name, value in model.graph.initializers.items():
         if not is_constant(value) or value.dtype not in SCALE_TYPES or (rank(value) or 0) < 2:
             continue
         uses = list(_uses(value, tuple(range(rank(value) or 0))))
-        if not any(isinstance(use, _Use) and _lists(target, use.node, scheme_name) for use in uses):
+        known = [use.node for use in uses if isinstance(use, _Use)]
+        names = [precisions.get(node.outputs[0].name or "", scheme_name) for node in known]
+        if not any(_lists(target, node, name) for node, name in zip(known, names, strict=True)):
             continue
-        planned = _planned(value, uses, target, scheme_name, scheme)
+        planned = _planned(value, uses, target, max(names, key=lambda name: _bits(target.scheme(name))))
         if isinstance(planned, str):
             found.left[name] = planned
         else:
@@ -70,10 +83,11 @@ def held_weights(model: Model, target: Target, scheme_name: str) -> HeldWeights:
     return found
 
 
-def _planned(
-    value: Value, uses: list[_Use | Node], target: Target, scheme_name: str, scheme: Scheme
-) -> BlockEncoding | str:
+def _planned(value: Value, uses: list[_Use | Node], target: Target, scheme_name: str) -> BlockEncoding | str:
     """Return how a weight is held, or why it is not."""
+    scheme = target.scheme(scheme_name)
+    if not scheme.is_weight_only:
+        return f"a node that is computed in {scheme_name} reads it"
     strangers = [use for use in uses if not isinstance(use, _Use)]
     if strangers or value.is_graph_output():
         return f"{strangers[0].op_type} reads it too" if strangers else "it is a graph output"
@@ -90,6 +104,11 @@ def _planned(
     if len(axes) > 1:
         return f"it is summed over along axes {' and '.join(map(str, sorted(axes)))}"
     return _encoding(value, known, scheme)
+
+
+def _bits(scheme: Scheme) -> int:
+    """Return how many bits a weight has; a float one more than any integer."""
+    return int(scheme.weight.lstrip("uint")) if scheme.weight is not None and scheme.is_weight_only else FLOAT_BITS
 
 
 def _encoding(value: Value, uses: list[_Use], scheme: Scheme) -> BlockEncoding | str:

@@ -90,7 +90,7 @@ class ScaleWeights(FloatStep):
         """Search factors for every joint of which all readers hold their weights as integers."""
         if work.samples is None or not work.target.scheme(work.scheme).is_weight_only:
             return
-        blocks = held_weights(work.model, work.target, work.scheme).blocks
+        blocks = held_weights(work.model, work.target, work.scheme, work.precisions).blocks
         found = [
             joint
             for joint in joints(work.model)

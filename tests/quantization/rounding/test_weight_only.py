@@ -16,8 +16,8 @@ def zeros(*shape):
     return f"float[{','.join(map(str, shape))}] w = {{{', '.join(['1'] * size)}}}"
 
 
-def planned(text, scheme="w4"):
-    return held_weights(model_from(text), ONNX_RUNTIME, scheme)
+def planned(text, scheme="w4", **precisions):
+    return held_weights(model_from(text), ONNX_RUNTIME, scheme, precisions)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,22 @@ def test_channels_lie_across_it(body, weight, axis, block):
 def test_asymmetric_schemes_say_so():
     (held,) = planned(f"(float[2,64] x) => (float[2,8] y) <{zeros(64, 8)}> {{y = MatMul(x, w)}}", "w4a").blocks.values()
     assert (held.dtype, held.symmetric) == ("uint4", False)
+
+
+def test_single_nodes_hold_their_weights_otherwise():
+    text = f"""(float[2,64] x) => (float[2,8] y, float[2,8] z) <{zeros(64, 8)}, {zeros(64, 8).replace("w", "v")}>
+    {{y = MatMul(x, w) z = MatMul(x, v)}}"""
+    assert {name: held.dtype for name, held in planned(text, y="w8").blocks.items()} == {"w": "int8", "v": "int4"}
+    kept = planned(text, z="fp32")
+    assert set(kept.blocks) == {"w"}
+    assert kept.left == {"v": "a node that is computed in fp32 reads it"}
+
+
+def test_readers_that_differ_share_the_one_with_the_most_bits():
+    text = f"""(float[2,64] x) => (float[2,8] y, float[2,8] z) <{zeros(64, 8)}> {{y = MatMul(x, w) z = MatMul(x, w)}}"""
+    assert planned(text, y="w8").blocks == planned(text, "w8").blocks
+    assert planned(text, "w4", y="w4a", z="w8").blocks == planned(text, "w8").blocks
+    assert not planned(text, z="fp32").blocks
 
 
 def test_a_tied_embedding_is_one():
