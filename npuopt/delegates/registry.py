@@ -15,6 +15,7 @@ ROADS = {
     "qnn": "npuopt.delegates.qnn.delegate:QnnDelegate",
     "tvm": "npuopt.delegates.host.tvm_delegate:TvmDelegate",
     "ort": "npuopt.delegates.host.ort_delegate:OrtDelegate",
+    "litert": "npuopt.delegates.litert.delegate:LiteRtDelegate",
 }
 
 

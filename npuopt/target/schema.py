@@ -44,7 +44,17 @@ class OrtDelegate(Facts):
     max_opset: int | None = Field(None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
-Delegate: TypeAlias = Annotated[QnnDelegate | TvmDelegate | OrtDelegate, Field(discriminator="road")]
+class LiteRtDelegate(Facts):
+    """Written as a TFLite model, which LiteRT's interpreter runs."""
+
+    road: Literal["litert"]
+    kernels: Literal["reference", "builtin", "xnnpack"] = Field(
+        "xnnpack", description="What computes: plain loops, optimized kernels, or XNNPACK and the optimized ones."
+    )
+    max_opset: int | None = Field(None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
+Delegate: TypeAlias = Annotated[QnnDelegate | TvmDelegate | OrtDelegate | LiteRtDelegate, Field(discriminator="road")]
 
 
 class Shapes(Facts):

@@ -48,14 +48,14 @@ def test_finding_one_imports_no_vendor_library(road):
 
 
 def test_an_unknown_road_lists_the_known_ones():
-    with pytest.raises(UsageError, match=r"no delegate for the road 'paper'; known roads: ort, qnn, tvm"):
+    with pytest.raises(UsageError, match=r"no delegate for the road 'paper'; known roads: .*ort.*, qnn.*, tvm"):
         find_delegate("paper")
 
 
 def test_a_plug_in_brings_a_road(plug_in):
     plug_in("paper", f"{__name__}:PaperDelegate")
     assert find_delegate("paper").road == "paper"
-    with pytest.raises(UsageError, match="known roads: ort, paper, qnn, tvm"):
+    with pytest.raises(UsageError, match=r"known roads: .*ort.*, paper, .*qnn.*, tvm"):
         find_delegate("stone")
 
 

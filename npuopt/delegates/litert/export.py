@@ -1,0 +1,155 @@
+"""Writes an ONNX model, float or with QuantizeLinear and DequantizeLinear, as a TFLite model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from npuopt.delegates.litert.context import Context
+from npuopt.delegates.litert.emitters import EMITTERS
+from npuopt.delegates.litert.ports import Port
+from npuopt.delegates.litert.step import step_of
+from npuopt.delegates.litert.values import (
+    QUANTIZED_TYPES,
+    Held,
+    channels_last,
+    computes_in_integers,
+    dequantizer,
+    element,
+    encoding_of,
+    plain,
+    quantizers_of,
+)
+from npuopt.errors import InputError
+from npuopt.graph import Model, is_constant, is_op, label, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from npuopt.delegates.litert.flat import FlatModel
+    from npuopt.graph import Node, Value
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        inputs: of the TFLite model.
+        outputs: of the TFLite model.
+        operators: name -> how many there are.
+        in_float: nodes that compute in float though their tensors are quantized, and why.
+    """
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    operators: dict[str, int]
+    in_float: dict[str, str]
+
+
+def export(model: Path, output: Path) -> Exported:
+    """Write the ONNX file `model`, of static shapes and in the canonical opset, as the TFLite file `output`.
+
+    Images are held channels last, graph inputs and outputs of rank 4 too where a node wants them so; inputs that are
+    only quantized and outputs that are only dequantized become integer inputs and outputs.
+
+    Raises:
+        InputError: a node has no TFLite form, or the weights do not fit into the file.
+    """
+    return export_model(load(model), output)
+
+
+def export_model(model: Model, output: Path) -> Exported:
+    """Write a model in memory; see `export`."""
+    exporter = _Exporter(model)
+    flat = exporter.run()
+    flat.write(output)
+    operators: dict[str, int] = {}
+    for operator in flat.operators:
+        operators[operator.name] = operators.get(operator.name, 0) + 1
+    return Exported(tuple(exporter.inputs), tuple(exporter.outputs), dict(sorted(operators.items())), exporter.in_float)
+
+
+class _Exporter:
+    """One export."""
+
+    def __init__(self, model: Model) -> None:
+        self.graph = model.graph
+        self.context = Context()
+        self.inputs: list[Port] = []
+        self.outputs: list[Port] = []
+        self.in_float: dict[str, str] = {}
+        self.done: set[Node] = set()
+
+    def run(self) -> FlatModel:
+        """Write all nodes, then name inputs and outputs."""
+        self._quantized_inputs()
+        for node in self.graph:
+            if node in self.done:
+                continue
+            if is_op(node, "QuantizeLinear"):
+                self._quantize(node)
+            elif not is_op(node, "DequantizeLinear"):
+                self._write(node)
+        self._name_ports()
+        return self.context.flat
+
+    def _quantized_inputs(self) -> None:
+        """Make integer inputs of those that are only quantized, all with one encoding."""
+        for value in self.graph.inputs:
+            readers = quantizers_of(value)
+            encodings = {(encoding_of(node), element(node.outputs[0])) for node in readers}
+            if len(encodings) == 1:
+                self.context.quantized_input(value, readers)
+                self.done.update(readers)
+
+    def _quantize(self, node: Node) -> None:
+        """Write a QuantizeLinear that no operator does by the way."""
+        source, stored = node.inputs[0], node.outputs[0]
+        if source is None or self.context.has(stored):
+            return
+        self.context.quantize(source, stored, encoding_of(node))
+
+    def _write(self, node: Node) -> None:
+        emitter = EMITTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if emitter is None:
+            raise InputError(f"{node.op_type} has no TFLite form", where=label(node))
+        step = step_of(node)
+        self.done.update(step.swallowed)
+        integers, kind = mode_of(node, step.outputs)
+        self.context.start(integers=integers, kind=kind)
+        emitter(step, self.context)
+
+    def _name_ports(self) -> None:
+        context = self.context
+        for value in self.graph.inputs:
+            if is_constant(value):
+                continue
+            held = context.input_of(value)
+            context.flat.inputs.append((value.name or "", held.index))
+            self.inputs.append(_port(value, held))
+        taken = {index for _, index in context.flat.inputs}
+        for value in self.graph.outputs:
+            held = context.output_of(value)
+            if held.index in taken or held.order not in (plain(held.rank), channels_last(held.rank)):
+                held = context.copy(held, value.name or "")
+            taken.add(held.index)
+            context.flat.outputs.append((value.name or "", held.index))
+            self.outputs.append(_port(value, held))
+
+
+def mode_of(node: Node, outputs: tuple[Value, ...]) -> tuple[bool, str]:
+    """Return whether a node is computed in integers, and the element type of its activations."""
+    if not computes_in_integers(node, outputs):
+        return False, "float32"
+    sources = [maker.inputs[0] for value in node.inputs if (maker := dequantizer(value)) is not None]
+    kinds = [element(source) for source in sources if source is not None and not is_constant(source)]
+    kinds += [element(node.outputs[0]) for value in outputs for node in quantizers_of(value)]
+    kind = kinds[0] if kinds else "float32"
+    return kind in QUANTIZED_TYPES, kind
+
+
+def _port(value: Value, held: Held) -> Port:
+    encoding = held.encoding
+    scale, zero = (encoding.scale, encoding.zero_point) if encoding is not None else (0.0, 0)
+    return Port(value.name or "", held.shape, held.dtype, held.order, element(value), scale, zero)
