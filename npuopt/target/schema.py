@@ -218,6 +218,11 @@ class Performance(Facts):
     macs_per_cycle: dict[DataTypeName, float] = Field(
         default={}, description="Element type -> multiply-adds in a cycle."
     )
+    elements_per_cycle: float | None = Field(
+        default=None,
+        gt=0,
+        description="Results of element-wise ops in a cycle.",
+    )
     dram_gb_per_s: float | None = Field(default=None, gt=0, description="Memory bandwidth in 10^9 bytes a second.")
     scratchpad_gb_per_s: float | None = Field(
         default=None, gt=0, description="On-chip bandwidth in 10^9 bytes a second."

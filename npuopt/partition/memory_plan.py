@@ -1,0 +1,144 @@
+"""A plan of a device's on-chip memory: what lives when, how much at once, and what has to go to DRAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npuopt.partition.storage import Storage, overwrites
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from npuopt.graph import Node, Value
+    from npuopt.partition.plan import Part
+    from npuopt.target import Target
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """A buffer and the steps of its part over which it holds something, both included."""
+
+    name: str
+    bytes: int
+    first: int
+    last: int
+    uses: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What one region keeps in memory while it runs. All sizes in bytes.
+
+    Attributes:
+        peak: most that its run-time tensors take at once.
+        at: the node at which they do.
+        weights: its constants.
+        spilled: names of the buffers that do not fit into the scratchpad and live in DRAM.
+        spilled_bytes: their sizes together.
+        lifetimes: every buffer, in the order of creation.
+    """
+
+    peak: int
+    at: str
+    weights: int
+    spilled: frozenset[str]
+    spilled_bytes: int
+    lifetimes: tuple[Lifetime, ...]
+
+
+def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan:
+    """Find out when each run-time tensor of a region lives, and keep in the scratchpad what is used most.
+
+    Ops run in the order of the part. Inputs live from the start, outputs until the end, and an element-wise op writes
+    over an operand that nobody needs any more. Buffers go into the scratchpad in the order of how often each of their
+    bytes is read or written in a step of their life, as long as there is room over all of it.
+
+    Args:
+        part: a region with static shapes.
+        target: its scratchpad bounds what stays on the chip; without one everything does.
+        scheme: what float tensors of a graph without Q/DQ will be held in.
+    """
+    storage = Storage(part.nodes, target, scheme)
+    order = storage.computing(part.nodes)
+    lifetimes = _lifetimes(part, order, storage)
+    steps = max(len(order), 1)
+    used = _usage(lifetimes, steps)
+    peak = int(used.argmax())
+    size = target.memory.scratchpad_kib
+    spilled = _spilled(lifetimes, steps, None if size is None else size * 1024)
+    return MemoryPlan(
+        peak=int(used[peak]),
+        at="" if not order else order[peak].name or order[peak].outputs[0].name or "",
+        weights=sum(storage.weight_bytes(node) for node in order),
+        spilled=frozenset(life.name for life in spilled),
+        spilled_bytes=sum(life.bytes for life in spilled),
+        lifetimes=tuple(lifetimes),
+    )
+
+
+def _lifetimes(part: Part, order: Sequence[Node], storage: Storage) -> list[Lifetime]:
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    uses: dict[str, int] = {}
+
+    def touch(value: Value | None, step: int) -> None:
+        held = None if value is None else storage.buffer(value)
+        if held is not None:
+            first.setdefault(held.name, step)
+            last[held.name] = max(step, last.get(held.name, step))
+            sizes[held.name] = max(held.bytes, sizes.get(held.name, 0))
+            uses[held.name] = uses.get(held.name, 0) + 1
+
+    for value in part.input_values:
+        touch(value, 0)
+    for step, node in enumerate(order):
+        for value in (*node.inputs, *node.outputs):
+            touch(value, step)
+    for value in part.output_values:
+        touch(value, len(order))  # beyond the last step, so that nothing is written over it
+    taken_over = _taken_over(order, storage, last)
+    end = max(len(order) - 1, 0)
+    begins = {name: min(step, end) + (name in taken_over) for name, step in first.items()}
+    return [
+        Lifetime(name, sizes[name], begin, min(last[name], end), uses[name])
+        for name, begin in begins.items()
+        if begin <= end
+    ]
+
+
+def _taken_over(order: Sequence[Node], storage: Storage, last: dict[str, int]) -> set[str]:
+    """Name the buffers that begin in the place of an operand: they take no room of their own in their first step."""
+    found: set[str] = set()
+    for step, node in enumerate(order):
+        if overwrites(node, storage, last, step) is not None:
+            made = storage.buffer(node.outputs[0])
+            if made is not None and last.get(made.name, step) > step:
+                found.add(made.name)
+    return found
+
+
+def _usage(lifetimes: Sequence[Lifetime], steps: int) -> np.ndarray:
+    """Return how many bytes live at each step."""
+    change = np.zeros(steps + 1, np.int64)
+    for life in lifetimes:
+        change[life.first] += life.bytes
+        change[life.last + 1] -= life.bytes
+    return change.cumsum()[:steps]
+
+
+def _spilled(lifetimes: Sequence[Lifetime], steps: int, room: int | None) -> list[Lifetime]:
+    if room is None:
+        return []
+    free = np.full(steps, room, np.int64)
+    spilled: list[Lifetime] = []
+    for life in sorted(lifetimes, key=lambda life: (-life.uses / (life.last - life.first + 1), life.first)):
+        span = free[life.first : life.last + 1]
+        if span.min(initial=room) < life.bytes:
+            spilled.append(life)
+        else:
+            span -= life.bytes
+    return spilled

@@ -1,0 +1,74 @@
+"""The roofline by hand: which of multipliers, scratchpad and DRAM bounds a node."""
+
+import pytest
+
+from npuopt.graph import infer_shapes, parse
+from npuopt.partition import estimate, partition
+from npuopt.target import parse_target
+
+CHIP = """
+name: toy/chip
+title: Toy
+source: invented
+delegate: {road: tvm, triple: none, cpu: none}
+memory: {scratchpad_kib: KIB}
+schemes:
+  fp32: {activation: float32}
+  a8w8: {activation: uint8, weight: int8}
+ops:
+  MatMul: {schemes: [fp32, a8w8], quantization: {weights: [1]}}
+  Softmax: {schemes: [fp32, a8w8]}
+"""
+SPEED = "performance: {clock_mhz: 1000, macs_per_cycle: {int8: 100}, dram_gb_per_s: 1, scratchpad_gb_per_s: 10}"
+
+
+def cost(speed=SPEED, rows=100, kib=1024, body="a = MatMul(x, w) b = Softmax(a) y = MatMul(b, w)"):
+    target = parse_target(CHIP.replace("KIB", str(kib)) + speed)
+    model = parse(
+        f'<ir_version: 12, opset_import: ["" : 24]> g (float[{rows},64] x) => (float[{rows},64] y)'
+        f" <float[64,64] w = {{{','.join('1' * 4096)}}}> {{ {body} }}"
+    )
+    infer_shapes(model)
+    (part,) = partition(model, target, "a8w8", min_nodes=1, min_macs=0).regions
+    return estimate(part, target, "a8w8")
+
+
+def test_many_rows_are_bound_by_the_multipliers():
+    first = cost(rows=1000, kib=4096).nodes[0]
+    assert (first.bound, first.macs) == ("compute", 1000 * 64 * 64)
+    assert first.seconds == pytest.approx(1000 * 64 * 64 / 100 / 1e9)
+
+
+def test_one_row_is_bound_by_its_weights():
+    first = cost(rows=1).nodes[0]
+    assert (first.bound, first.dram_bytes) == ("dram", 64 * 64)
+    assert first.seconds == pytest.approx(64 * 64 / 1e9)
+
+
+def test_an_op_without_weights_is_bound_by_the_scratchpad():
+    softmax = cost().nodes[1]
+    assert softmax.bound == "scratchpad"
+    assert softmax.seconds == pytest.approx(2 * 100 * 64 / 10e9)
+
+
+def test_vector_units_bound_what_does_not_multiply():
+    softmax = cost(SPEED.replace("macs_per_cycle", "elements_per_cycle: 2, macs_per_cycle")).nodes[1]
+    assert softmax.bound == "compute"
+    assert softmax.seconds == pytest.approx(100 * 64 / 2 / 1e9)
+
+
+def test_tensors_that_do_not_fit_are_moved_through_dram():
+    roomy, tight = cost(rows=1000, kib=4096), cost(rows=1000, kib=16)
+    assert not roomy.memory.spilled
+    assert tight.memory.spilled
+    assert tight.nodes[0].dram_bytes > roomy.nodes[0].dram_bytes == 64 * 64
+    assert tight.seconds > roomy.seconds
+
+
+def test_the_region_is_the_sum_of_its_nodes():
+    found = cost()
+    assert found.seconds == pytest.approx(sum(node.seconds for node in found.nodes))
+
+
+def test_a_descriptor_without_figures_gives_no_estimate():
+    assert cost("") is None

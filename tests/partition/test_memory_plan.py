@@ -1,0 +1,106 @@
+"""What lives when: by hand on small graphs."""
+
+import pytest
+
+from npuopt.graph import infer_shapes, parse
+from npuopt.partition import partition, plan_memory
+from npuopt.partition.storage import bits
+from npuopt.target import parse_target
+
+CHIP = """
+name: toy/chip
+title: Toy
+source: invented
+delegate: {road: tvm, triple: none, cpu: none}
+SCRATCHPAD
+schemes:
+  fp32: {activation: float32}
+  a8w8: {activation: uint8, weight: int8, bias: int32}
+  a16w8: {activation: uint16, weight: int8}
+ops:
+  Conv: {schemes: [fp32, a8w8], quantization: {weights: [1], bias: 2}}
+  MatMul: {schemes: [fp32, a8w8], quantization: {weights: [1]}}
+  Relu: {schemes: [fp32, a8w8]}
+  Softmax: {schemes: [fp32, a8w8, a16w8]}
+  Add: {schemes: [fp32, a8w8]}
+  Reshape: {schemes: [fp32, a8w8], when: [{constant: input 1}]}
+"""
+
+
+def chip(kib=None):
+    return parse_target(CHIP.replace("SCRATCHPAD", f"memory: {{scratchpad_kib: {kib}}}" if kib else ""))
+
+
+def region(body, inputs="float[256] x", outputs="float[256] y", constants=""):
+    model = parse(f'<ir_version: 12, opset_import: ["" : 24]> g ({inputs}) => ({outputs}) <{constants}> {{ {body} }}')
+    infer_shapes(model)
+    (part,) = partition(model, chip(), "fp32").regions
+    return part
+
+
+def test_a_chain_needs_two_tensors_at_once():
+    plan = plan_memory(region("a = Softmax(x) b = Softmax(a) y = Softmax(b)"), chip(), "fp32")
+    assert plan.peak == 2 * 256 * 4
+    assert plan.weights == 0
+
+
+def test_integers_take_a_quarter_of_the_room():
+    part = region("a = Softmax(x) b = Softmax(a) y = Softmax(b)")
+    assert plan_memory(part, chip(), "a8w8").peak == 2 * 256
+
+
+def test_an_element_wise_op_writes_over_what_nobody_else_needs():
+    part = region("a = Softmax(x) b = Relu(a) y = Add(b, b)")
+    assert plan_memory(part, chip(), "a8w8").peak == 2 * 256  # x and a; b and y are where a was
+
+
+def test_a_skip_connection_lives_until_it_is_added():
+    body = "a = Softmax(x) b = Softmax(a) c = Softmax(b) y = Add(c, a)"
+    plan = plan_memory(region(body), chip(), "a8w8")
+    assert plan.peak == 3 * 256  # a, b and c while c is made
+    assert plan.at == "c"
+
+
+def test_a_reshape_takes_no_room():
+    part = region(
+        "a = Softmax(x) b = Reshape(a, shape) y = Softmax(b)",
+        outputs="float[16,16] y",
+        constants="int64[2] shape = {16, 16}",
+    )
+    assert plan_memory(part, chip(), "a8w8").peak == 2 * 256
+
+
+def test_weights_and_biases_are_counted_as_they_are_held():
+    inputs, outputs = "float[1,1,8,8] x", "float[1,1,8,8] y"
+    constants = "float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}, float[1] b = {1}"
+    part = region("a = Conv<pads=[1,1,1,1]>(x, w, b) c = Relu(a) y = Relu(c)", inputs, outputs, constants)
+    assert plan_memory(part, chip(), "a8w8").weights == 9 + 4
+    assert plan_memory(part, chip(), "fp32").weights == 9 * 4 + 4
+
+
+def test_quantized_tensors_are_held_as_their_integers():
+    q = "QuantizeLinear"
+    body = f"""
+        xq = {q}(x, s, z) xd = DequantizeLinear(xq, s, z) a = Softmax(xd)
+        aq = {q}(a, s, z) ad = DequantizeLinear(aq, s, z) b = Softmax(ad)
+        bq = {q}(b, s, z) bd = DequantizeLinear(bq, s, z) c = Softmax(bd)
+        cq = {q}(c, s, z) y = DequantizeLinear(cq, s, z)
+    """
+    part = region(body, constants="float s = {0.1}, uint16 z = {0}")
+    assert plan_memory(part, chip(), "a8w8").peak == 2 * 256 * 2  # uint16, whatever the scheme
+
+
+def test_what_does_not_fit_is_named():
+    body = "a = Softmax(x) b = Softmax(a) c = Softmax(b) y = Add(c, a)"
+    part = region(body, "float[1024] x", "float[1024] y")
+    assert not plan_memory(part, chip(kib=3), "a8w8").spilled
+    small = plan_memory(part, chip(kib=2), "a8w8")
+    assert small.spilled == {"a"}  # the longest life for its uses
+    assert small.spilled_bytes == 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "width"), [("uint16", 16), ("int4", 4), ("float8e4m3fn", 8), ("bfloat16", 16), ("bool", 8)]
+)
+def test_the_width_of_a_type(name, width):
+    assert bits(name) == width
