@@ -5,7 +5,7 @@ Each function is what the command of the same name does. Errors are npuopt.error
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,21 +15,21 @@ from npuopt.delegates.registry import find_delegate
 from npuopt.errors import PlacementError, UsageError, cannot_write
 from npuopt.graph import save
 from npuopt.graph.saving import replacing
-from npuopt.partition import partition, save_refused
-from npuopt.pipeline.runner import Runner
+from npuopt.partition import partition
 from npuopt.quantization.assignment.precisions import precisions_text
 from npuopt.road import records
+from npuopt.road.checking import Refused, check, check_targets
 from npuopt.road.compilation import compile_plan, model_runs, reference_runs, stage
 from npuopt.road.evaluating import EvaluateOptions, evaluate
 from npuopt.road.forming import encodings_beside, model_to_write, quantize_source
-from npuopt.road.importing import Source, open_source
+from npuopt.road.importing import open_prepared
 from npuopt.road.inspection import bisect, compare, extract
 from npuopt.road.keeping import encodings_text
-from npuopt.road.optimizing import Wanted, observers, optimize, optimize_profiles
-from npuopt.road.options import CompileOptions, Say, silent
-from npuopt.road.preparation import Prepared, prepare
+from npuopt.road.optimizing import Wanted, optimize, optimize_profiles
+from npuopt.road.options import DEFAULTS, CompileOptions, Say, silent
+from npuopt.road.preparation import Prepared
 from npuopt.road.quantizing import Quantized, check_quantized, quantize_model
-from npuopt.road.records import CheckResult, Journey
+from npuopt.road.records import CheckResult, Journey, MemoryFigures, RegionFigures
 from npuopt.road.running import run
 from npuopt.road.sensing import rank_layers
 from npuopt.road.step_effects import measure_steps
@@ -47,9 +47,13 @@ __all__ = [
     "CheckResult",
     "CompileOptions",
     "EvaluateOptions",
+    "MemoryFigures",
+    "Refused",
+    "RegionFigures",
     "Wanted",
     "bisect",
     "check",
+    "check_targets",
     "compare",
     "compile",
     "evaluate",
@@ -60,8 +64,6 @@ __all__ = [
     "run",
     "sensitivity",
 ]
-
-DEFAULTS = CompileOptions()
 
 
 def compile(  # noqa: A001 -- the command's name
@@ -80,7 +82,7 @@ def compile(  # noqa: A001 -- the command's name
     limits = Limits(seconds=options.time_limit)
     with atomic_folder(out) as folder:
         dumps = folder / "dumps" if options.dump else None
-        source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), dumps=dumps, say=say)
+        source, prepared = open_prepared(model, chip, options, calibrated=_has_ranges(options), dumps=dumps, say=say)
         scheme = source.scheme
         quantized = quantize_source(model, source, prepared, chip, options, say=say)
         plan = partition(prepared.model, chip, scheme)
@@ -96,32 +98,6 @@ def compile(  # noqa: A001 -- the command's name
         )
         manifest.write(folder)
     return manifest
-
-
-def check(
-    model: Path,
-    target: str,
-    options: CompileOptions = DEFAULTS,
-    *,
-    save_nodes: Path | None = None,
-    say: Say = silent,
-) -> CheckResult:
-    """Say where each node of an ONNX file would go on a target, with reasons; nothing is compiled.
-
-    Args:
-        model: the ONNX file.
-        target: a target's id, or a descriptor file.
-        options: dims and precision matter here.
-        save_nodes: a folder that gets each refused node as a one-op model.
-        say: told what is being done.
-    """
-    chip = load_target(target)
-    source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
-    if source.incoming is not None:
-        quantize_source(model, source, prepared, chip, replace(options, verify="off"), say=say)
-    plan = partition(prepared.model, chip, source.scheme)
-    saved = [] if save_nodes is None else save_refused(prepared.model, plan, save_nodes)
-    return records.check_result(model, chip, source.scheme, prepared, plan, saved)
 
 
 def quantize(
@@ -145,7 +121,7 @@ def quantize(
         InputError, UsageError: see their docstrings.
     """
     chip = load_target(target)
-    source, prepared = _prepare(model, chip, options, calibrated=_has_ranges(options), say=say)
+    source, prepared = open_prepared(model, chip, options, calibrated=_has_ranges(options), say=say)
     scheme = source.scheme
     effects = measure_steps(prepared, chip, scheme, options, say=say) if steps_report else []
     quantized = quantize_source(model, source, prepared, chip, options, say=say)
@@ -186,28 +162,13 @@ def sensitivity(
     chip = load_target(target)
     if options.calibration is None:
         raise UsageError("errors of layers are looked at on data", hint="give --calibration data")
-    source, prepared = _prepare(model, chip, options, calibrated=True, say=say)
+    source, prepared = open_prepared(model, chip, options, calibrated=True, say=say)
     quantized = quantize_model(prepared, chip, source.scheme, options, keep_float=True, say=say)
     if quantized.before is None:
         raise UsageError(f"scheme {source.scheme} of {chip.name} is not quantized")
     outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     ranked = rank_layers(quantized.before, options.calibration, samples, at_outputs=at_outputs, say=say)
     return {"model": str(model), "target": chip.name, "scheme": source.scheme, "outputs": outputs, **ranked}
-
-
-def _prepare(
-    model: Path,
-    chip: Target,
-    options: CompileOptions,
-    *,
-    calibrated: bool,
-    dumps: Path | None = None,
-    say: Say,
-) -> tuple[Source, Prepared]:
-    runner = Runner(chip, options.verify, observers(options.verify, options.dims, dumps))
-    source = open_source(model, chip, options, runner, calibrated=calibrated, say=say)
-    files = options.pass_files
-    return source, prepare(source.model, runner, options.dims, scheme=source.scheme, pass_files=files, say=say)
 
 
 def _verify(

@@ -37,7 +37,8 @@ ALLOWED = {
     "road.preparation": FOUNDATION | {"pipeline"} | road("options"),
     "road.optimizing": FOUNDATION | {"pipeline", "verify", "bundle"} | road("options", "preparation"),
     "road.inspection": FOUNDATION | {"pipeline", "verify", "quantization"} | road("options", "optimizing"),
-    "road.importing": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
+    "road.importing": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation", "optimizing"),
+    "road.checking": FOUNDATION | {"partition"} | road("options", "importing", "forming", "records"),
     "road.stepping": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
     "road.step_effects": FOUNDATION | ROOMS | road("options", "preparation", "quantizing", "stepping"),
     "road.mixing": FOUNDATION | {"quantization", "partition"} | road("sensing", "options"),  # counts multiply-adds

@@ -8,27 +8,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from npuopt.cli.check_targets import print_targets, region_text
 from npuopt.cli.options import (
     DimOption,
     JsonOption,
     ModelArgument,
     PassFileOption,
     PrecisionOption,
-    TargetOption,
+    TargetsOption,
     parse_dims,
 )
 from npuopt.cli.output import console, print_json, progress, table
+from npuopt.errors import PlacementError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from npuopt.api import CheckResult
+    from npuopt.api import CheckResult, CompileOptions
 
 
 def check_command(
     model: ModelArgument,
-    target: TargetOption,
+    target: TargetsOption = None,
     *,
+    every: Annotated[bool, typer.Option("--all", help="Check all targets that npuopt knows, in one table.")] = False,
     dim: DimOption = None,
     precision: PrecisionOption = "auto",
     min_npu: Annotated[
@@ -45,21 +48,57 @@ def check_command(
 ) -> None:
     """Say which nodes of MODEL the target takes and, for each it refuses, every reason."""
     from npuopt import api
-    from npuopt.errors import PlacementError
 
     options = api.CompileOptions(dims=parse_dims(dim), precision=precision, pass_files=tuple(pass_file or ()))
+    targets = _targets(target, every)
+    if len(targets) > 1:
+        _check_several(model, targets, options, save_nodes=save_nodes, min_npu=min_npu, json=json)
+        return
     with progress() as say:
-        result = api.check(model, target, options, save_nodes=save_nodes, say=say)
-    summary = result.summary
+        result = api.check(model, targets[0], options, save_nodes=save_nodes, say=say)
     if json:
         print_json(result.to_json())
     else:
         _print(result)
-    if summary.npu_fraction < min_npu:
+    _require_share([result], min_npu)
+
+
+def _targets(names: list[str] | None, every: bool) -> list[str]:
+    from npuopt.target import list_targets
+
+    if every and names:
+        raise UsageError("--all takes every target, so there is none to name with --target")
+    if not every and not names:
+        raise UsageError("no target is given", hint="give --target ID, or --all; `npuopt targets list` shows them")
+    return list_targets() if every else list(dict.fromkeys(names or ()))
+
+
+def _check_several(
+    model: Path, targets: list[str], options: CompileOptions, *, save_nodes: Path | None, min_npu: float, json: bool
+) -> None:
+    from npuopt import api
+
+    if save_nodes is not None:
+        raise UsageError("--save-nodes keeps what one target refused", hint="name one --target with it")
+    with progress() as say:
+        found = api.check_targets(model, targets, options, say=say)
+    if json:
+        print_json({"model": str(model), "targets": [item.to_json() for item in found]})
+    else:
+        print_targets(found)
+    _require_share([item for item in found if isinstance(item, api.CheckResult)], min_npu)
+
+
+def _require_share(results: list[CheckResult], least: float) -> None:
+    poor = [result for result in results if result.summary.npu_fraction < least]
+    if poor:
+        worst = min(poor, key=lambda result: result.summary.npu_fraction)
+        others = f" (and {len(poor) - 1} more targets less than asked for)" if len(poor) > 1 else ""
         raise PlacementError(
-            f"{target} takes {summary.npu_fraction:.1%} of the nodes, less than the {min_npu:.1%} asked for",
-            where=str(model),
-            hint="the reasons are listed above",
+            f"{worst.target} takes {worst.summary.npu_fraction:.1%} of the nodes, less than the {least:.1%} asked"
+            f" for{others}",
+            where=worst.model,
+            hint="the reasons are listed above" if len(results) == 1 else "check that target alone for the reasons",
         )
 
 
@@ -88,6 +127,8 @@ def _print(result: CheckResult) -> None:
             out.print(f"host: {node.op_type} {node.name}: {'; '.join(node.reasons)}", markup=False)
             if node.reasons:
                 _print_tried(out, node.op_type, result.tried.get(node.name, ()))
+    for region in result.regions:
+        out.print(region_text(region), markup=False)
     for path in result.saved:
         out.print(f"saved {path}", markup=False)
 

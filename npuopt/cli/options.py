@@ -47,6 +47,10 @@ ModelArgument = Annotated[Path, typer.Argument(help="The ONNX model.", show_defa
 TargetOption = Annotated[
     str, typer.Option("--target", "-t", help="A target's ID, or a descriptor file.", metavar="ID", show_default=False)
 ]
+TargetsOption = Annotated[
+    list[str] | None,
+    typer.Option("--target", "-t", help="A target's ID, or a descriptor file; may be given again.", metavar="ID"),
+]
 OptionalTargetOption = Annotated[
     str | None, typer.Option("--target", "-t", help="A target's ID, or a descriptor file.", metavar="ID")
 ]

@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+FILE_WIDTH = 200
+"""Columns of a table that goes to a file or another program, where nothing has to be folded."""
+
+
 def console() -> Console:
     """Return the console that results go to."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, soft_wrap=True, width=FILE_WIDTH)
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401 -- whatever json takes
@@ -26,14 +32,15 @@ def print_json(document: Any) -> None:  # noqa: ANN401 -- whatever json takes
     sys.stdout.write(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    """Return an empty table in the house's look; columns named in `right` hold numbers."""
+def table(title: str, *columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> Table:
+    """Return an empty table in the house's look; columns in `right` hold numbers, those in `whole` are not folded."""
     from rich import box
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        side = "right" if column in right else "left"
+        made.add_column(column, justify=side, overflow="fold", no_wrap=column in whole)
     return made
 
 

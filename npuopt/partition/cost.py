@@ -54,7 +54,7 @@ class RegionCost:
 
 
 def estimate(part: Part, target: Target, scheme: str) -> RegionCost | None:
-    """Estimate a region's time and memory; None where the descriptor does not say how fast the chip is.
+    """Estimate a region's time and memory; None where a shape is free or the descriptor does not say how fast it is.
 
     For each node: time = max(compute, scratchpad traffic, DRAM traffic), each from the descriptor's `performance`; a
     figure that is not there bounds nothing.
@@ -62,7 +62,7 @@ def estimate(part: Part, target: Target, scheme: str) -> RegionCost | None:
     in half of it, piece by piece, and the larger one is read again for each piece.
 
     Args:
-        part: a region with static shapes.
+        part: the region.
         target: its `performance` and `memory` are used.
         scheme: see `plan_memory`.
     """
@@ -71,6 +71,8 @@ def estimate(part: Part, target: Target, scheme: str) -> RegionCost | None:
     if speed.clock_mhz is None or rate is None:
         return None
     memory = plan_memory(part, target, scheme)
+    if memory is None:
+        return None
     storage = Storage(part.nodes, target, scheme)
     meter = _Meter(target, storage, memory, rate)
     nodes = tuple(meter.cost(node) for node in storage.computing(part.nodes))

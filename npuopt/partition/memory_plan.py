@@ -49,7 +49,7 @@ class MemoryPlan:
     lifetimes: tuple[Lifetime, ...]
 
 
-def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan:
+def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
     """Find out when each run-time tensor of a region lives, and keep in the scratchpad what is used most.
 
     Ops run in the order of the part. Inputs live from the start, outputs until the end, and an element-wise op writes
@@ -57,12 +57,14 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan:
     bytes is read or written in a step of their life, as long as there is room over all of it.
 
     Args:
-        part: a region with static shapes.
+        part: a region; without static shapes there is no plan, and None is returned.
         target: its scratchpad bounds what stays on the chip; without one everything does.
         scheme: what float tensors of a graph without Q/DQ will be held in.
     """
     storage = Storage(part.nodes, target, scheme)
     order = storage.computing(part.nodes)
+    if not storage.sized(order):
+        return None
     lifetimes = _lifetimes(part, order, storage)
     steps = max(len(order), 1)
     used = _usage(lifetimes, steps)

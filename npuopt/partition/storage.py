@@ -55,7 +55,6 @@ class Storage:
         self._scheme = target.scheme(scheme)
         self._root: dict[str, Value] = {}
         self._bits: dict[str, int] = {}
-        self.unsized: list[str] = []
         for node in nodes:
             self._take(node)
 
@@ -70,6 +69,10 @@ class Storage:
             return None
         size = _elements(root)
         return None if size is None else Buffer(root.name or "", ceil(size * self._bits_of(root) / 8))
+
+    def sized(self, nodes: Iterable[Node]) -> bool:
+        """Say whether the shape of every tensor of these nodes is static."""
+        return all(static_shape(value) is not None for node in nodes for value in node.outputs if value.name)
 
     def weight_bytes(self, node: Node) -> int:
         """Sum up the constants that a node reads, as the device holds them."""

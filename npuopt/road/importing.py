@@ -9,15 +9,16 @@ from npuopt.errors import InputError, UsageError
 from npuopt.graph import load, nodes, note_origins, qualified_op_type
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import CLEAN, UNQUANTIZE
+from npuopt.pipeline.runner import Runner
 from npuopt.quantization.incoming.foreign import named_in, read_foreign
 from npuopt.quantization.incoming.keeping import fitting_scheme
-from npuopt.road.preparation import AS_THEY_ARE, choose_scheme
+from npuopt.road.optimizing import observers
+from npuopt.road.preparation import AS_THEY_ARE, Prepared, choose_scheme, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from npuopt.graph import Model
-    from npuopt.pipeline.runner import Runner
     from npuopt.quantization.incoming.quantized_model import Incoming
     from npuopt.road.options import CompileOptions, Say
     from npuopt.target import Target
@@ -148,3 +149,13 @@ def _kept_scheme(path: Path, target: Target, incoming: Incoming, options: Compil
             hint="leave out --keep, --precisions, --like, --max-drop and --budget",
         )
     return fitting
+
+
+def open_prepared(
+    path: Path, target: Target, options: CompileOptions, *, calibrated: bool, dumps: Path | None = None, say: Say
+) -> tuple[Source, Prepared]:
+    """Load a model as `open_source` does, and make it what `target` takes; `dumps` gets the graph after each pass."""
+    runner = Runner(target, options.verify, observers(options.verify, options.dims, dumps))
+    source = open_source(path, target, options, runner, calibrated=calibrated, say=say)
+    files = options.pass_files
+    return source, prepare(source.model, runner, options.dims, scheme=source.scheme, pass_files=files, say=say)

@@ -73,3 +73,6 @@ class CompileOptions:
     time_limit: float = 900.0
     pass_files: tuple[Path, ...] = ()
     samples: int = 4
+
+
+DEFAULTS = CompileOptions()

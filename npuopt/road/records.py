@@ -47,6 +47,38 @@ class Lowered:
 
 
 @dataclass(frozen=True)
+class MemoryFigures:
+    """What one region would keep in memory, in bytes.
+
+    Attributes:
+        weights: constants, as the device holds them.
+        peak: most that its run-time tensors take at once.
+        spilled: run-time tensors that do not fit into the scratchpad.
+    """
+
+    weights: int
+    peak: int
+    spilled: int
+
+
+@dataclass(frozen=True)
+class RegionFigures:
+    """What one region would take, estimated.
+
+    Attributes:
+        name: the region's.
+        macs: multiply-accumulates.
+        memory: None where a shape is not static.
+        seconds: one run; None where the descriptor does not say how fast the chip is.
+    """
+
+    name: str
+    macs: int
+    memory: MemoryFigures | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """Where each node would go, and why.
 
@@ -56,6 +88,7 @@ class CheckResult:
         lowered: what was taken apart.
         tried: name of a node on the host -> each lowering that was tried on it, and why it does not help.
         saved: one-op models that were written.
+        regions: what each region would take.
     """
 
     model: str
@@ -68,6 +101,7 @@ class CheckResult:
     lowered: tuple[Lowered, ...] = ()
     tried: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     saved: tuple[str, ...] = ()
+    regions: tuple[RegionFigures, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `check --json` prints."""
@@ -83,11 +117,19 @@ class CheckResult:
                 {**node.model_dump(mode="json"), "tried": list(self.tried.get(node.name, ()))} for node in self.nodes
             ],
             "saved": list(self.saved),
+            "regions": [asdict(region) for region in self.regions],
         }
 
 
 def check_result(
-    model: Path, target: Target, scheme: str, prepared: Prepared, plan: Plan, saved: Sequence[Path] = ()
+    model: Path,
+    target: Target,
+    scheme: str,
+    prepared: Prepared,
+    plan: Plan,
+    *,
+    saved: Sequence[Path] = (),
+    regions: Sequence[RegionFigures] = (),
 ) -> CheckResult:
     """Put a placement on record."""
     report = prepared.legalization or LegalizationReport()
@@ -104,6 +146,7 @@ def check_result(
         tuple(Lowered(op_type, by, count) for (op_type, by), count in sorted(lowered.items())),
         {_name(item.node): tried.get(label(item.node), ()) for item in plan.placements if item.where == "host"},
         tuple(str(path) for path in saved),
+        tuple(regions),
     )
 
 
