@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from npuopt.bundle import Manifest, Stage, atomic_folder, write_target
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.registry import find_delegate
-from npuopt.errors import PlacementError, UsageError, cannot_write
+from npuopt.errors import UsageError, cannot_write
 from npuopt.graph import save
 from npuopt.graph.saving import replacing
 from npuopt.partition import partition
 from npuopt.quantization.assignment.precisions import precisions_text
 from npuopt.road import records
 from npuopt.road.checking import Refused, check, check_targets
-from npuopt.road.compilation import compile_plan, model_runs, reference_runs, stage
+from npuopt.road.compilation import compile_plan, model_runs, reference_runs, require_share, stage
 from npuopt.road.evaluating import EvaluateOptions, evaluate
 from npuopt.road.forming import encodings_beside, model_to_write, quantize_source
 from npuopt.road.importing import open_prepared
 from npuopt.road.inspection import bisect, compare, extract
 from npuopt.road.keeping import encodings_text
+from npuopt.road.language_model import check_language_model, compile_language_model
 from npuopt.road.optimizing import Wanted, optimize, optimize_profiles
 from npuopt.road.options import DEFAULTS, CompileOptions, Say, silent
 from npuopt.road.preparation import Prepared
@@ -53,6 +54,7 @@ __all__ = [
     "Wanted",
     "bisect",
     "check",
+    "check_language_model",
     "check_targets",
     "compare",
     "compile",
@@ -77,6 +79,8 @@ def compile(  # noqa: A001 -- the command's name
     chip = load_target(target)
     find_delegate(chip.delegate.road).ensure_available()
     find_delegate(options.host).ensure_available()
+    if options.language_model is not None:
+        return compile_language_model(model, chip, out, options, say=say)
     if options.form == "encodings":
         raise UsageError("form encodings leaves the model in float, which is not what compile is for")
     limits = Limits(seconds=options.time_limit)
@@ -86,7 +90,7 @@ def compile(  # noqa: A001 -- the command's name
         scheme = source.scheme
         quantized = quantize_source(model, source, prepared, chip, options, say=say)
         plan = partition(prepared.model, chip, scheme)
-        _require_share(plan.summary.npu_fraction, options.min_npu, model, chip)
+        require_share(plan.summary.npu_fraction, options.min_npu, model, chip)
         say(f"compiling {len(plan.parts)} part(s)")
         compiled = compile_plan(prepared.model, plan, chip, options.host, folder, limits)
         save(prepared.model, folder / MODEL_FILE)
@@ -219,12 +223,3 @@ def _write_text(path: Path | None, text: str) -> None:
 
 def _has_ranges(options: CompileOptions) -> bool:
     return options.calibration is not None or options.encodings is not None
-
-
-def _require_share(share: float, wanted: float, model: Path, chip: Target) -> None:
-    if share < wanted:
-        raise PlacementError(
-            f"{chip.name} takes {share:.1%} of the nodes, less than the {wanted:.1%} asked for",
-            where=str(model),
-            hint="`npuopt check` lists the reasons",
-        )

@@ -24,6 +24,7 @@ ALLOWED = {
     "pipeline": FOUNDATION,
     "quantization": FOUNDATION,
     "partition": FOUNDATION,
+    "decoder": FOUNDATION,
     "toolchain": {"errors"},
     "delegates": FOUNDATION | {"toolchain"},
     "verify": FOUNDATION | {"pipeline"},  # an observer of the runner
@@ -32,7 +33,8 @@ ALLOWED = {
     "report": FOUNDATION | {"bundle"},
     "tuning": FOUNDATION | {"quantization"},
     "runtime": FOUNDATION | {"bundle", "delegates", "quantization"},  # quantization: how samples are read
-    "passes": FOUNDATION | {"pipeline", "quantization"},  # quantization: the encodings that one pass inserts
+    # quantization: the encodings that one pass inserts; decoder: what those that freeze its cache are told
+    "passes": FOUNDATION | {"pipeline", "quantization", "decoder"},
     "road.options": {"errors"},
     "road.preparation": FOUNDATION | {"pipeline"} | road("options"),
     "road.optimizing": FOUNDATION | {"pipeline", "verify", "bundle"} | road("options", "preparation"),
@@ -61,6 +63,27 @@ ALLOWED = {
     "road.records": FOUNDATION | ROOMS | road("options", "preparation", "compilation", "quantizing"),
     "road.running": FOUNDATION | {"runtime", "delegates"} | road("options", "records"),
     "road.compilation": FOUNDATION | ROOMS | road("options", "preparation"),
+    "road.decoding": FOUNDATION | {"pipeline", "decoder", "bundle", "passes"} | road("options", "preparation"),
+    "road.driving": {"bundle"},
+    "road.language_model": FOUNDATION
+    | ROOMS
+    | {"decoder"}
+    | road(
+        "checking",
+        "options",
+        "preparation",
+        "compilation",
+        "decoding",
+        "driving",
+        "language_model_records",
+        "optimizing",
+    )
+    | road("records", "quantizing"),
+    # passes: the names of the inputs that they add
+    "road.language_model_records": FOUNDATION
+    | ROOMS
+    | {"decoder", "passes"}
+    | road("options", "records", "language_model"),
     "api": FOUNDATION | ROOMS | road(*STRETCHES) - road("distilling"),
     # optimizing and distilling: start without what compiling imports
     "cli": FOUNDATION | ROOMS | {"toolchain", "api", "tuning"} | road("options", "optimizing", "distilling"),

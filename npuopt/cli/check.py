@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npuopt.cli.check_targets import print_targets, region_text
+from npuopt.cli.language_model_options import (
+    CacheOption,
+    ChunkOption,
+    ContextOption,
+    HintsOption,
+    language_model_options,
+)
 from npuopt.cli.options import (
     DimOption,
     JsonOption,
@@ -18,7 +25,7 @@ from npuopt.cli.options import (
     TargetsOption,
     parse_dims,
 )
-from npuopt.cli.output import console, print_json, progress, table
+from npuopt.cli.output import console, print_facts, print_json, progress, table
 from npuopt.errors import PlacementError, UsageError
 
 if TYPE_CHECKING:
@@ -44,15 +51,29 @@ def check_command(
         Path | None, typer.Option("--save-nodes", help="Save each refused node as a one-op model.", metavar="DIR")
     ] = None,
     pass_file: PassFileOption = None,
+    context: ContextOption = None,
+    chunk: ChunkOption = None,
+    cache: CacheOption = None,
+    decoder_hints: HintsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say which nodes of MODEL the target takes and, for each it refuses, every reason."""
     from npuopt import api
 
-    options = api.CompileOptions(dims=parse_dims(dim), precision=precision, pass_files=tuple(pass_file or ()))
+    wanted = language_model_options(
+        context, chunk, None, cache, last_logits=False, hints=decoder_hints, tokenizer=None, max_memory=None
+    )
+    options = api.CompileOptions(
+        dims=parse_dims(dim), precision=precision, pass_files=tuple(pass_file or ()), language_model=wanted
+    )
     targets = _targets(target, every)
     if len(targets) > 1:
+        if wanted is not None:
+            raise UsageError("--context makes profiles for one target", hint="name one --target with it")
         _check_several(model, targets, options, save_nodes=save_nodes, min_npu=min_npu, json=json)
+        return
+    if wanted is not None:
+        _check_decoder(model, targets[0], options, save_nodes=save_nodes, min_npu=min_npu, json=json)
         return
     with progress() as say:
         result = api.check(model, targets[0], options, save_nodes=save_nodes, say=say)
@@ -61,6 +82,22 @@ def check_command(
     else:
         _print(result)
     _require_share([result], min_npu)
+
+
+def _check_decoder(
+    model: Path, target: str, options: CompileOptions, *, save_nodes: Path | None, min_npu: float, json: bool
+) -> None:
+    from npuopt import api
+
+    with progress() as say:
+        found = api.check_language_model(model, target, options, save_nodes=save_nodes, say=say)
+    if json:
+        print_json(found.to_json())
+    else:
+        print_facts(console(), found.facts)
+        for result in found.profiles.values():
+            _print(result)
+    _require_share(list(found.profiles.values()), min_npu)
 
 
 def _targets(names: list[str] | None, every: bool) -> list[str]:

@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from npuopt.cli.language_model_options import (
+    CacheOption,
+    ChunkOption,
+    ContextOption,
+    HintsOption,
+    LastLogitsOption,
+    MaxMemoryOption,
+    SpeculateOption,
+    TokenizerOption,
+    language_model_options,
+)
 from npuopt.cli.options import (
     BudgetOption,
     CalibrationMethodOption,
@@ -42,6 +53,7 @@ from npuopt.cli.output import (
     comparison_table,
     console,
     print_calibration,
+    print_facts,
     print_findings,
     print_json,
     print_search,
@@ -88,6 +100,14 @@ def compile_command(
         float, typer.Option("--time-limit", min=0.1, help="Seconds for each vendor tool run.")
     ] = 900.0,
     pass_file: PassFileOption = None,
+    context: ContextOption = None,
+    chunk: ChunkOption = None,
+    decode_tokens: SpeculateOption = None,
+    cache: CacheOption = None,
+    last_logits: LastLogitsOption = False,
+    decoder_hints: HintsOption = None,
+    tokenizer: TokenizerOption = None,
+    max_memory: MaxMemoryOption = None,
     json: JsonOption = False,
 ) -> None:
     """Optimize, quantize and compile MODEL for a target into the folder OUT."""
@@ -115,6 +135,16 @@ def compile_command(
         min_npu=min_npu,
         time_limit=time_limit,
         pass_files=tuple(pass_file or ()),
+        language_model=language_model_options(
+            context,
+            chunk,
+            decode_tokens,
+            cache,
+            last_logits=last_logits,
+            hints=decoder_hints,
+            tokenizer=tokenizer,
+            max_memory=max_memory,
+        ),
     )
     with progress() as say:
         manifest = api.compile(model, target, output, options, say=say)
@@ -128,6 +158,8 @@ def compile_command(
 def print_manifest(manifest: Manifest, folder: Path) -> None:
     """Print what a person wants to know of a compile: changes, placement, accuracy, files."""
     out = console()
+    if manifest.language_model is not None:
+        print_facts(out, manifest.language_model.facts)
     out.print(_passes(manifest))
     for (reason, lowered_by, stays), count in _legalized(manifest).items():
         became = (
@@ -146,10 +178,7 @@ def print_manifest(manifest: Manifest, folder: Path) -> None:
     )
     for node in [node for node in manifest.nodes if node.placement == "host"][:20]:
         out.print(f"  host: {node.op_type} {node.name}: {'; '.join(node.reasons)}", markup=False)
-    steps = table("Steps", "step", "road", "files")
-    for step in manifest.steps:
-        steps.add_row(step.name, step.road, "\n".join(step.files or (step.model,)))
-    out.print(steps)
+    out.print(_steps(manifest))
     for stage in manifest.verification:
         if stage.skipped:
             out.print(f"{stage.name} not compared with {stage.against}: {stage.skipped}", markup=False)
@@ -174,6 +203,17 @@ def _passes(manifest: Manifest) -> Table:
     for name, (changed, difference) in sums.items():
         rows.add_row(name, str(changed), f"{difference:+d}" if difference else "")
     return rows
+
+
+def _steps(manifest: Manifest) -> Table:
+    """List what is run, of every profile where there are some."""
+    steps = table("Steps", "step", "road", "files")
+    for step in manifest.steps:
+        steps.add_row(step.name, step.road, "\n".join(step.files or (step.model,)))
+    for profile in manifest.language_model.profiles if manifest.language_model is not None else ():
+        for step in profile.steps:
+            steps.add_row(f"{profile.name}/{step.name}", step.road, "\n".join(step.files or (step.model,)))
+    return steps
 
 
 def _legalized(manifest: Manifest) -> Counter[tuple[str, str, str]]:

@@ -145,3 +145,11 @@ def print_kept(out: Console, kept: Mapping[str, Any]) -> None:
         out.print(f"  float: {node}: {why}", markup=False)
     if len(in_float) > 20:
         out.print(f"  and {len(in_float) - 20} more; --json has all")
+
+
+def print_facts(out: Console, facts: Mapping[str, str]) -> None:
+    """Print what was recognised of a language model."""
+    rows = table("Decoder", "what", "found")
+    for name, text in facts.items():
+        rows.add_row(name, text)
+    out.print(rows)

@@ -25,6 +25,9 @@ Shapes come ahead of identities, which are known by them.
 FREEZE = ("insert-sequence-mask", "freeze-dims", "drop-empty-inputs")
 """Run once, when dims are given."""
 
+FREEZE_DECODER = ("insert-token-choice", "insert-position-inputs", "freeze-key-value-cache")
+"""Run once on a recognised decoder, by the road of language models: they are told what it is."""
+
 FUSE = (
     "fuse-batch-normalization",
     "fuse-pad",

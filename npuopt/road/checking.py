@@ -45,7 +45,7 @@ def check(
         quantize_source(model, source, prepared, chip, replace(options, verify="off"), say=say)
     plan = partition(prepared.model, chip, source.scheme)
     saved = [] if save_nodes is None else save_refused(prepared.model, plan, save_nodes)
-    figures = [_figures(part, chip, source.scheme) for part in plan.regions]
+    figures = [region_figures(part, chip, source.scheme) for part in plan.regions]
     return check_result(model, chip, source.scheme, prepared, plan, saved=saved, regions=figures)
 
 
@@ -81,7 +81,7 @@ def check_targets(
     return found
 
 
-def _figures(part: Part, chip: Target, scheme: str) -> RegionFigures:
+def region_figures(part: Part, chip: Target, scheme: str) -> RegionFigures:
     """Estimate what one region takes."""
     memory = plan_memory(part, chip, scheme)
     cost = estimate(part, chip, scheme)

@@ -12,7 +12,7 @@ from npuopt.bundle import OutputComparison, Stage, Step
 from npuopt.delegates.child_log import keep_log
 from npuopt.delegates.contract import CompiledRegion, Limits
 from npuopt.delegates.registry import find_delegate
-from npuopt.errors import VendorToolError
+from npuopt.errors import PlacementError, VendorToolError
 from npuopt.graph import save
 from npuopt.graph.execution import Session
 from npuopt.partition import extract_region
@@ -80,6 +80,16 @@ def compile_plan(model: Model, plan: Plan, target: Target, host: str, folder: Pa
         compiled.regions[part.name] = region
         compiled.steps.append(_step(part, road, region, source, folder))
     return compiled
+
+
+def require_share(share: float, wanted: float, model: Path, chip: Target) -> None:
+    """Raise PlacementError when the device takes a smaller share of the nodes than asked for."""
+    if share < wanted:
+        raise PlacementError(
+            f"{chip.name} takes {share:.1%} of the nodes, less than the {wanted:.1%} asked for",
+            where=str(model),
+            hint="`npuopt check` lists the reasons",
+        )
 
 
 def _prove(region: CompiledRegion, part: Part) -> None:

@@ -18,6 +18,43 @@ def silent(text: str) -> None:
     del text
 
 
+PREFILL, DECODE = "prefill", "decode"
+"""Names of profiles."""
+
+
+@dataclass(frozen=True)
+class LanguageModelOptions:
+    """What a decoder is to be compiled into.
+
+    Attributes:
+        context: most tokens that its cache holds.
+        chunk: new tokens in a run of the profile `prefill`.
+        speculate: new tokens of further profiles `decode_K`, beside `decode` of one.
+        form: of the cache, `new`, `in-place` or `whole`; the target's first when None.
+        last_logits: give the logits of one token only, the one that the input `last_token` names.
+        hints: a YAML file that says what the graph does not tell.
+        tokenizer: files to carry along.
+        max_memory: bytes that weights, caches and working memory of the largest profile may take; no limit when None.
+        host_embedding: keep the embedding out of the graphs, as a table that the caller looks tokens up in.
+    """
+
+    context: int = 1024
+    chunk: int = 128
+    speculate: tuple[int, ...] = ()
+    form: str | None = None
+    last_logits: bool = False
+    hints: Path | None = None
+    tokenizer: tuple[Path, ...] = ()
+    max_memory: int | None = None
+    host_embedding: bool = False
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """New tokens of each profile, most first."""
+        found = {PREFILL: self.chunk, **{f"{DECODE}_{count}": count for count in self.speculate}, DECODE: 1}
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
 @dataclass(frozen=True)
 class CompileOptions:
     """Options of `compile`, `check` and `quantize`.
@@ -49,6 +86,7 @@ class CompileOptions:
         time_limit: seconds for each vendor tool run.
         pass_files: Python files whose passes join the catalogue; its fusions run after the standard ones.
         samples: how many samples the final verification runs.
+        language_model: compile a decoder into static profiles; None for any other model.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -73,6 +111,7 @@ class CompileOptions:
     time_limit: float = 900.0
     pass_files: tuple[Path, ...] = ()
     samples: int = 4
+    language_model: LanguageModelOptions | None = None
 
 
 DEFAULTS = CompileOptions()

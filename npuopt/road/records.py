@@ -121,6 +121,21 @@ class CheckResult:
         }
 
 
+@dataclass(frozen=True)
+class DecoderCheck:
+    """What was recognised of a decoder, and where the nodes of its profiles would go."""
+
+    facts: Mapping[str, str]
+    profiles: Mapping[str, CheckResult]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `check --json` prints."""
+        return {
+            "decoder": dict(self.facts),
+            "profiles": {name: result.to_json() for name, result in self.profiles.items()},
+        }
+
+
 def check_result(
     model: Path,
     target: Target,
@@ -140,7 +155,7 @@ def check_result(
         target.name,
         scheme,
         _summary(plan),
-        _nodes(plan, prepared),
+        nodes_of(plan, prepared),
         report.refused_before,
         report.refused_after,
         tuple(Lowered(op_type, by, count) for (op_type, by), count in sorted(lowered.items())),
@@ -190,11 +205,11 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
             "python": platform.python_version(),
             **compiled.tools,
         },
-        passes=tuple(_pass_record(report) for report in prepared.runner.reports),
+        passes=tuple(pass_record(report) for report in prepared.runner.reports),
         legalization=_legalization(prepared),
         dropped_inputs=tuple(prepared.dropped_inputs),
         placement=_summary(plan),
-        nodes=_nodes(plan, prepared),
+        nodes=nodes_of(plan, prepared),
         calibration=quantized.calibration_record(options),
         encodings={}
         if encodings is None
@@ -247,7 +262,8 @@ def describe_array(name: str, array: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _pass_record(report: Report) -> PassRecord:
+def pass_record(report: Report) -> PassRecord:
+    """Put one pass on record."""
     return PassRecord(
         name=report.name,
         changed=len(report.changed),
@@ -263,7 +279,8 @@ def _summary(plan: Plan) -> PlacementSummary:
     return PlacementSummary(**vars(plan.summary))
 
 
-def _nodes(plan: Plan, prepared: Prepared) -> tuple[NodeRecord, ...]:
+def nodes_of(plan: Plan, prepared: Prepared) -> tuple[NodeRecord, ...]:
+    """Put on record where each node went, conversions at the edge aside."""
     origins = prepared.legalization.origins if prepared.legalization else {}
     return tuple(
         NodeRecord(

@@ -73,6 +73,18 @@ class Memory(Facts):
     source: str | None = None
 
 
+class Cache(Facts):
+    """Forms in which the chip takes the keys and values that a language model keeps."""
+
+    forms: tuple[Literal["new", "in-place", "whole"], ...] = Field(
+        ("new", "whole"),
+        min_length=1,
+        description="Best first. new: the cache goes in, new keys and values come out, the caller writes them;"
+        " in-place: it goes in and comes out, written at a position; whole: it goes in and comes out, moved along.",
+    )
+    source: str | None = None
+
+
 class Scheme(Facts):
     """One way to compute: element types of activations and weights.
 
@@ -241,6 +253,7 @@ class Descriptor(Facts):
     delegate: Delegate
     shapes: Shapes = Shapes()
     memory: Memory = Memory()
+    cache: Cache = Cache()
     schemes: dict[str, Scheme] = Field(min_length=1, description="What may be computed in what.")
     ops: dict[str, OpRule] = Field(min_length=1, description="Op (`domain::Name` outside ONNX) -> when it is taken.")
     performance: Performance = Performance()

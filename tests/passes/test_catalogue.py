@@ -12,7 +12,7 @@ import pytest
 from npuopt.errors import UsageError
 from npuopt.pipeline import Lowering, Pass
 from npuopt.pipeline.catalogue import GROUPS, catalogue, describe, group_of, make_pass, summary, with_options
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FREEZE_DECODER, FUSE, LAYOUT, MOVE
 from support.paths import ROOT
 
 VERBS = ("fold", "fuse", "split", "lower", "freeze", "insert", "drop", "move")
@@ -141,6 +141,6 @@ def test_the_standard_order_names_passes_that_exist_in_the_right_groups() -> Non
 
 
 def test_every_clean_and_fuse_pass_has_its_place_in_the_standard_order() -> None:
-    placed = {*CLEAN, *FREEZE, *FUSE, *LAYOUT}
+    placed = {*CLEAN, *FREEZE, *FREEZE_DECODER, *FUSE, *LAYOUT}
     unused = [name for name, found in BUILT_IN.items() if group_of(found) in ("clean", "freeze", "fuse", "layout")]
     assert not set(unused) - placed, "nothing runs these"

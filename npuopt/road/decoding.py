@@ -1,0 +1,93 @@
+"""The road for language models: one decoder becomes static graphs that share their weights and their cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from npuopt.decoder import recognise
+from npuopt.errors import InputError, UsageError
+from npuopt.graph import dims, load, note_origins
+from npuopt.passes.freeze.freeze_dims import FreezeDims
+from npuopt.passes.freeze.freeze_key_value_cache import FreezeKeyValueCache
+from npuopt.passes.freeze.insert_position_inputs import InsertPositionInputs
+from npuopt.passes.freeze.insert_token_choice import InsertTokenChoice
+from npuopt.pipeline.runner import Runner
+from npuopt.road.preparation import prepare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from npuopt.bundle import CacheForm
+    from npuopt.decoder import Decoder, Hints
+    from npuopt.graph import Model
+    from npuopt.road.options import LanguageModelOptions, Say
+    from npuopt.target import Target
+
+
+@dataclass
+class Opened:
+    """A decoder that was recognised.
+
+    Attributes:
+        model: cleaned and fused, shapes free.
+        decoder: what it is.
+        runner: has run all passes so far.
+    """
+
+    model: Model
+    decoder: Decoder
+    runner: Runner
+
+
+def open_decoder(path: Path, context: int, hints: Hints, *, say: Say) -> Opened:
+    """Load a model, clean and fuse it, and recognise the decoder in it.
+
+    Raises:
+        InputError: when it is none, or something of it is not clear.
+    """
+    say(f"loading {path}")
+    model = load(path)
+    note_origins(model)
+    runner = Runner(None, "off")
+    prepare(model, runner, {}, say=say)
+    say("recognising the decoder")
+    try:
+        decoder = recognise(model, context, hints)
+    except InputError as error:
+        error.where = error.where or str(path)
+        raise
+    return Opened(model, decoder, runner)
+
+
+def cache_form(target: Target, wanted: str | None) -> CacheForm:
+    """Return the form of the cache that the target wants, or the one that is asked for.
+
+    Raises:
+        UsageError: when the target does not take it.
+    """
+    forms: tuple[CacheForm, ...] = target.descriptor.cache.forms
+    if wanted is None:
+        return forms[0]
+    found: CacheForm | None = next((form for form in forms if form == wanted), None)
+    if found is None:
+        raise UsageError(f"{target.name} does not take a cache of form {wanted}", hint=f"it takes {', '.join(forms)}")
+    return found
+
+
+def freeze_profile(opened: Opened, new: int, form: CacheForm, options: LanguageModelOptions) -> Model:
+    """Return the decoder with a cache of fixed size and `new` tokens in a run, all shapes static."""
+    model, decoder = opened.model.clone(), opened.decoder
+    runner = Runner(None, "off")
+    if options.last_logits:
+        runner.run(model, [InsertTokenChoice(product=decoder.head)])
+    steps = [
+        InsertPositionInputs(tables=decoder.tables, new=new),
+        FreezeKeyValueCache(decoder=decoder, form=form, new=new, most=max(options.lengths.values())),
+    ]
+    tokens = decoder.tokens or decoder.embeddings
+    first = next(value for value in model.graph.inputs if value.name == tokens)
+    free = [axis for axis, dim in enumerate(dims(first) or ()) if not isinstance(dim, int)]
+    sizes = {f"{tokens}:{axis}": (1, new)[axis] for axis in free if axis < 2}
+    runner.run(model, [*steps, FreezeDims(dims=tuple(sizes.items()))])
+    return model

@@ -1,0 +1,187 @@
+"""`compile` for language models: static profiles of one decoder in one artifact."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from npuopt.bundle import Manifest, Profile, atomic_folder, write_target
+from npuopt.decoder import read_hints
+from npuopt.delegates.contract import Limits
+from npuopt.errors import InputError, UsageError, cannot_write
+from npuopt.graph.saving import save_sharing
+from npuopt.partition import partition, save_refused
+from npuopt.pipeline.runner import Runner
+from npuopt.road.checking import region_figures
+from npuopt.road.compilation import compile_plan, require_share
+from npuopt.road.decoding import cache_form, freeze_profile, open_decoder
+from npuopt.road.language_model_records import describe, language_manifest
+from npuopt.road.optimizing import observers
+from npuopt.road.options import silent
+from npuopt.road.preparation import choose_scheme, prepare
+from npuopt.road.records import CheckResult, DecoderCheck, check_result
+from npuopt.target import load_target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from npuopt.bundle import CacheForm
+    from npuopt.partition import Plan
+    from npuopt.road.compilation import CompiledPlan
+    from npuopt.road.decoding import Opened
+    from npuopt.road.options import CompileOptions, LanguageModelOptions, Say
+    from npuopt.road.preparation import Prepared
+    from npuopt.target import Target
+
+PROFILES = "profiles"
+"""The folder of the profiles' models, their shared weights, and what was compiled of each."""
+
+
+LEAST_CONTEXT = 8
+"""Tokens: masks and positions are told apart by computing them at a few lengths."""
+
+
+@dataclass
+class Built:
+    """One profile on its way: the graph that fits the target, where its nodes go, what was compiled."""
+
+    name: str
+    new: int
+    prepared: Prepared
+    plan: Plan
+    compiled: CompiledPlan | None = None
+
+
+def compile_language_model(
+    model: Path, target: Target, out: Path, options: CompileOptions, *, say: Say = silent
+) -> Manifest:
+    """Compile a decoder into static profiles in the folder `out`, which appears whole or not at all.
+
+    Raises:
+        InputError: when the model is no decoder that is known, or does not fit the context.
+        UsageError: when options do not go together.
+        PlacementError: when it needs more memory than allowed.
+        ToolchainMissingError, VendorToolError: see their docstrings.
+    """
+    wanted = options.language_model
+    if wanted is None:
+        raise UsageError("a language model is compiled for a context", hint="give --context")
+    _require_sound(wanted)
+    form = cache_form(target, wanted.form)
+    scheme = choose_scheme(target, options.precision, calibrated=options.calibration is not None)
+    with atomic_folder(out) as folder:
+        opened = open_decoder(model, wanted.context, read_hints(wanted.hints), say=say)
+        built = _build(opened, target, scheme, form, options, folder / "dumps" if options.dump else None, say=say)
+        for item in built.values():
+            require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)
+        record = describe(opened.decoder, built, form, wanted, PROFILES)
+        profiles = _compile(built, target, options, folder, say=say)
+        record = record.model_copy(update={"profiles": profiles, "tokenizer": _carried(wanted, folder)})
+        write_target(target, folder)
+        manifest = language_manifest(model, target, scheme, options, built, record, folder)
+        manifest.write(folder)
+    return manifest
+
+
+def check_language_model(
+    model: Path,
+    target_name: str,
+    options: CompileOptions,
+    *,
+    save_nodes: Path | None = None,
+    say: Say = silent,
+) -> DecoderCheck:
+    """Say what a decoder is, and where each node of its profiles would go; nothing is compiled.
+
+    Raises:
+        InputError, UsageError: as `compile_language_model`.
+    """
+    wanted = options.language_model
+    if wanted is None:
+        raise UsageError("a language model is looked at for a context", hint="give --context")
+    target = load_target(target_name)
+    _require_sound(wanted)
+    form = cache_form(target, wanted.form)
+    scheme = choose_scheme(target, options.precision, calibrated=True)
+    opened = open_decoder(model, wanted.context, read_hints(wanted.hints), say=say)
+    results: dict[str, CheckResult] = {}
+    for name, item in _build(opened, target, scheme, form, options, None, say=say).items():
+        folder = None if save_nodes is None else save_nodes / name
+        saved = [] if folder is None else save_refused(item.prepared.model, item.plan, folder)
+        figures = [region_figures(part, target, scheme) for part in item.plan.regions]
+        results[name] = check_result(model, target, scheme, item.prepared, item.plan, saved=saved, regions=figures)
+    return DecoderCheck(opened.decoder.facts, results)
+
+
+def _build(
+    opened: Opened,
+    target: Target,
+    scheme: str,
+    form: CacheForm,
+    options: CompileOptions,
+    dumps: Path | None,
+    *,
+    say: Say,
+) -> dict[str, Built]:
+    """Make every profile and fit it to the target."""
+    wanted = options.language_model
+    assert wanted is not None  # noqa: S101 -- asked for by the callers
+    built: dict[str, Built] = {}
+    for name, new in wanted.lengths.items():
+        say(f"profile {name}: {new} new tokens")
+        runner = Runner(target, options.verify, observers(options.verify, {}, None if dumps is None else dumps / name))
+        static = freeze_profile(opened, new, form, wanted)
+        prepared = prepare(static, runner, {}, scheme=scheme, pass_files=options.pass_files, say=say)
+        built[name] = Built(name, new, prepared, partition(prepared.model, target, scheme))
+    return built
+
+
+def _compile(
+    built: Mapping[str, Built], target: Target, options: CompileOptions, folder: Path, *, say: Say
+) -> tuple[Profile, ...]:
+    """Write every profile's model, with one file of weights, and compile its parts."""
+    (folder / PROFILES).mkdir()
+    save_sharing({name: item.prepared.model for name, item in built.items()}, folder / PROFILES)
+    profiles: list[Profile] = []
+    for name, item in built.items():
+        say(f"profile {name}: compiling {len(item.plan.parts)} part(s)")
+        own = folder / PROFILES / name
+        own.mkdir()
+        limits = Limits(seconds=options.time_limit)
+        item.compiled = compile_plan(item.prepared.model, item.plan, target, options.host, own, limits)
+        logits = "last" if options.language_model is not None and options.language_model.last_logits else "all"
+        profiles.append(
+            Profile(
+                name=name,
+                sequence=item.new,
+                logits=logits,
+                model=f"{PROFILES}/{name}.onnx",
+                folder=f"{PROFILES}/{name}",
+                steps=tuple(item.compiled.steps),
+            )
+        )
+    return tuple(profiles)
+
+
+def _require_sound(wanted: LanguageModelOptions) -> None:
+    if wanted.context < LEAST_CONTEXT:
+        raise UsageError(f"a context of {wanted.context} is less than {LEAST_CONTEXT}, below which nothing can be told")
+    for name, new in wanted.lengths.items():
+        if not 0 < new <= wanted.context:
+            raise UsageError(f"profile {name} of {new} tokens does not fit a context of {wanted.context}")
+    missing = [path for path in wanted.tokenizer if not path.is_file()]
+    if missing:
+        raise InputError("there is no such file", where=str(missing[0]), hint="--tokenizer takes files")
+
+
+def _carried(wanted: LanguageModelOptions, folder: Path) -> tuple[str, ...]:
+    """Copy the tokenizer's files into the artifact."""
+    for path in wanted.tokenizer:
+        try:
+            (folder / "tokenizer").mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / "tokenizer" / path.name)
+        except OSError as error:
+            raise cannot_write(error, path.name) from error
+    return tuple(f"tokenizer/{path.name}" for path in wanted.tokenizer)

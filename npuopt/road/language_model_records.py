@@ -1,0 +1,153 @@
+"""Puts on record what a decoder was compiled into."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from npuopt import __version__
+from npuopt.bundle import (
+    CacheTensor,
+    LanguageModelRecord,
+    Manifest,
+    MaskInput,
+    PlacementSummary,
+    Profile,
+    describe_files,
+    sha256,
+)
+from npuopt.graph import element_type
+from npuopt.passes.freeze.freeze_key_value_cache import WRITE_POSITION, cache_length, cache_outputs, mask_input
+from npuopt.road.records import PACKAGES, nodes_of, pass_record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from npuopt.bundle import CacheForm, NodeRecord
+    from npuopt.decoder import Decoder
+    from npuopt.road.language_model import Built
+    from npuopt.road.options import CompileOptions, LanguageModelOptions
+    from npuopt.target import Target
+
+
+def describe(
+    decoder: Decoder, built: Mapping[str, Built], form: CacheForm, wanted: LanguageModelOptions, folder: str
+) -> LanguageModelRecord:
+    """Return the record of a decoder whose profiles are prepared; nothing of them is compiled yet."""
+    model = next(iter(built.values())).prepared.model
+    inputs = {value.name: value for value in model.graph.inputs}
+    most = max(wanted.lengths.values())
+
+    def given(name: str) -> str | None:
+        return name if name in inputs else None
+
+    caches = [
+        CacheTensor(
+            layer=index,
+            kind=kind,
+            input=source,
+            output=output,
+            heads=layer.heads,
+            size=size,
+            length=cache_length(layer.window, decoder.context, most, form),
+            window=layer.window,
+            dtype=_dtype(inputs[source]),
+        )
+        for index, layer in enumerate(decoder.layers)
+        for kind, size, (source, output) in zip(
+            ("key", "value"), (layer.key_size, layer.value_size), cache_outputs(decoder, index), strict=True
+        )
+    ]
+    masks = [
+        MaskInput(name=name, length=cache_length(window, decoder.context, most, form), window=window)
+        for window in decoder.windows
+        if (name := given(mask_input(window))) is not None
+    ]
+    return LanguageModelRecord(
+        vocabulary_size=decoder.vocabulary,
+        context_length=decoder.context,
+        positions=decoder.context,
+        layers=len(decoder.layers),
+        cache_form=form,
+        tokens=decoder.tokens,
+        embeddings=decoder.embeddings,
+        position_ids=given("position_ids"),
+        write_position=given(WRITE_POSITION),
+        last_token=given("last_token"),
+        logits=decoder.logits,
+        masks=tuple(masks),
+        caches=tuple(caches),
+        profiles=tuple(
+            Profile(name=name, sequence=item.new, model=f"{folder}/{name}.onnx", folder=f"{folder}/{name}")
+            for name, item in built.items()
+        ),
+        facts=decoder.facts,
+    )
+
+
+def _dtype(value: Any) -> str:  # noqa: ANN401 -- a graph's value
+    kind = element_type(value)
+    return "float32" if kind is None else str(kind.numpy())
+
+
+def language_manifest(
+    model: Path,
+    target: Target,
+    scheme: str,
+    options: CompileOptions,
+    built: Mapping[str, Built],
+    record: LanguageModelRecord,
+    folder: Path,
+) -> Manifest:
+    """Put a whole compile on record; `folder` holds every file of the artifact by now."""
+    compiled = [item.compiled for item in built.values() if item.compiled is not None]
+    return Manifest(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        npuopt=__version__,
+        source={"file": model.name, "sha256": sha256(model), "bytes": model.stat().st_size},
+        target={"name": target.name, "title": target.title, "facts_sha256": target.fingerprint},
+        recipe={
+            "precision": scheme,
+            "verify": options.verify,
+            "host": options.host,
+            "calibration": str(options.calibration) if options.calibration is not None else None,
+            "context": record.context_length,
+            "profiles": {item.name: item.new for item in built.values()},
+            "cache_form": record.cache_form,
+            "pass_files": [path.name for path in options.pass_files],
+        },
+        tools={
+            **{name: version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+            **{name: found for plan in compiled for name, found in plan.tools.items()},
+        },
+        passes=tuple(pass_record(report) for item in built.values() for report in item.prepared.runner.reports),
+        placement=_placement(built),
+        nodes=tuple(node for item in built.values() for node in _nodes(item)),
+        steps=(),
+        language_model=record,
+        files=describe_files(folder),
+    )
+
+
+def _nodes(item: Built) -> list[NodeRecord]:
+    """Return the nodes of one profile, their regions under its name."""
+    found = nodes_of(item.plan, item.prepared)
+    return [node.model_copy(update={"region": f"{item.name}/{node.region}"}) for node in found]
+
+
+def _placement(built: Mapping[str, Built]) -> PlacementSummary:
+    """Sum up where the nodes of all profiles went; the share of multiply-adds is the least of any profile."""
+    summaries = [item.plan.summary for item in built.values()]
+    nodes, npu = sum(one.nodes for one in summaries), sum(one.npu for one in summaries)
+    return PlacementSummary(
+        nodes=nodes,
+        npu=npu,
+        host=sum(one.host for one in summaries),
+        edge=sum(one.edge for one in summaries),
+        npu_fraction=npu / nodes if nodes else 1.0,
+        npu_mac_fraction=min(one.npu_mac_fraction for one in summaries),
+    )

@@ -1,0 +1,58 @@
+"""A decoder on the command line: recognised, compiled into two profiles, refused with a reason."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from npuopt.bundle import read_manifest
+from support.command import complaint, npuopt
+from support.paths import ROOT
+
+TINY = ROOT / "examples" / "tiny_llama" / "model.onnx"
+CLASSIFIER = ROOT / "examples" / "fashion_mnist" / "model.onnx"
+WHERE = ("--target", "host/onnxruntime", "--context", "64")
+
+
+def test_compile_puts_both_profiles_and_one_set_of_weights_into_one_artifact(tmp_path):
+    out = tmp_path / "out"
+    tokenizer = TINY.with_name("tokenizer.json")
+    done = npuopt("compile", TINY, *WHERE, "--chunk", 16, "--tokenizer", tokenizer, "-o", out, "--verify", "off")
+    assert done.returncode == 0, done.stderr
+    record = read_manifest(out).language_model
+    assert [(profile.name, profile.sequence) for profile in record.profiles] == [("prefill", 16), ("decode", 1)]
+    assert record.cache_form == "in-place", "the target's own choice"
+    assert record.tokenizer == ("tokenizer/tokenizer.json",)
+    weights = TINY.stat().st_size
+    assert (out / "profiles" / "weights.data").stat().st_size < 1.01 * weights
+    assert sum((out / profile.model).stat().st_size for profile in record.profiles) < 0.1 * weights
+    assert {(cache.input, cache.length) for cache in record.caches} >= {("past_k_0", 64), ("past_v_5", 64)}
+
+
+def test_check_says_what_it_found():
+    done = npuopt("check", TINY, *WHERE, "--chunk", 16, "--json")
+    found = json.loads(done.stdout)
+    assert found["decoder"]["layers"] == "6"
+    assert {name: one["summary"]["npu_fraction"] for name, one in found["profiles"].items()} == {
+        "prefill": 1.0,
+        "decode": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        ((CLASSIFIER, *WHERE), 3, "has no attention"),
+        ((TINY, *WHERE, "--chunk", 65), 2, "profile prefill of 65 tokens does not fit a context of 64"),
+        ((TINY, *WHERE, "--tokenizer", "nowhere.json"), 3, "there is no such file"),
+        ((TINY, "--target", "qualcomm/sm8750", "--context", "64", "--cache", "in-place"), 2, "does not take a cache"),
+        ((TINY, "--target", "host/onnxruntime", "--chunk", "64"), 2, "--chunk is for language models"),
+        ((TINY, *WHERE, "--max-memory", "lots"), 2, "'lots' is no size"),
+    ],
+    ids=["no decoder", "chunk", "tokenizer", "cache form", "no context", "size"],
+)
+def test_what_cannot_be_is_said_in_a_sentence(tmp_path, arguments, code, text):
+    done = npuopt("compile", *arguments, "-o", tmp_path / "out")
+    assert text in complaint(done, code)
+    assert not (tmp_path / "out").exists()
