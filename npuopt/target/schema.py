@@ -37,6 +37,14 @@ class TvmDelegate(Facts):
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class OpenVinoDelegate(Facts):
+    """Converted by OpenVINO, and compiled by its NPU plug-in where the vendor's NPU compiler is at hand."""
+
+    road: Literal["openvino"]
+    platform: str = Field(pattern=r"^[0-9]{4}$", description="The NPU platform's number, such as 4000.")
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 class OrtDelegate(Facts):
     """Runs in ONNX Runtime on the CPU: for hosts, and for chips whose compiler has no road yet."""
 
@@ -54,7 +62,10 @@ class LiteRtDelegate(Facts):
     max_opset: int | None = Field(None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
-Delegate: TypeAlias = Annotated[QnnDelegate | TvmDelegate | OrtDelegate | LiteRtDelegate, Field(discriminator="road")]
+Delegate: TypeAlias = Annotated[
+    QnnDelegate | TvmDelegate | OrtDelegate | LiteRtDelegate | OpenVinoDelegate,
+    Field(discriminator="road"),
+]
 
 
 class Shapes(Facts):

@@ -1,8 +1,10 @@
+from typing import get_args
+
 import pytest
 
 from npuopt.errors import InputError, UsageError
 from npuopt.target import DescriptorError, list_targets, load_target, parse_target
-from npuopt.target.schema import Descriptor
+from npuopt.target.schema import Delegate, Descriptor
 from npuopt.target.target import Target
 from support.descriptors import HEAD, SCHEMES, target_with
 
@@ -41,10 +43,11 @@ ops:
   Conv: {schemes: 3, quantization: {outputs: {}}, when: [{attribut: group, equal: 1}, {rank: input 0, mn: 2}]}
   Relu: {schemes: [fp16], when: [{rank: input, min: 5}, {attribute: a}, {rank: input 0, min: 5, max: 3}]}
 """
+    roads = [get_args(model.model_fields["road"].annotation)[0] for model in get_args(get_args(Delegate)[0])]
     assert errors(text) == [
         "descriptor.yaml:1:1: title: is missing",
         "descriptor.yaml:2:1: titel: unknown key (did you mean 'title'?)",
-        "descriptor.yaml:3:11: delegate: 'road' 'tvx' is not one of qnn, tvm, ort (did you mean 'tvm'?)",
+        f"descriptor.yaml:3:11: delegate: 'road' 'tvx' is not one of {', '.join(roads)} (did you mean 'tvm'?)",
         "descriptor.yaml:4:10: shapes.max_rnk: unknown key (did you mean 'max_rank'?)",
         (
             "descriptor.yaml:6:22: schemes.fp16.activation: 'flot16' is not one of float64, float32, float16, "

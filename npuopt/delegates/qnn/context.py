@@ -6,11 +6,13 @@ import mmap
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx
-from google.protobuf.message import DecodeError
-
+from npuopt.delegates.samples import read_header
 from npuopt.errors import InputError, VendorToolError
+
+if TYPE_CHECKING:
+    import onnx
 
 BUILT_FOR = {
     "soc": re.compile(rb"\bsoc_type=([A-Za-z0-9_]{1,32});"),
@@ -43,18 +45,6 @@ class Context:
     soc: str
     arch: str
     vtcm_bytes: int
-
-
-def read_header(path: Path) -> onnx.ModelProto:
-    """Read a model without its external data.
-
-    Raises:
-        InputError: when it is none.
-    """
-    try:
-        return onnx.ModelProto.FromString(path.read_bytes())
-    except (OSError, DecodeError) as error:
-        raise InputError(f"cannot be read as an ONNX model ({error})", where=str(path)) from error
 
 
 def read_context(path: Path) -> Context:

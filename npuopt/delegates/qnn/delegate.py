@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.process import run_child
-from npuopt.delegates.qnn.context import Context, read_context, read_header
+from npuopt.delegates.qnn.context import Context, read_context
 from npuopt.delegates.qnn.placement import Account, nodes_on_device, read_placement
 from npuopt.delegates.qnn.simulate import WORKER, simulate
 from npuopt.delegates.qnn.toolchain import LICENCE, ensure_available
+from npuopt.delegates.samples import read_header
 from npuopt.errors import InternalError, UsageError, VendorToolError
 from npuopt.target.schema import QnnDelegate as Chip
 

@@ -8,8 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.process import run_child
 from npuopt.delegates.qnn.delegate import provider_options
@@ -26,6 +24,7 @@ from npuopt.delegates.qnn.simulate import WORKER
 from npuopt.delegates.qnn.toolchain import ensure_available
 from npuopt.target.probing.answer import Answer
 from npuopt.target.probing.build import NODE, Question, run_reference
+from npuopt.target.probing.numbers import largest_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -143,7 +142,7 @@ class _Batch:
         if reference is None:
             return Answer(taken=True)
         made = dict(zip((info.name for info in question.model.graph.output), load_arrays(outputs), strict=True))
-        error = max((_error(reference[name], made[name]) for name in made), default=0.0)
+        error = max((largest_error(reference[name], made[name]) for name in made), default=0.0)
         if error > LARGEST_ERROR:
             reason = f"computes other numbers than ONNX Runtime: off by {error:.3g} of the largest"
             return Answer(taken=False, reason=reason, compared=True, error=error)
@@ -171,18 +170,3 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def _ended(child: ChildRun) -> str:
     detail = f" ({child.detail})" if child.detail else ""
     return f"the compiler {child.ending}{detail}"
-
-
-def _error(reference: np.ndarray, made: np.ndarray) -> float:
-    """Return the largest difference as a fraction of the reference's largest magnitude; inf for NaN or wrong shape."""
-    if reference.shape != made.shape:
-        return float("inf")
-    if reference.dtype.kind == "b":
-        # As bytes: the chip's later ops do not take every byte but 0 for true, as numpy does.
-        return float(np.any(reference.view(np.uint8) != made.view(np.uint8)))
-    left, right = reference.astype(np.float64), made.astype(np.float64)
-    same = (left == right) | (np.isnan(left) & np.isnan(right))
-    difference = np.abs(np.where(same, 0.0, left - right)).max(initial=0.0)
-    finite = np.abs(left[np.isfinite(left)])
-    scale = finite.max(initial=0.0) or 1.0
-    return float(difference / scale) if np.isfinite(difference) else float("inf")

@@ -10,9 +10,9 @@ import onnx
 
 from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.process import run_child
-from npuopt.delegates.qnn.context import read_header
 from npuopt.delegates.qnn.placement import DEQUANTIZE, PROVIDER, QUANTIZE, Account, original_name, read_placement
-from npuopt.errors import InputError, VendorToolError
+from npuopt.delegates.samples import check_sample, read_header, run_time_inputs
+from npuopt.errors import VendorToolError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,8 +38,7 @@ def simulate(
         VendorToolError: when the simulator fails, or when anything but the graph's edge would run on the host.
     """
     header = read_header(model)
-    initialized = {tensor.name for tensor in header.graph.initializer}
-    inputs = [value for value in header.graph.input if value.name not in initialized]
+    inputs = run_time_inputs(header)
     for sample in samples:
         check_sample(sample, inputs)
     with tempfile.TemporaryDirectory(prefix="npuopt-simulate-") as scratch:
@@ -60,27 +59,6 @@ def simulate(
         answer = child.require("the Hexagon simulator", where=str(model))
         _ensure_on_npu(header, Account(read_placement(answer)), model)
         return [dict(zip(answer["outputs"], load_arrays(path), strict=True)) for path in made]
-
-
-def check_sample(sample: Mapping[str, np.ndarray], inputs: Sequence[onnx.ValueInfoProto]) -> None:
-    """Compare a sample with the graph's inputs.
-
-    Raises:
-        InputError: when one is missing, or of another type or shape.
-    """
-    for value in inputs:
-        if value.name not in sample:
-            raise InputError("is missing from the sample", where=f"input {value.name!r}")
-        array, declared = sample[value.name], value.type.tensor_type
-        wanted = onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type)
-        if array.dtype != wanted:
-            raise InputError(f"has type {array.dtype}, not {wanted}", where=f"input {value.name!r}")
-        shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in declared.shape.dim)
-        fits = len(shape) == array.ndim and all(
-            size in (None, given) for size, given in zip(shape, array.shape, strict=True)
-        )
-        if not fits:
-            raise InputError(f"has shape {list(array.shape)}, not {list(shape)}", where=f"input {value.name!r}")
 
 
 def _ensure_on_npu(header: onnx.ModelProto, account: Account, model: Path) -> None:
