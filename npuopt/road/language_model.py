@@ -17,11 +17,11 @@ from npuopt.pipeline.runner import Runner
 from npuopt.road.checking import region_figures
 from npuopt.road.compilation import compile_plan, require_share
 from npuopt.road.decoding import cache_form, freeze_profile, open_decoder
-from npuopt.road.language_model_records import describe, language_manifest
+from npuopt.road.language_model_records import DecoderCheck, describe, language_manifest
 from npuopt.road.optimizing import observers
 from npuopt.road.options import silent
 from npuopt.road.preparation import choose_scheme, prepare
-from npuopt.road.records import CheckResult, DecoderCheck, check_result
+from npuopt.road.records import CheckResult, check_result
 from npuopt.target import load_target
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,23 @@ if TYPE_CHECKING:
     from npuopt.decoder import Decoder
     from npuopt.road.language_model import Built
     from npuopt.road.options import CompileOptions, LanguageModelOptions
+    from npuopt.road.records import CheckResult
     from npuopt.target import Target
+
+
+@dataclass(frozen=True)
+class DecoderCheck:
+    """What was recognised of a decoder, and where the nodes of its profiles would go."""
+
+    facts: Mapping[str, str]
+    profiles: Mapping[str, CheckResult]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `check --json` prints."""
+        return {
+            "decoder": dict(self.facts),
+            "profiles": {name: result.to_json() for name, result in self.profiles.items()},
+        }
 
 
 def describe(

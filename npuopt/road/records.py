@@ -121,21 +121,6 @@ class CheckResult:
         }
 
 
-@dataclass(frozen=True)
-class DecoderCheck:
-    """What was recognised of a decoder, and where the nodes of its profiles would go."""
-
-    facts: Mapping[str, str]
-    profiles: Mapping[str, CheckResult]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `check --json` prints."""
-        return {
-            "decoder": dict(self.facts),
-            "profiles": {name: result.to_json() for name, result in self.profiles.items()},
-        }
-
-
 def check_result(
     model: Path,
     target: Target,
