@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SMALL_TENSOR = 1024
 """Elements up to which a tensor attribute is compared by its bytes; larger ones are equal to themselves only."""
 
-ABSORBING = ("Conv", "ConvTranspose", "Gemm")
+ABSORBING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Ops whose weights take in a BatchNormalization behind them, if it is the only one."""
 
 

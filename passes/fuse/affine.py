@@ -30,9 +30,9 @@ Change = tuple["np.ndarray | None", "np.ndarray | None"]
 """A scale and a shift of every output channel; None for 1 and 0."""
 
 
-def linear_before(value: Value | None, reader: Node) -> Node | Declined | None:
+def linear_before(value: Value | None, reader: Node, op_types: tuple[str, ...] = LINEAR) -> Node | Declined | None:
     """Return the linear op that makes `value` for `reader` alone; None where no linear op makes it."""
-    node = producer(value, *LINEAR)
+    node = producer(value, *op_types)
     if node is None or value is None:
         return None
     if only_user(value) is not reader or node.graph is not reader.graph:
@@ -113,7 +113,7 @@ def absorb(
     """Emit `node` again with weights that make `scale * node + shift`, or say why that cannot be.
 
     Args:
-        node: a Conv, ConvTranspose or Gemm.
+        node: a Conv, ConvTranspose or Gemm; or a MatMul of two matrices, which becomes a Gemm.
         scale: one factor for each output channel, or None for 1.
         shift: what is added to each output channel, or None for 0.
         edit: the graph's editor.
@@ -138,7 +138,8 @@ def absorb(
     if new_bias is not None:
         inputs.append(edit.constant(arrays[-1], near=before, name=_derived(bias or weight, "bias")))
     attributes = {**node.attributes, **({"beta": None} if node.op_type == "Gemm" else {})}
-    return edit.emit(node.op_type, inputs, attributes, before=before, name=node.name or "")
+    op_type = "Gemm" if node.op_type == "MatMul" else node.op_type
+    return edit.emit(op_type, inputs, attributes, before=before, name=node.name or "")
 
 
 def _scaled_weight(node: Node, weight: Value, scale: np.ndarray) -> np.ndarray | None:

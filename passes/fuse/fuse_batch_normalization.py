@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npuopt.graph import attribute, constant, input_at
-from npuopt.passes.fuse.affine import absorb, linear_before
+from npuopt.graph import attribute, constant, input_at, rank
+from npuopt.passes.fuse.affine import LINEAR, absorb, linear_before
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FuseBatchNormalization(NodePass):
-    """A BatchNormalization behind a Conv, ConvTranspose or Gemm goes into its weights and bias.
+    """A BatchNormalization behind a Conv, ConvTranspose, Gemm or MatMul goes into its weights and bias.
 
     `BatchNormalization<epsilon>(Conv(x, w, b), scale, bias, mean, variance) -> Conv(x, w * s, (b - mean) * s + bias)`
-    with `s = scale / sqrt(variance + epsilon)`
+    with `s = scale / sqrt(variance + epsilon)`; a product of two matrices becomes a Gemm
 
     Left alone: training mode; weights, bias or parameters given at run time; an output of the linear op that is read
     elsewhere or is a graph output; weights that would overflow their type. A BatchNormalization behind anything else
@@ -31,9 +31,11 @@ class FuseBatchNormalization(NodePass):
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
         """Fuse `node` into the linear op before it."""
-        linear = linear_before(input_at(node, 0), node)
+        linear = linear_before(input_at(node, 0), node, (*LINEAR, "MatMul"))
         if linear is None or isinstance(linear, Declined):
             return linear
+        if linear.op_type == "MatMul" and any(rank(value) != 2 for value in linear.inputs):
+            return Declined("the product before it is not of two matrices")
         if attribute(node, "training_mode", 0):
             return Declined("it is in training mode")
         parameters = [constant(value) for value in node.inputs[1:5]]

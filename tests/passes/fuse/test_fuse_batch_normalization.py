@@ -42,9 +42,21 @@ def test_a_gemm_with_factors(transposed):
     assert_rewrites(FuseBatchNormalization(), text, None)
 
 
+PRODUCT = f"""(float[N, 3] x) => (float[N, 2] y) <float[3, 2] w = {{1, 2, 3, 4, 5, 6}}, {BATCH}> {{
+    a = MatMul(x, w) y = BatchNormalization<epsilon = 1.0>(a, s, b, m, v)
+}}"""
+
+
+def test_a_product_of_two_matrices_becomes_gemm():
+    after = f"""(float[N, 3] x) => (float[N, 2] y) <float[3, 2] w = {{1, 2, 3, 4, 5, 6}}, {BATCH},
+        float[3, 2] w2 = {{1, 1.5, 3, 3, 5, 4.5}}, float[2] c2 = {{0.5, -4}}> {{y = Gemm(x, w2, c2)}}"""
+    assert_rewrites(FuseBatchNormalization(), PRODUCT, after)
+
+
 @pytest.mark.parametrize(
     ("text", "because"),
     [
+        (PRODUCT.replace("[N, 3] x", "[N, 2, 3] x").replace("[N, 2] y", "[N, 2, 2] y"), "not of two matrices"),
         (BEFORE.replace("3, 3] y", "3, 3] y, float[N, 2, 3, 3] a"), "'a' of Conv is a graph output or read elsewhere"),
         (
             BEFORE.replace("y = Batch", "z = Neg(a) y = Batch").replace("3, 3] y", "3, 3] y, float[N, 2, 3, 3] z"),
