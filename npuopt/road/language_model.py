@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from npuopt.bundle import Manifest, Profile, atomic_folder, write_target
+from npuopt.bundle import MANIFEST, TARGET_FILE, Manifest, Profile, atomic_folder, write_target
+from npuopt.bundle.genai_config import CONFIG_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, write_genai
 from npuopt.decoder import read_hints
 from npuopt.delegates.contract import Limits
 from npuopt.errors import InputError, UsageError, cannot_write
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 PROFILES = "profiles"
 """The folder of the profiles' models, their shared weights, and what was compiled of each."""
 
+
+BESIDE = (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
+"""Files beside a model that are its tokenizer."""
 
 LEAST_CONTEXT = 8
 """Tokens: masks and positions are told apart by computing them at a few lengths."""
@@ -78,7 +82,9 @@ def compile_language_model(
             require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)
         record = describe(opened.decoder, built, form, wanted, PROFILES)
         profiles = _compile(built, target, options, folder, say=say)
-        record = record.model_copy(update={"profiles": profiles, "tokenizer": _carried(wanted, folder)})
+        record = record.model_copy(update={"profiles": profiles, "tokenizer": _carried(model, wanted, folder)})
+        if why := write_genai(folder, record):
+            say(f"nothing for onnxruntime-genai: {why}")
         write_target(target, folder)
         manifest = language_manifest(model, target, scheme, options, built, record, folder)
         manifest.write(folder)
@@ -176,12 +182,14 @@ def _require_sound(wanted: LanguageModelOptions) -> None:
         raise InputError("there is no such file", where=str(missing[0]), hint="--tokenizer takes files")
 
 
-def _carried(wanted: LanguageModelOptions, folder: Path) -> tuple[str, ...]:
-    """Copy the tokenizer's files into the artifact."""
-    for path in wanted.tokenizer:
+def _carried(model: Path, wanted: LanguageModelOptions, folder: Path) -> tuple[str, ...]:
+    """Copy the tokenizer's files into the artifact, where onnxruntime-genai looks for them; those beside the model."""
+    beside = [path for name in BESIDE if (path := model.with_name(name)).is_file()]
+    for path in wanted.tokenizer or beside:
+        if (folder / path.name).exists() or path.name in (CONFIG_FILE, MANIFEST, TARGET_FILE):
+            raise UsageError("two files of the artifact would be called so", where=str(path), hint="rename it")
         try:
-            (folder / "tokenizer").mkdir(exist_ok=True)
-            shutil.copyfile(path, folder / "tokenizer" / path.name)
+            shutil.copyfile(path, folder / path.name)
         except OSError as error:
             raise cannot_write(error, path.name) from error
-    return tuple(f"tokenizer/{path.name}" for path in wanted.tokenizer)
+    return tuple(path.name for path in wanted.tokenizer or beside)

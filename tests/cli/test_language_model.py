@@ -23,7 +23,7 @@ def test_compile_puts_both_profiles_and_one_set_of_weights_into_one_artifact(tmp
     record = read_manifest(out).language_model
     assert [(profile.name, profile.sequence) for profile in record.profiles] == [("prefill", 16), ("decode", 1)]
     assert record.cache_form == "in-place", "the target's own choice"
-    assert record.tokenizer == ("tokenizer/tokenizer.json",)
+    assert record.tokenizer == ("tokenizer.json",)
     weights = TINY.stat().st_size
     assert (out / "profiles" / "weights.data").stat().st_size < 1.01 * weights
     assert sum((out / profile.model).stat().st_size for profile in record.profiles) < 0.1 * weights

@@ -24,6 +24,7 @@ from npuopt.bundle import (
     describe_files,
     write_target,
 )
+from npuopt.bundle.genai_config import write_genai
 from npuopt.target import load_target
 from support.paths import EXAMPLES
 
@@ -77,7 +78,7 @@ def cache_length(form: str, window: int | None) -> int:
     return CONTEXT if window is None else window + (0 if form == "new" else CHUNK - 1)
 
 
-def graph(weights: Weights, form: str, sequence: int, *, logits: str = "all") -> onnx.ModelProto:
+def graph(weights: Weights, form: str, sequence: int, *, logits: str = "all") -> onnx.ModelProto:  # noqa: C901 -- a graph, from top to bottom
     """Return one profile's model."""
     nodes, outputs = (
         [],
@@ -95,12 +96,9 @@ def graph(weights: Weights, form: str, sequence: int, *, logits: str = "all") ->
         "split": np.array([1, sequence, HEADS, SIZE]),
         "join": np.array([1, sequence, WIDTH]),
     }
-    constants |= {
-        "root": np.sqrt(np.float32(SIZE)),
-        "begin": np.array([sequence]),
-        "end": np.array([2**30]),
-        "axis": np.array([2]),
-    }
+    constants["root"] = np.sqrt(np.float32(SIZE))
+    if form == "whole":
+        constants |= {"begin": np.array([sequence]), "end": np.array([2**30]), "axis": np.array([2])}
 
     def node(kind: str, *names: str, to: str, **attributes) -> str:
         nodes.append(helper.make_node(kind, list(names), [to], name=to, **attributes))
@@ -164,8 +162,8 @@ def record(form: str, *, logits: str = "all", chunks: tuple[int, ...] = (CHUNK, 
             name=names[chunk],
             sequence=chunk,
             logits=logits if chunk > 1 else "all",
-            model=f"{names[chunk]}/model.onnx",
-            folder=names[chunk],
+            model=f"profiles/{names[chunk]}.onnx",
+            folder=f"profiles/{names[chunk]}",
             steps=(step(logits if chunk > 1 else "all", form),),
         )
         for chunk in chunks
@@ -238,11 +236,13 @@ def write_artifact(
         (folder / profile.folder / road / "all").mkdir(parents=True)
         proto = graph(Weights.drawn(seed), form, profile.sequence, logits=profile.logits)
         onnx.checker.check_model(proto, full_check=True)
-        for path in (folder / profile.model, folder / profile.folder / road / "all" / "model.onnx"):
-            path.write_bytes(proto.SerializeToString())
+        names = (profile.model, f"{profile.folder}/model.onnx", f"{profile.folder}/{road}/all/model.onnx")
+        for name in names:
+            (folder / name).write_bytes(proto.SerializeToString())
         profiles.append(profile.model_copy(update={"steps": (step(profile.logits, form, road),)}))
     made = made.model_copy(update={"profiles": tuple(profiles)})
     (folder / "tokenizer.json").write_bytes(TOKENIZER.read_bytes())
+    assert (write_genai(folder, made) == "") == (1 in chunks)
     target = load_target("host/onnxruntime")
     write_target(target, folder)
     summary = PlacementSummary(nodes=1, npu=1, host=0, edge=0, npu_fraction=1.0, npu_mac_fraction=1.0)

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from npuopt.bundle.end_tokens import MAX_FILE_BYTES, end_tokens
 from npuopt.errors import InputError, ToolchainMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-MAX_FILE_BYTES = 256 << 20
-"""A tokenizer file of 262,144 tokens takes 33 MB."""
-
 SMALLEST_SHARE = 0.5
 """Of the model's vocabulary that its tokenizer must know: logits are padded to round sizes, but not to twice."""
 
 MOST_BEYOND = 16
 """Ids past the logits that a tokenizer may have, or a thousandth of all: tokens that stand for images or sound."""
-
-END_TOKENS = ("</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|end|>")
-"""Special tokens that end a text by convention; beside them, what `tokenizer_config.json` names."""
-
-BEGIN_TOKENS = ("<s>", "<bos>", "<|begin_of_text|>")
-"""Those that begin one: where a model has no end token, the next text's begin ends this one."""
 
 
 class Tokenizer:
@@ -62,7 +53,8 @@ class Tokenizer:
             )
         self._vocabulary = vocabulary
         self._ids = ids
-        self.end_tokens = frozenset(self._ends(ids))
+        special = {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
+        self.end_tokens = frozenset(end_tokens(ids, special, path.with_name("tokenizer_config.json")))
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, with the tokens that the tokenizer puts around one.
@@ -84,13 +76,6 @@ class Tokenizer:
     def stream(self, before: Sequence[int] = ()) -> Detokenizer:
         """Return what turns the tokens after `before` into text as they come."""
         return Detokenizer(self._tokenizer, before)
-
-    def _ends(self, ids: dict[str, int]) -> list[int]:
-        """Return the ids of the end tokens."""
-        named = _named(self.path.with_name("tokenizer_config.json"), "eos_token")
-        special = {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
-        ends = [ids[name] for name in (*END_TOKENS, *named) if name in ids and (name in special or name in named)]
-        return ends or [ids[name] for name in BEGIN_TOKENS if name in special]
 
 
 class Detokenizer:
@@ -132,16 +117,3 @@ def _read(path: Path) -> Any:  # noqa: ANN401 -- the library has no types
         return library.Tokenizer.from_file(str(path))
     except Exception as error:
         raise InputError(f"is no tokenizer: {error}", where=str(path)) from error
-
-
-def _named(path: Path, key: str) -> tuple[str, ...]:
-    """Return the token that a configuration beside the tokenizer names under `key`, where there is one."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return ()
-        document: Any = json.loads(path.read_bytes())
-        found: Any = document[key]
-        name: Any = found if isinstance(found, str) else found["content"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return ()
-    return (name,) if isinstance(name, str) else ()
