@@ -24,6 +24,14 @@ def model_folder(name: str) -> Path:
     return folder
 
 
+def exported_path(name: str) -> Path:
+    """Return the model.onnx of a transformer that the benchmarks export; skip the test without it."""
+    path: Path = _LOCATION["models_folder"]() / name / "model.onnx"
+    if not path.is_file():
+        pytest.skip(f"NOT TESTED: no {path}; run `python -m benchmarks.export_transformers`")
+    return path
+
+
 def model_path(name: str) -> Path:
     """Return a model's model.onnx; skip the test without it."""
     return model_folder(name) / "model.onnx"
