@@ -113,8 +113,9 @@ CalibrationStateOption = Annotated[
     Path | None,
     typer.Option(
         "--calibration-state",
-        help="Keep what calibration finds in this file, and go on from there when it is there already.",
-        metavar="FILE",
+        help="Keep what calibration finds in this file, and go on from there when it is there already; a folder keeps"
+        " one for each model and method.",
+        metavar="PATH",
     ),
 ]
 EncodingsOption = Annotated[

@@ -67,7 +67,8 @@ class CompileOptions:
             CalibrationDataReader kind.
         calibration_method: how ranges are found, one of `npuopt.quantization.calibration.methods`; what suits the
             scheme's bits when None.
-        calibration_state: a file that keeps what calibration found so far, to go on from after an interruption.
+        calibration_state: a file that keeps what calibration found so far, to go on from after an interruption; or a
+            folder of such files.
         encodings: an encodings file to use instead of calibrating; with `calibration`, weights are still rounded to
             suit that data, else to the nearest.
         requantize: drop the encodings of a model that comes quantized, and quantize it anew.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from npuopt.graph import fingerprint
@@ -45,7 +46,8 @@ def calibrate(
         method: how ranges are found; least and greatest number when None.
         progress: called after each sample (or batch of them) with the samples done and the total, None when unknown.
         state: a file that keeps what was found so far: written from time to time and at the end. When it is there,
-            the samples that it knows are read, but not run again.
+            the samples that it knows are read, but not run again. A folder keeps one such file for each model and
+            method.
         tap_bytes: bytes of activations that are looked at as a whole at a time.
         weight_bytes: bytes of weights that are open at a time (or those of one node); None for what memory has room
             for. Where they are fewer than the model has, it is run part by part, some samples at a time.
@@ -61,7 +63,7 @@ def calibrate(
     looker = Looker(model, observation.looks(), limit=tap_bytes, weight_limit=room, threads=threads)
     keeper = None
     if state is not None:
-        keeper = Keeper(Checkpoint(state, {"model": fingerprint(model), "method": method_text(method)}), observation)
+        keeper = Keeper(_checkpoint(state, model, method), observation)
     try:
         for batch in _batches(samples, looker.batch, observation, keeper):
             _run(batch, looker, observation)
@@ -76,6 +78,13 @@ def calibrate(
     if keeper is not None:
         keeper.end()
     return observation.ranges()
+
+
+def _checkpoint(state: Path, model: Model, method: Method) -> Checkpoint:
+    key = {"model": fingerprint(model), "method": method_text(method)}
+    if state.is_dir():
+        state /= f"{hashlib.sha256(repr(sorted(key.items())).encode()).hexdigest()}.calibration"
+    return Checkpoint(state, key)
 
 
 def _run(batch: Sequence[Mapping[str, np.ndarray]], looker: Looker, observation: Observation) -> None:

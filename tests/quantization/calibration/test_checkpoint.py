@@ -64,6 +64,19 @@ def test_it_goes_on_after_an_interruption(samples, tmp_path, method):
     assert (again, calls) == (whole, []), "all of them are known now"
 
 
+def test_a_folder_keeps_a_state_for_each_model_and_method(samples, tmp_path):
+    model, data = samples
+    folder = tmp_path / "states"
+    folder.mkdir()
+    ranges, calls = counted(model, data, MinMax(), folder)
+    assert len(calls) == len(X)
+    assert counted(model_from(TEXT), data, MinMax(), folder) == (ranges, []), "an equal model need not run again"
+    other = model_from(TEXT.replace("Log", "Exp"))
+    assert len(counted(other, data, MinMax(), folder)[1]) == len(X)
+    assert len(counted(model, data, LeastSquares(), folder)[1]) == len(X)
+    assert len(list(folder.iterdir())) == 3
+
+
 def test_an_interruption_while_a_sample_runs_costs_that_sample(samples, tmp_path, monkeypatch):
     model, data = samples
     run, calls = module_of_looking.Looker.look, []
