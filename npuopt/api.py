@@ -5,8 +5,9 @@ Each function is what the command of the same name does. Errors are npuopt.error
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from npuopt.bundle import Manifest, Stage, atomic_folder, write_target
@@ -18,9 +19,10 @@ from npuopt.graph.saving import replacing
 from npuopt.partition import partition
 from npuopt.quantization.assignment.precisions import precisions_text
 from npuopt.road import records
-from npuopt.road.checking import Refused, check, check_targets
+from npuopt.road.checking import Refused, check, check_targets, for_each_target
 from npuopt.road.compilation import compile_plan, model_runs, reference_runs, require_share, stage
 from npuopt.road.evaluating import EvaluateOptions, evaluate
+from npuopt.road.figures import MemoryFigures, RegionFigures
 from npuopt.road.forming import encodings_beside, model_to_write, quantize_source
 from npuopt.road.importing import open_prepared
 from npuopt.road.inspection import bisect, compare, extract
@@ -30,7 +32,7 @@ from npuopt.road.optimizing import Wanted, optimize, optimize_profiles
 from npuopt.road.options import DEFAULTS, CompileOptions, Say, silent
 from npuopt.road.preparation import Prepared
 from npuopt.road.quantizing import Quantized, check_quantized, quantize_model
-from npuopt.road.records import CheckResult, Journey, MemoryFigures, RegionFigures
+from npuopt.road.records import CheckResult, Journey
 from npuopt.road.running import run
 from npuopt.road.sensing import rank_layers
 from npuopt.road.step_effects import measure_steps
@@ -38,7 +40,7 @@ from npuopt.runtime.artifact import MODEL_FILE, run_steps
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from npuopt.quantization.incoming.foreign_export import Format
     from npuopt.road.compilation import CompiledPlan
@@ -58,6 +60,7 @@ __all__ = [
     "check_targets",
     "compare",
     "compile",
+    "compile_targets",
     "evaluate",
     "extract",
     "optimize",
@@ -102,6 +105,28 @@ def compile(  # noqa: A001 -- the command's name
         )
         manifest.write(folder)
     return manifest
+
+
+def compile_targets(
+    model: Path, targets: Sequence[str], out: Path, options: CompileOptions = DEFAULTS, *, say: Say = silent
+) -> list[Manifest | Refused]:
+    """Compile an ONNX file for several targets, each into the folder of `out` that its id names.
+
+    Targets whose graphs come out equal are calibrated once. One that fails keeps no other from being compiled.
+
+    Raises:
+        NpuoptError: the first target's, when there is nothing to show for any of them.
+    """
+    chips = {name: load_target(name) for name in targets}
+
+    with TemporaryDirectory(prefix="npuopt-calibration-") as states:
+        shared = replace(options, calibration_state=options.calibration_state or Path(states))
+
+        def one(name: str) -> Manifest:
+            folder = out / chips[name].name  # a target's id leads to no other folder: the schema sees to it
+            return compile(model, name, folder, shared, say=lambda text: say(f"{name}: {text}"))
+
+        return for_each_target(targets, one)
 
 
 def quantize(

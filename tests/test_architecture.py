@@ -40,7 +40,8 @@ ALLOWED = {
     "road.optimizing": FOUNDATION | {"pipeline", "verify", "bundle"} | road("options", "preparation"),
     "road.inspection": FOUNDATION | {"pipeline", "verify", "quantization"} | road("options", "optimizing"),
     "road.importing": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation", "optimizing"),
-    "road.checking": FOUNDATION | {"partition"} | road("options", "importing", "forming", "records"),
+    "road.figures": FOUNDATION | {"partition"},
+    "road.checking": FOUNDATION | {"partition"} | road("options", "importing", "forming", "records", "figures"),
     "road.stepping": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
     "road.step_effects": FOUNDATION | ROOMS | road("options", "preparation", "quantizing", "stepping"),
     "road.mixing": FOUNDATION | {"quantization", "partition"} | road("sensing", "options"),  # counts multiply-adds
@@ -60,7 +61,7 @@ ALLOWED = {
     "road.keeping": FOUNDATION
     | {"pipeline", "quantization"}
     | road("options", "preparation", "importing", "compilation", "quantizing"),
-    "road.records": FOUNDATION | ROOMS | road("options", "preparation", "compilation", "quantizing"),
+    "road.records": FOUNDATION | ROOMS | road("figures", "options", "preparation", "compilation", "quantizing"),
     "road.running": FOUNDATION | {"runtime", "delegates"} | road("options", "records"),
     "road.compilation": FOUNDATION | ROOMS | road("options", "preparation"),
     "road.decoding": FOUNDATION | {"pipeline", "decoder", "bundle", "passes"} | road("options", "preparation"),
@@ -69,7 +70,7 @@ ALLOWED = {
     | ROOMS
     | {"decoder"}
     | road(
-        "checking",
+        "figures",
         "options",
         "preparation",
         "compilation",

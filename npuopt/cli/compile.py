@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from npuopt.cli.compile_targets import print_artifacts
 from npuopt.cli.language_model_options import (
     CacheOption,
     ChunkOption,
@@ -38,10 +39,10 @@ from npuopt.cli.options import (
     PrecisionOption,
     PrecisionsOption,
     RequantizeOption,
+    RequiredTargetsOption,
     RoundingMethod,
     RoundingOption,
     StepOption,
-    TargetOption,
     Verify,
     VerifyOption,
     parse_dims,
@@ -65,12 +66,13 @@ from npuopt.cli.output import (
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from npuopt.api import CompileOptions
     from npuopt.bundle import Manifest
 
 
 def compile_command(
     model: ModelArgument,
-    target: TargetOption,
+    target: RequiredTargetsOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The artifact's folder.", metavar="OUT")],
     *,
     dim: DimOption = None,
@@ -146,13 +148,35 @@ def compile_command(
             max_memory=max_memory,
         ),
     )
+    if len(set(target)) > 1:
+        _compile_several(model, list(dict.fromkeys(target)), output, options, json=json)
+        return
     with progress() as say:
-        manifest = api.compile(model, target, output, options, say=say)
+        manifest = api.compile(model, target[0], output, options, say=say)
     print_warnings(manifest.calibration.get("warnings", ()))
     if json:
         print_json(manifest.model_dump(mode="json"))
     else:
         print_manifest(manifest, output)
+
+
+def _compile_several(model: Path, targets: list[str], output: Path, options: CompileOptions, *, json: bool) -> None:
+    from npuopt import api
+
+    with progress() as say:
+        found = api.compile_targets(model, targets, output, options, say=say)
+    refused = [item for item in found if isinstance(item, api.Refused)]
+    made = [item for item in found if not isinstance(item, api.Refused)]
+    print_warnings(dict.fromkeys(warning for item in made for warning in item.calibration.get("warnings", ())))
+    if json:
+        documents = [
+            item.to_json() if isinstance(item, api.Refused) else item.model_dump(mode="json") for item in found
+        ]
+        print_json({"model": str(model), "targets": documents})
+    else:
+        print_artifacts(found, output)
+    if refused:
+        raise refused[0].error
 
 
 def print_manifest(manifest: Manifest, folder: Path) -> None:

@@ -51,6 +51,16 @@ TargetsOption = Annotated[
     list[str] | None,
     typer.Option("--target", "-t", help="A target's ID, or a descriptor file; may be given again.", metavar="ID"),
 ]
+RequiredTargetsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--target",
+        "-t",
+        help="A target's ID, or a descriptor file. Given again, each has its folder in OUT.",
+        metavar="ID",
+        show_default=False,
+    ),
+]
 OptionalTargetOption = Annotated[
     str | None, typer.Option("--target", "-t", help="A target's ID, or a descriptor file.", metavar="ID")
 ]

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from npuopt.errors import NpuoptError
-from npuopt.partition import estimate, partition, plan_memory, save_refused
+from npuopt.partition import partition, save_refused
+from npuopt.road.figures import region_figures
 from npuopt.road.forming import quantize_source
 from npuopt.road.importing import open_prepared
 from npuopt.road.options import DEFAULTS, silent
-from npuopt.road.records import CheckResult, MemoryFigures, RegionFigures, check_result
+from npuopt.road.records import CheckResult, check_result
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from npuopt.partition import Part
     from npuopt.road.options import CompileOptions, Say
-    from npuopt.target import Target
+
+
+Done = TypeVar("Done")
 
 
 def check(
@@ -69,25 +71,22 @@ def check_targets(
     Raises:
         NpuoptError: the first target's, when it can be prepared for none of them.
     """
-    found: list[CheckResult | Refused] = []
+    return for_each_target(targets, lambda name: check(model, name, options, say=lambda text: say(f"{name}: {text}")))
+
+
+def for_each_target(targets: Sequence[str], work: Callable[[str], Done]) -> list[Done | Refused]:
+    """Do the same for several targets, in their order; the failure of one is no reason to leave out the next.
+
+    Raises:
+        NpuoptError: the first target's, when all fail.
+    """
+    found: list[Done | Refused] = []
     for name in targets:
         try:
-            found.append(check(model, name, options, say=lambda text, name=name: say(f"{name}: {text}")))
+            found.append(work(name))
         except NpuoptError as error:
             found.append(Refused(name, error))
     failed = [item for item in found if isinstance(item, Refused)]
     if failed and len(failed) == len(found):
         raise failed[0].error
     return found
-
-
-def region_figures(part: Part, chip: Target, scheme: str) -> RegionFigures:
-    """Estimate what one region takes."""
-    memory = plan_memory(part, chip, scheme)
-    cost = estimate(part, chip, scheme)
-    return RegionFigures(
-        name=part.name,
-        macs=part.macs,
-        memory=None if memory is None else MemoryFigures(memory.weights, memory.peak, memory.spilled_bytes),
-        seconds=None if cost is None else cost.seconds,
-    )

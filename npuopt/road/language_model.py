@@ -15,9 +15,9 @@ from npuopt.errors import InputError, UsageError, cannot_write
 from npuopt.graph.saving import save_sharing
 from npuopt.partition import partition, save_refused
 from npuopt.pipeline.runner import Runner
-from npuopt.road.checking import region_figures
 from npuopt.road.compilation import compile_plan, require_share
 from npuopt.road.decoding import cache_form, freeze_profile, open_decoder
+from npuopt.road.figures import region_figures
 from npuopt.road.language_model_records import DecoderCheck, describe, language_manifest
 from npuopt.road.optimizing import observers
 from npuopt.road.options import silent

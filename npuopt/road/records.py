@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from npuopt.partition import Plan
     from npuopt.pipeline import Report
     from npuopt.road.compilation import CompiledPlan
+    from npuopt.road.figures import RegionFigures
     from npuopt.road.options import CompileOptions
     from npuopt.road.preparation import Prepared
     from npuopt.road.quantizing import Quantized
@@ -44,38 +45,6 @@ class Lowered:
     op_type: str
     by: tuple[str, ...]
     nodes: int
-
-
-@dataclass(frozen=True)
-class MemoryFigures:
-    """What one region would keep in memory, in bytes.
-
-    Attributes:
-        weights: constants, as the device holds them.
-        peak: most that its run-time tensors take at once.
-        spilled: run-time tensors that do not fit into the scratchpad.
-    """
-
-    weights: int
-    peak: int
-    spilled: int
-
-
-@dataclass(frozen=True)
-class RegionFigures:
-    """What one region would take, estimated.
-
-    Attributes:
-        name: the region's.
-        macs: multiply-accumulates.
-        memory: None where a shape is not static.
-        seconds: one run; None where the descriptor does not say how fast the chip is.
-    """
-
-    name: str
-    macs: int
-    memory: MemoryFigures | None
-    seconds: float | None
 
 
 @dataclass(frozen=True)

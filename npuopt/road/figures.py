@@ -1,0 +1,56 @@
+"""What a region would take on a device, estimated from the target's descriptor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from npuopt.partition import estimate, plan_memory
+
+if TYPE_CHECKING:
+    from npuopt.partition import Part
+    from npuopt.target import Target
+
+
+@dataclass(frozen=True)
+class MemoryFigures:
+    """What one region would keep in memory, in bytes.
+
+    Attributes:
+        weights: constants, as the device holds them.
+        peak: most that its run-time tensors take at once.
+        spilled: run-time tensors that do not fit into the scratchpad.
+    """
+
+    weights: int
+    peak: int
+    spilled: int
+
+
+@dataclass(frozen=True)
+class RegionFigures:
+    """What one region would take, estimated.
+
+    Attributes:
+        name: the region's.
+        macs: multiply-accumulates.
+        memory: None where a shape is not static.
+        seconds: one run; None where the descriptor does not say how fast the chip is.
+    """
+
+    name: str
+    macs: int
+    memory: MemoryFigures | None
+    seconds: float | None
+
+
+def region_figures(part: Part, chip: Target, scheme: str) -> RegionFigures:
+    """Estimate what one region takes."""
+    memory = plan_memory(part, chip, scheme)
+    cost = estimate(part, chip, scheme)
+    return RegionFigures(
+        name=part.name,
+        macs=part.macs,
+        memory=None if memory is None else MemoryFigures(memory.weights, memory.peak, memory.spilled_bytes),
+        seconds=None if cost is None else cost.seconds,
+    )
