@@ -3,6 +3,7 @@
 from npuopt.bundle.files import describe_files, sha256
 from npuopt.bundle.folder import MANIFEST, atomic_folder
 from npuopt.bundle.language_model import (
+    AdapterInput,
     CacheForm,
     CacheTensor,
     EmbeddingTable,
@@ -27,6 +28,7 @@ from npuopt.bundle.target_file import TARGET_FILE, read_target, write_target
 __all__ = [
     "MANIFEST",
     "TARGET_FILE",
+    "AdapterInput",
     "CacheForm",
     "CacheTensor",
     "EmbeddingTable",

@@ -122,6 +122,24 @@ class EmbeddingTable(StrictRecord):
     factor: float = 1.0
 
 
+class AdapterInput(StrictRecord):
+    """The low-rank adapter of one layer, an input in two halves: zeros in `up` leave the layer as it was.
+
+    Attributes:
+        layer: its name, as in adapter files.
+        down: the input [features, rank], float.
+        up: the input [rank, outputs], float; A and B transposed, B times alpha / rank.
+        features, rank, outputs: their shapes.
+    """
+
+    layer: str
+    down: str
+    up: str
+    features: Positive
+    rank: Positive
+    outputs: Positive
+
+
 class LanguageModelRecord(StrictRecord):
     """A decoder in static profiles, and everything that a runtime needs to drive it.
 
@@ -142,6 +160,7 @@ class LanguageModelRecord(StrictRecord):
         caches: keys and values of all layers.
         profiles: by falling sequence length.
         embedding: the table, where it is split off.
+        adapters: low-rank adapters that are inputs of every profile.
         tokenizer: files of the tokenizer, as given.
         facts: what was recognised, for people: rotary or learned positions, groups of heads and so on.
     """
@@ -162,6 +181,7 @@ class LanguageModelRecord(StrictRecord):
     caches: tuple[CacheTensor, ...]
     profiles: tuple[Profile, ...] = Field(min_length=1)
     embedding: EmbeddingTable | None = None
+    adapters: tuple[AdapterInput, ...] = ()
     tokenizer: tuple[RelativePath, ...] = ()
     facts: dict[str, str] = Field(default_factory=dict)
 

@@ -10,12 +10,14 @@ import typer
 
 from npuopt.cli.compile_targets import print_artifacts
 from npuopt.cli.language_model_options import (
+    AdapterOption,
     CacheOption,
     ChunkOption,
     ContextOption,
     HintsOption,
     LastLogitsOption,
     MaxMemoryOption,
+    MergeAdapterOption,
     SpeculateOption,
     TokenizerOption,
     language_model_options,
@@ -110,6 +112,8 @@ def compile_command(
     decoder_hints: HintsOption = None,
     tokenizer: TokenizerOption = None,
     max_memory: MaxMemoryOption = None,
+    adapter: AdapterOption = None,
+    merge_adapter: MergeAdapterOption = None,
     json: JsonOption = False,
 ) -> None:
     """Optimize, quantize and compile MODEL for a target into the folder OUT."""
@@ -145,6 +149,8 @@ def compile_command(
             last_logits=last_logits,
             hints=decoder_hints,
             tokenizer=tokenizer,
+            adapter=adapter,
+            merge_adapter=merge_adapter,
             max_memory=max_memory,
         ),
     )

@@ -58,6 +58,9 @@ def generate_command(
         Path | None,
         typer.Option("--session", help="Go on from this file, and keep the conversation in it.", metavar="FILE"),
     ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", help="A low-rank adapter, .npz or .safetensors.", metavar="FILE")
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Of ONNX Runtime; 0: all cores.")] = 0,
     time_limit: Annotated[
         float, typer.Option("--time-limit", min=0.1, help="Seconds for each vendor tool run.")
@@ -85,6 +88,8 @@ def generate_command(
         limits=Limits(seconds=time_limit),
         threads=threads,
     )
+    if adapter is not None:
+        generator.use_adapter(adapter)
     if session is not None and session.exists():
         restore_session(generator, session)
     said = _say(generator, prompt, options, aloud=not json)

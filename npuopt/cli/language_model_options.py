@@ -53,6 +53,17 @@ TokenizerOption = Annotated[
     list[Path] | None,
     typer.Option("--tokenizer", help="Carry this file of the tokenizer along.", metavar="FILE"),
 ]
+AdapterOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        help="Make low-rank adapters of these layers and ranks inputs, so that others go in without compiling.",
+        metavar="FILE",
+    ),
+]
+MergeAdapterOption = Annotated[
+    Path | None, typer.Option("--merge-adapter", help="Add these low-rank adapters to the weights.", metavar="FILE")
+]
 MaxMemoryOption = Annotated[
     str | None,
     typer.Option(
@@ -92,6 +103,8 @@ def language_model_options(  # one parameter an option
     hints: Path | None,
     tokenizer: list[Path] | None,
     max_memory: str | None,
+    adapter: Path | None = None,
+    merge_adapter: Path | None = None,
 ) -> LanguageModelOptions | None:
     """Return what is asked for, or None where no context is given.
 
@@ -106,6 +119,8 @@ def language_model_options(  # one parameter an option
         "--decoder-hints": hints,
         "--tokenizer": tokenizer,
         "--max-memory": max_memory,
+        "--adapter": adapter,
+        "--merge-adapter": merge_adapter,
     }
     given = [name for name, value in others.items() if value]
     if context is None:
@@ -121,6 +136,8 @@ def language_model_options(  # one parameter an option
         form=None if cache is None else cache.value,
         last_logits=last_logits,
         hints=hints,
+        adapter=adapter,
+        merge_adapter=merge_adapter,
         tokenizer=tuple(tokenizer or ()),
         max_memory=None if max_memory is None else parse_size(max_memory),
     )

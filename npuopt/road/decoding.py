@@ -12,6 +12,8 @@ from npuopt.passes.freeze.freeze_dims import FreezeDims
 from npuopt.passes.freeze.freeze_key_value_cache import FreezeKeyValueCache
 from npuopt.passes.freeze.insert_position_inputs import InsertPositionInputs
 from npuopt.passes.freeze.insert_token_choice import InsertTokenChoice
+from npuopt.passes.tune.fold_adapters import FoldAdapters
+from npuopt.passes.tune.insert_adapters import InsertAdapters
 from npuopt.pipeline.runner import Runner
 from npuopt.road.preparation import prepare
 
@@ -60,6 +62,16 @@ def open_decoder(path: Path, context: int, hints: Hints, *, say: Say) -> Opened:
     return Opened(model, decoder, runner)
 
 
+def merge_adapter(opened: Opened, options: LanguageModelOptions) -> None:
+    """Add low-rank adapters to the weights, where they are asked for.
+
+    Raises:
+        InputError: when they fit no layer.
+    """
+    if options.merge_adapter is not None:
+        Runner(None, "off").run(opened.model, [FoldAdapters(adapters=options.merge_adapter)])
+
+
 def cache_form(target: Target, wanted: str | None) -> CacheForm:
     """Return the form of the cache that the target wants, or the one that is asked for.
 
@@ -79,6 +91,8 @@ def freeze_profile(opened: Opened, new: int, form: CacheForm, options: LanguageM
     """Return the decoder with a cache of fixed size and `new` tokens in a run, all shapes static."""
     model, decoder = opened.model.clone(), opened.decoder
     runner = Runner(None, "off")
+    if options.adapter is not None and options.merge_adapter is not None:
+        raise UsageError("an adapter is an input or merged, not both")
     if options.last_logits:
         runner.run(model, [InsertTokenChoice(product=decoder.head)])
     steps = [
@@ -89,5 +103,6 @@ def freeze_profile(opened: Opened, new: int, form: CacheForm, options: LanguageM
     first = next(value for value in model.graph.inputs if value.name == tokens)
     free = [axis for axis, dim in enumerate(dims(first) or ()) if not isinstance(dim, int)]
     sizes = {f"{tokens}:{axis}": (1, new)[axis] for axis in free if axis < 2}
-    runner.run(model, [*steps, FreezeDims(dims=tuple(sizes.items()))])
+    adapters = [] if options.adapter is None else [InsertAdapters(adapters=options.adapter)]
+    runner.run(model, [*steps, FreezeDims(dims=tuple(sizes.items())), *adapters])
     return model

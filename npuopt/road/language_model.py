@@ -16,7 +16,7 @@ from npuopt.graph.saving import save_sharing
 from npuopt.partition import partition, save_refused
 from npuopt.pipeline.runner import Runner
 from npuopt.road.compilation import compile_plan, require_share
-from npuopt.road.decoding import cache_form, freeze_profile, open_decoder
+from npuopt.road.decoding import cache_form, freeze_profile, merge_adapter, open_decoder
 from npuopt.road.figures import region_figures
 from npuopt.road.language_model_records import DecoderCheck, describe, language_manifest
 from npuopt.road.optimizing import observers
@@ -77,6 +77,7 @@ def compile_language_model(
     scheme = choose_scheme(target, options.precision, calibrated=options.calibration is not None)
     with atomic_folder(out) as folder:
         opened = open_decoder(model, wanted.context, read_hints(wanted.hints), say=say)
+        merge_adapter(opened, wanted)
         built = _build(opened, target, scheme, form, options, folder / "dumps" if options.dump else None, say=say)
         for item in built.values():
             require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)

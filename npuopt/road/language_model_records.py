@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from npuopt import __version__
 from npuopt.bundle import (
+    AdapterInput,
     CacheTensor,
     LanguageModelRecord,
     Manifest,
@@ -19,8 +20,10 @@ from npuopt.bundle import (
     describe_files,
     sha256,
 )
-from npuopt.graph import element_type
+from npuopt.graph import dims, element_type
+from npuopt.graph.low_rank import read_low_rank
 from npuopt.passes.freeze.freeze_key_value_cache import WRITE_POSITION, cache_length, cache_outputs, mask_input
+from npuopt.passes.tune.insert_adapters import input_names
 from npuopt.road.records import PACKAGES, nodes_of, pass_record
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from npuopt.bundle import CacheForm, NodeRecord
     from npuopt.decoder import Decoder
+    from npuopt.graph import Value
     from npuopt.road.language_model import Built
     from npuopt.road.options import CompileOptions, LanguageModelOptions
     from npuopt.road.records import CheckResult
@@ -97,12 +101,25 @@ def describe(
         logits=decoder.logits,
         masks=tuple(masks),
         caches=tuple(caches),
+        adapters=_adapters(inputs, wanted),
         profiles=tuple(
             Profile(name=name, sequence=item.new, model=f"{folder}/{name}.onnx", folder=f"{folder}/{name}")
             for name, item in built.items()
         ),
         facts=decoder.facts,
     )
+
+
+def _adapters(inputs: Mapping[str | None, Value], wanted: LanguageModelOptions) -> tuple[AdapterInput, ...]:
+    """Return the low-rank adapters that became inputs, by the file that they were made for."""
+    found: list[AdapterInput] = []
+    for layer in list[str]() if wanted.adapter is None else list(read_low_rank(wanted.adapter)):
+        down, up = input_names(layer)
+        if down in inputs and up in inputs:
+            (features, rank), (_, outputs) = (dims(inputs[name]) or (None, None) for name in (down, up))
+            if isinstance(features, int) and isinstance(rank, int) and isinstance(outputs, int):
+                found.append(AdapterInput(layer=layer, down=down, up=up, features=features, rank=rank, outputs=outputs))
+    return tuple(found)
 
 
 def _dtype(value: Any) -> str:  # noqa: ANN401 -- a graph's value

@@ -33,6 +33,8 @@ class LanguageModelOptions:
         form: of the cache, `new`, `in-place` or `whole`; the target's first when None.
         last_logits: give the logits of one token only, the one that the input `last_token` names.
         hints: a YAML file that says what the graph does not tell.
+        adapter: low-rank adapters that become inputs of all profiles, so that others go in without compiling.
+        merge_adapter: low-rank adapters that are added to the weights.
         tokenizer: files to carry along.
         max_memory: bytes that weights, caches and working memory of the largest profile may take; no limit when None.
         host_embedding: keep the embedding out of the graphs, as a table that the caller looks tokens up in.
@@ -44,6 +46,8 @@ class LanguageModelOptions:
     form: str | None = None
     last_logits: bool = False
     hints: Path | None = None
+    adapter: Path | None = None
+    merge_adapter: Path | None = None
     tokenizer: tuple[Path, ...] = ()
     max_memory: int | None = None
     host_embedding: bool = False

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from npuopt.errors import InputError, UsageError
+from npuopt.runtime.generation.adapters import no_adapter, read_adapter
 from npuopt.runtime.generation.caches import Caches
 from npuopt.runtime.generation.places import NOTHING
 from npuopt.runtime.generation.tokenizer import require_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -52,7 +54,7 @@ class CachedDecoder:
         self.record, self.engine, self.identity, self._embedding = record, engine, identity, embedding
         self.adapter = ""
         self.caches = Caches(record)
-        self.extra: dict[str, np.ndarray] = {}
+        self._adapter_inputs = no_adapter(record)
         self._profiles = sorted(record.profiles, key=lambda profile: -profile.sequence)
 
     @property
@@ -69,6 +71,16 @@ class CachedDecoder:
     def length(self) -> int:
         """The tokens that it remembers now."""
         return self.caches.length
+
+    def use_adapter(self, path: Path | None) -> None:
+        """Swap the adapter, or drop it, and forget everything: what was read was read with the other one.
+
+        Raises:
+            InputError, UsageError: as `read_adapter`; the one before stays then.
+        """
+        inputs, name = (no_adapter(self.record), "") if path is None else read_adapter(path, self.record)
+        self._adapter_inputs, self.adapter = inputs, name
+        self.forget()
 
     def forget(self) -> None:
         """Forget everything."""
@@ -161,7 +173,7 @@ class CachedDecoder:
         record = self.record
         tokens = np.zeros(len(new), np.int64)
         tokens[real] = ids
-        feeds = {**self.caches.feeds(new), **self.extra}
+        feeds = {**self.caches.feeds(new), **self._adapter_inputs}
         if record.tokens is not None:
             feeds[record.tokens] = tokens[None]
         if record.embeddings is not None and self._embedding is not None:

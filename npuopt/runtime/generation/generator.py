@@ -17,6 +17,7 @@ from npuopt.runtime.generation.tokenizer import require_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -92,6 +93,15 @@ class Generator:
                 hint="shorten it, or compile with a longer --context",
             )
         return self._answer(ids, options)
+
+    def use_adapter(self, path: Path | None) -> None:
+        """Swap the low-rank adapter, or drop it; the conversation stays, and is read anew with the next prompt.
+
+        Raises:
+            InputError: when the file cannot be read, or is for other layers, shapes or a higher rank.
+            UsageError: when the model was compiled without adapters.
+        """
+        self.decoder.use_adapter(path)
 
     def forget(self) -> None:
         """Begin a new conversation."""
