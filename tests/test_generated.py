@@ -77,6 +77,8 @@ def test_every_op_has_a_node_that_is_taken(name: str) -> None:
         cases = cases_by_op().get(op, ())
         if rule.schemes == () and all(case.has_float_data or op in FLOAT_BY_NATURE for case in cases):
             continue  # computed in float only, which this chip of the family has not
+        if any(getattr(condition, "predicate", "") == "exponent-is-minus-a-half" for condition in rule.when):
+            continue  # one number of all; tests/target/test_predicates.py has it
         if rule.refused is None and cases and not any(_taken(target, op, rule)):
             missing.append(op)
     assert not missing, f"{name} takes none of the catalogue's nodes of {missing}"

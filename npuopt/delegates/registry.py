@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ROADS = {
     "qnn": "npuopt.delegates.qnn.delegate:QnnDelegate",
     "openvino": "npuopt.delegates.openvino.delegate:OpenVinoDelegate",
+    "ethosu": "npuopt.delegates.ethosu.delegate:EthosUDelegate",
     "tvm": "npuopt.delegates.host.tvm_delegate:TvmDelegate",
     "ort": "npuopt.delegates.host.ort_delegate:OrtDelegate",
     "litert": "npuopt.delegates.litert.delegate:LiteRtDelegate",

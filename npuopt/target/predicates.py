@@ -9,7 +9,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
-from npuopt.graph import attribute, constant, dims, element_type, input_at, rank, static_shape
+import numpy as np
+
+from npuopt.graph import attribute, constant, dims, element_type, input_at, is_constant, rank, static_shape
 from npuopt.target.views import dequantizer
 
 if TYPE_CHECKING:
@@ -120,6 +122,63 @@ def weight_has_at_most_8_bits(node: Node) -> str:
     if kind is None or kind.bitwidth <= 8:
         return ""
     return f"the weight is stored in {kind.name.lower()}; at most 8 bits are taken"
+
+
+@predicate("exponent-is-minus-a-half")
+def exponent_is_minus_a_half(node: Node) -> str:
+    """Input 1 is the number -0.5, as it is or as 8 bits hold it: the reciprocal of a root."""
+    exponent = input_at(node, 1)
+    maker = dequantizer(exponent) if exponent is not None else None
+    if maker is None:
+        found = constant(exponent)
+    else:
+        stored, scale, zero = (constant(input_at(maker, index)) for index in range(3))
+        plain = stored is not None and scale is not None and scale.size == 1
+        steps = None if not plain or stored is None else stored.astype(np.float64) - (0 if zero is None else zero)
+        found = None if steps is None or scale is None else steps * scale.astype(np.float64)
+    if found is not None and found.size == 1 and abs(found.item() + 0.5) < 1e-6:
+        return ""
+    return f"the exponent is {'not known' if found is None else found.reshape(-1).tolist()[:4]}; -0.5 is taken"
+
+
+@predicate("strides-are-equal")
+def strides_are_equal(node: Node) -> str:
+    """All strides are the same number."""
+    found = node.attributes.get("strides")
+    strides = list(found.as_ints()) if found is not None else []
+    return f"strides is {strides}; equal ones are taken" if len(set(strides)) > 1 else ""
+
+
+@predicate("matrix-weights-or-equal-batches")
+def matrix_weights_or_equal_batches(node: Node) -> str:
+    """Input 1 is a constant matrix, or it is made at run time and has the leading dimensions of input 0."""
+    left, right = dims(input_at(node, 0)), dims(input_at(node, 1))
+    if left is None or right is None:
+        return "an input has no known shape"
+    weight = input_at(node, 1)
+    maker = dequantizer(weight) if weight is not None else None
+    if is_constant(weight if maker is None else maker.inputs[0]):
+        return "" if len(right) == 2 else f"the weight has {len(right)} dimensions; constant matrices are taken"
+    if left[:-2] == right[:-2]:
+        return ""
+    return f"the leading dimensions are {list(left[:-2])} and {list(right[:-2])}; equal ones are taken"
+
+
+@predicate("grows-by-two-four-or-eight")
+def grows_by_two_four_or_eight(node: Node) -> str:
+    """Resize makes rows and columns both 2, 4 or 8 times as many (only 2 in half_pixel), or leaves them."""
+    before, after = static_shape(input_at(node, 0)), static_shape(node.outputs[0])
+    if before is None or after is None or len(before) != 4 or before[:2] != after[:2]:
+        return f"{list(before or ())} becomes {list(after or ())}; rows and columns may grow"
+    if before == after:
+        return ""
+    linear = attribute(node, "mode", "nearest") == "linear"
+    half = attribute(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    factors = (2,) if linear and half else (2, 4, 8)
+    if any(after[2:] == (before[2] * factor, before[3] * factor) for factor in factors):
+        return ""
+    taken = ", ".join(map(str, factors))
+    return f"{list(before[2:])} becomes {list(after[2:])}; growth of both by {taken} is taken"
 
 
 SMALLEST_RATE = 1 << 14

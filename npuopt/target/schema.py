@@ -62,8 +62,20 @@ class LiteRtDelegate(Facts):
     max_opset: int | None = Field(None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class EthosUDelegate(Facts):
+    """Compiled by Arm Vela, from a TFLite model."""
+
+    road: Literal["ethosu"]
+    accelerator: str = Field(
+        pattern=r"^ethos-u\d+-\d+$", description="Vela's name of the accelerator and its MACs per cycle."
+    )
+    system_config: str = Field(pattern=r"^\w+$", description="Vela's name of clock and memories around it.")
+    memory_mode: str = Field(pattern=r"^\w+$", description="Vela's name of what lies in which memory.")
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 Delegate: TypeAlias = Annotated[
-    QnnDelegate | TvmDelegate | OrtDelegate | LiteRtDelegate | OpenVinoDelegate,
+    QnnDelegate | TvmDelegate | OrtDelegate | LiteRtDelegate | OpenVinoDelegate | EthosUDelegate,
     Field(discriminator="road"),
 ]
 

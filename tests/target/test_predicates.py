@@ -107,3 +107,62 @@ def test_a_weight_has_at_most_8_bits(kind, narrow):
     inputs = f"float[2,4] x, {kind}[4,4] stored" if kind else "float[2,4] x, float[4,4] w"
     node = node_of("MatMul", stored, inputs, "float[A,B] y", "float s = {0.1}")
     assert (PREDICATES["weight-has-at-most-8-bits"](node) == "") == narrow
+
+
+@pytest.mark.parametrize(
+    ("body", "constants", "taken"),
+    [
+        ("y = Pow(x, e)", "float e = {-0.5}", True),
+        ("y = Pow(x, e)", "float[1] e = {0.5}", False),
+        ("y = Pow(x, e)", "float[2] e = {-0.5, -0.5}", False),
+        ("e = DequantizeLinear(q, s) y = Pow(x, e)", "int8 q = {-128}, float s = {0.00390625}", True),
+        ("e = DequantizeLinear(q, s) y = Pow(x, e)", "int8 q = {-127}, float s = {0.00390625}", False),
+    ],
+)
+def test_the_exponent_is_minus_a_half(body, constants, taken):
+    node = node_of("Pow", body, "float[2] x", "float[2] y", constants)
+    assert (PREDICATES["exponent-is-minus-a-half"](node) == "") == taken
+
+
+@pytest.mark.parametrize(("strides", "taken"), [("[2, 2]", True), ("[1, 2]", False)])
+def test_strides_are_equal(strides, taken):
+    body = f"y = ConvTranspose <strides = {strides}> (x, w)"
+    assert (fault("strides-are-equal", body, "float[1,1,4,4] x, float[1,1,2,2] w", "float[A,B,C,D] y") == "") == taken
+
+
+@pytest.mark.parametrize(
+    ("inputs", "constants", "taken"),
+    [
+        ("float[2,3,4] x", "float[4,1] w = {1,2,3,4}", True),
+        ("float[1,3,4] x", "float[1,4,1] w = {1,2,3,4}", False),
+        ("float[2,3,4] x, float[2,4,5] w", "", True),
+        ("float[2,3,4] x, float[1,4,5] w", "", False),
+        ("float[2,3,4] x, float[4,5] w", "", False),
+    ],
+)
+def test_weights_are_matrices_or_batches_are_equal(inputs, constants, taken):
+    said = fault("matrix-weights-or-equal-batches", "y = MatMul(x, w)", inputs, "float[A,B,C] y", constants)
+    assert (said == "") == taken
+
+
+GROWN = 'y = Resize <mode = "{}", coordinate_transformation_mode = "{}"> (x, , , sizes)'
+
+
+@pytest.mark.parametrize(
+    ("mode", "transform", "size", "taken"),
+    [
+        ("nearest", "asymmetric", (8, 8), True),
+        ("nearest", "asymmetric", (32, 32), True),
+        ("nearest", "asymmetric", (12, 12), False),
+        ("nearest", "asymmetric", (8, 16), False),
+        ("nearest", "asymmetric", (4, 4), True),
+        ("linear", "half_pixel", (8, 8), True),
+        ("linear", "half_pixel", (16, 16), False),
+        ("linear", "asymmetric", (16, 16), True),
+    ],
+)
+def test_rows_and_columns_grow_by_two_four_or_eight(mode, transform, size, taken):
+    sizes = f"int64[4] sizes = {{1, 2, {size[0]}, {size[1]}}}"
+    outputs = f"float[1,2,{size[0]},{size[1]}] y"
+    body = GROWN.format(mode, transform)
+    assert (fault("grows-by-two-four-or-eight", body, "float[1,2,4,4] x", outputs, sizes) == "") == taken

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.contract import CompiledRegion, NodeOnDevice
-from npuopt.delegates.litert.ports import load_ports, save_ports
+from npuopt.delegates.litert.interpret import INTERPRETER, WORKER, interpret
+from npuopt.delegates.litert.ports import save_ports
 from npuopt.delegates.litert.toolchain import ensure_available
 from npuopt.delegates.process import run_child
 from npuopt.errors import InputError, InternalError, VendorToolError
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from npuopt.graph import Model
     from npuopt.target import Target
 
-WORKER = Path(__file__).with_name("worker.py")
-INTERPRETER = "the LiteRT interpreter"
 MODEL_FILE = "model.tflite"
 PORTS_FILE = "model.json"
 LOG_FILE = "litert.log"
@@ -91,28 +88,8 @@ class LiteRtDelegate:
             VendorToolError: the interpreter failed.
         """
         self.ensure_available()
-        inputs, outputs = load_ports(region.folder / PORTS_FILE)
-        for sample in samples:
-            if missing := [port.name for port in inputs if port.name not in sample]:
-                raise InputError("is missing from the sample", where=f"input {missing[0]!r}")
-        with tempfile.TemporaryDirectory(prefix="npuopt-litert-") as scratch:
-            given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
-            made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
-            for path, sample in zip(given, samples, strict=True):
-                save_arrays(path, [port.store(sample[port.name]) for port in inputs])
-            request = {
-                "operation": "run",
-                "model": str((region.folder / region.files[0]).resolve()),
-                "kernels": kernels_of(target),
-                "inputs": [str(path) for path in given],
-                "outputs": [str(path) for path in made],
-            }
-            child = run_child(WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits)
-            child.require(INTERPRETER, where=str(region.folder))
-            results = [load_arrays(path) for path in made]
-        return [
-            {port.name: port.restore(array) for port, array in zip(outputs, arrays, strict=True)} for arrays in results
-        ]
+        model, ports = region.folder / region.files[0], region.folder / PORTS_FILE
+        return interpret(model, ports, samples, kernels_of(target), limits=limits)
 
 
 def kernels_of(target: Target) -> str:

@@ -10,7 +10,7 @@ from npuopt.delegates.litert.context import Result
 from npuopt.delegates.litert.flat import Encoding
 from npuopt.delegates.litert.step import NONE, RELU, RELU6, activation_of
 from npuopt.delegates.litert.values import Held, Order, is_float, plain, shape_of
-from npuopt.delegates.litert.weights import is_known
+from npuopt.delegates.litert.weights import float_numbers, is_known
 from npuopt.graph import attribute, scalar
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ BINARY = {
     "GreaterOrEqual": "GREATER_EQUAL", "Less": "LESS", "LessOrEqual": "LESS_EQUAL", "Max": "MAXIMUM", "Min": "MINIMUM",
     "Mul": "MUL", "Or": "LOGICAL_OR", "Pow": "POW", "Sub": "SUB",
 }  # fmt: skip
+SMALL = 1e-6
+"""How far from minus a half an exponent may be that was stored in 8 bits."""
 ONE_ENCODING = frozenset({"MAXIMUM", "MINIMUM"})
 """Operators that compare stored integers, so that all their tensors need one encoding."""
 
@@ -97,6 +99,16 @@ def gelu(step: Step, context: Context) -> None:
     x = context.read(step.input(0))
     approximate = attribute(step.node, "approximate", "none") == "tanh"
     context.emit("GELU", [x.index], Result(step.output, x.order), approximate=approximate)
+
+
+def power(step: Step, context: Context) -> None:
+    """Write a Pow as RSQRT where the exponent is minus a half, the one power that NPUs compute in one step."""
+    exponent = float_numbers(step.input(1)) if is_known(step.input(1)) else np.zeros(0)
+    if exponent.size != 1 or abs(exponent.item() + 0.5) > SMALL:
+        binary(step, context)
+        return
+    x = context.read(step.input(0))
+    context.emit("RSQRT", [x.index], Result(step.output, x.order))
 
 
 def leaky_relu(step: Step, context: Context) -> None:
@@ -174,6 +186,7 @@ EMITTERS: dict[str, Emitter] = {
     "Gelu": gelu,
     "LeakyRelu": leaky_relu,
     "PRelu": prelu,
+    "Pow": power,
     "Reciprocal": reciprocal,
     "Softmax": softmax,
     "Where": where,

@@ -1,0 +1,128 @@
+"""The Ethos-U road: npuopt's own TFLite exporter, then Vela in its own environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from npuopt.delegates.contract import CompiledRegion
+from npuopt.delegates.ethosu.placement import NPU, nodes_on_device
+from npuopt.delegates.ethosu.summary import figures
+from npuopt.delegates.litert.interpret import interpret
+from npuopt.delegates.litert.ports import save_ports
+from npuopt.delegates.litert.toolchain import ensure_available as ensure_interpreter
+from npuopt.delegates.process import run_child
+from npuopt.errors import InputError, InternalError, VendorToolError
+from npuopt.target.schema import EthosUDelegate as Chip
+from npuopt.toolchain import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from npuopt.delegates.contract import Limits
+    from npuopt.target import Target
+
+WORKER = Path(__file__).with_name("worker.py")
+COMPILER = "the Ethos-U compiler (Vela)"
+TOOLCHAIN = "vela"
+MODEL_FILE, PORTS_FILE, LOG_FILE = "model.tflite", "model.json", "vela.log"
+KERNELS = "builtin"
+"""Those of LiteRT whose rounding the NPU follows; XNNPACK's differ by one in places."""
+NUMBERS = "LiteRT's interpreter on the TFLite model as Vela got it; there is no simulator of the NPU here"
+
+
+class EthosUDelegate:
+    """Compiles regions to TFLite models with a command stream for the NPU in them."""
+
+    road: ClassVar[str] = "ethosu"
+
+    def ensure_available(self) -> None:
+        """Raise ToolchainMissingError when Vela's environment or LiteRT's interpreter is not installed."""
+        environment(TOOLCHAIN)
+        ensure_interpreter()
+
+    def compile(self, model: Path, folder: Path, target: Target, *, limits: Limits) -> CompiledRegion:
+        """Compile `model`: model.tflite as exported, model_vela.tflite for the NPU, Vela's summary and log.
+
+        Raises:
+            ToolchainMissingError: Vela is not installed.
+            VendorToolError: a node has no TFLite form, or Vela failed or took nothing.
+        """
+        tool = environment(TOOLCHAIN)
+        from npuopt.delegates.litert.export import export_model  # noqa: PLC0415 -- imports the schema, an extra
+        from npuopt.graph import load  # noqa: PLC0415 -- heavy
+
+        loaded = load(model)
+        try:
+            exported = export_model(loaded, folder / MODEL_FILE)
+        except InputError as error:
+            raise VendorToolError(error.what, where=error.where or str(model), hint=error.hint) from error
+        save_ports(folder / PORTS_FILE, exported.inputs, exported.outputs)
+        request = {
+            "operation": "compile",
+            "model": str((folder / MODEL_FILE).resolve()),
+            "folder": str(folder.resolve()),
+            "options": options(target),
+        }
+        child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits, python=tool.python)
+        answer = child.require(COMPILER, where=str(model))
+        operators = [(str(name), [str(tensor) for tensor in made]) for name, made in answer["operators"]]
+        if not any(name == NPU for name, _ in operators):
+            why = next(iter(answer["reasons"].values()), "no reason given")
+            raise VendorToolError(f"{COMPILER} left everything to the processor: {why}", where=str(model))
+        nodes = nodes_on_device(loaded, operators, cast("Mapping[str, str]", answer["reasons"]))
+        compiled = str(answer["compiled"])
+        known: dict[str, Any] = {
+            **figures(answer["summary"]),
+            "accelerator": chip_of(target).accelerator,
+            "operators": exported.operators,
+            "npu_operators": sum(name == NPU for name, _ in operators),
+            "binary_bytes": (folder / compiled).stat().st_size,
+            "compile_seconds": float(answer["seconds"]),
+            "numbers": NUMBERS,
+            "toolchain": tool.record(),
+        }
+        files = (compiled, MODEL_FILE, PORTS_FILE, str(answer["summary_file"]))
+        return CompiledRegion(self.road, folder, files, nodes, known, tool.tools(), LOG_FILE)
+
+    def run(
+        self,
+        region: CompiledRegion,
+        samples: Sequence[Mapping[str, np.ndarray]],
+        target: Target,
+        *,
+        limits: Limits,
+    ) -> list[dict[str, np.ndarray]]:
+        """Run the TFLite model from before Vela in LiteRT's interpreter, once a sample.
+
+        Raises:
+            InputError: a sample does not fit.
+            VendorToolError: the interpreter failed.
+        """
+        del target
+        ensure_interpreter()
+        return interpret(region.folder / MODEL_FILE, region.folder / PORTS_FILE, samples, KERNELS, limits=limits)
+
+
+def chip_of(target: Target) -> Chip:
+    """Return the settings of this road.
+
+    Raises:
+        InternalError: when the target belongs to another road.
+    """
+    if isinstance(target.delegate, Chip):
+        return target.delegate
+    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {EthosUDelegate.road}")
+
+
+def options(target: Target) -> list[str]:
+    """Return Vela's command line for a target. Without all three of these Vela assumes memories that no chip has."""
+    chip = chip_of(target)
+    return [
+        *("--accelerator-config", chip.accelerator),
+        *("--system-config", chip.system_config),
+        *("--memory-mode", chip.memory_mode),
+        *("--config", "Arm/vela.ini"),
+    ]

@@ -1,0 +1,73 @@
+"""The Ethos-U road with the real Vela, on small models."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from npuopt import api
+from npuopt.delegates.contract import Limits
+from npuopt.delegates.ethosu.delegate import EthosUDelegate
+from npuopt.errors import VendorToolError
+from npuopt.graph import save
+from npuopt.road.options import CompileOptions
+from npuopt.target import load_target
+from support.rewrites import model_from
+from support.toolchains import needs_toolchain
+
+pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
+pytestmark = [pytest.mark.toolchain, pytest.mark.litert]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vela():
+    return needs_toolchain("vela")
+
+
+def network(folder):
+    """Write a convolution, a mean and a product, with data to calibrate them by."""
+    random = np.random.default_rng(0)
+    shapes = {"w": (8, 3, 3, 3), "b": (8,), "v": (8, 8)}
+    constants = [numpy_helper.from_array(random.normal(size=of).astype("f"), name) for name, of in shapes.items()]
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], "convolution", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], "positive"),
+        helper.make_node("GlobalAveragePool", ["r"], ["m"], "mean"),
+        helper.make_node("Flatten", ["m"], ["f"], "flat"),
+        helper.make_node("MatMul", ["f", "v"], ["y"], "product"),
+    ]
+    edge = [helper.make_tensor_value_info(name, 1, of) for name, of in (("x", [1, 3, 16, 16]), ("y", [1, 8]))]
+    graph = helper.make_graph(nodes, "network", edge[:1], edge[1:], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), folder / "m.onnx")
+    np.savez(folder / "data.npz", x=random.normal(size=(8, 1, 3, 16, 16)).astype("f"))
+    return folder / "m.onnx", folder / "data.npz"
+
+
+@pytest.mark.parametrize("target", ["arm/ethos-u55-128", "arm/ethos-u65-256", "arm/ethos-u85-512"])
+def test_a_small_network_is_on_the_npu_with_figures_and_numbers(tmp_path, target):
+    model, data = network(tmp_path)
+    manifest = api.compile(model, target, tmp_path / "out", CompileOptions(calibration=data))
+    assert manifest.placement.npu_fraction == 1.0
+    [step] = manifest.steps
+    assert step.figures["cycles"]["npu"] > 0
+    assert step.figures["toolchain"]["versions"] == {"ethos-u-vela": "5.2.0"}
+    assert (tmp_path / "out" / step.files[0]).read_bytes().find(b"ethos-u") > 0
+    [compiled] = [stage for stage in manifest.verification if stage.name == "compiled"]
+    assert all((output.cosine or 1.0) > 0.999 for output in compiled.outputs.values())
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["tools"]["ethos-u-vela"] == "5.2.0"
+
+
+def test_what_vela_does_not_take_is_an_error_with_its_reason(tmp_path):
+    text = """(float[1, 4] x) => (float[1, 4] y) <float scale = {0.1}, int8 zero = {0}> {
+      xq = QuantizeLinear(x, scale, zero) xd = DequantizeLinear(xq, scale, zero) [root] r = Cos(xd)
+      rq = QuantizeLinear(r, scale, zero) y = DequantizeLinear(rq, scale, zero) }"""
+    save(model_from(text), tmp_path / "region.onnx")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(VendorToolError):
+        EthosUDelegate().compile(
+            tmp_path / "region.onnx", tmp_path / "out", load_target("arm/ethos-u55-128"), limits=Limits(60, 4096)
+        )

@@ -1,0 +1,79 @@
+"""`python -m tools.ethosu [--check]`: write the rules of targets/arm/_ethos-u*.yaml from Vela's own report.
+
+--check writes nothing and fails when a file differs: Vela has changed, or the tables of this tool.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from npuopt.toolchain import environment
+from tools.ethosu.constraints import ensure_generic_known, meaning
+from tools.ethosu.ops import OPS
+from tools.ethosu.report import Report, read_report
+
+TARGETS = Path(__file__).parent.parent.parent / "targets" / "arm"
+FAMILIES = {"_ethos-u55": "Ethos-U55 and Ethos-U65", "_ethos-u85": "Ethos-U85"}
+"""File -> the family's name in the report."""
+HEAD = """\
+# {family}: written by `python -m tools.ethosu` from Vela's own report; change the tables there, not this file.
+source: vela --supported-ops-report, ethos-u-vela {version}
+shapes: {{static: required, max_rank: 4, min_dim: 1}}
+schemes:
+  a8w8: {{activation: int8, weight: int8, weight_axis: channel, bias: int32}}
+ops:
+"""
+
+
+def vela_report() -> str:
+    """Return the report of the installed Vela."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [environment("vela").python, "-I", "-m", "ethosu.vela", "--supported-ops-report"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+        return (Path(folder) / "SUPPORTED_OPS.md").read_text(encoding="utf-8")
+
+
+def descriptor(report: Report, family: str) -> str:
+    """Return the text of a family's descriptor.
+
+    Raises:
+        ValueError: the report holds a constraint that nobody has given a meaning.
+    """
+    ensure_generic_known(report.generic)
+    lines = [HEAD.format(family=family, version=report.version)]
+    for name, op in OPS.items():
+        if not set(op.operators) <= set(report.operators):
+            continue
+        sentences = [sentence for operator in op.operators for sentence in report.operators[operator]]
+        asked = [meant for sentence in sentences if not isinstance(meant := meaning(sentence), str)]
+        when = list(dict.fromkeys([*op.when, *(condition for meant in asked for condition in meant.get(name, ()))]))
+        lines.append(f"  {name}:\n    schemes: [a8w8]\n")
+        lines += [f"    {fact}\n" for fact in op.facts]
+        if when:
+            lines.append("    when:\n" + "".join(f"      - {condition}\n" for condition in when))
+        if op.stricter:
+            lines.append(f"    stricter: {op.stricter}\n")
+        lines.append(f"    notes: becomes {', '.join(op.operators)}\n")
+    return "".join(lines)
+
+
+def main() -> int:
+    """Write the files, or compare them."""
+    text = vela_report()
+    differing = 0
+    for file, family in FAMILIES.items():
+        path, wanted = TARGETS / f"{file}.yaml", descriptor(read_report(text, family), family)
+        if "--check" not in sys.argv:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(wanted, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != wanted:
+            sys.stderr.write(f"{path} is not what Vela's report says now\n")
+            differing += 1
+    return min(differing, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
