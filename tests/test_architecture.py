@@ -75,11 +75,16 @@ ALLOWED = {
         "preparation",
         "compilation",
         "decoding",
-        "driving",
+        "language_model_memory",
         "language_model_records",
         "optimizing",
-    )
-    | road("records", "quantizing"),
+        "profile_quantizing",
+        "records",
+    ),
+    "road.language_model_memory": FOUNDATION | {"partition", "bundle"} | road("language_model"),
+    "road.profile_quantizing": FOUNDATION
+    | {"pipeline", "quantization", "bundle"}
+    | road("driving", "language_model", "options", "quantizing", "stepping"),
     # passes: the names of the inputs that they add
     "road.language_model_records": FOUNDATION
     | ROOMS

@@ -14,6 +14,8 @@ from npuopt.passes.freeze.insert_position_inputs import InsertPositionInputs
 from npuopt.passes.freeze.insert_token_choice import InsertTokenChoice
 from npuopt.passes.tune.fold_adapters import FoldAdapters
 from npuopt.passes.tune.insert_adapters import InsertAdapters
+from npuopt.pipeline.catalogue import find_pass
+from npuopt.pipeline.recipes import CLEAN
 from npuopt.pipeline.runner import Runner
 from npuopt.road.preparation import prepare
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from npuopt.graph import Model
     from npuopt.road.options import LanguageModelOptions, Say
     from npuopt.target import Target
+
+
+RAISED_FOR_RECOGNITION = {"Attention": ("lower-attention",), "RotaryEmbedding": ("lower-rotary-embedding",)}
+"""Ops that a decoder is recognised by -> what takes them apart."""
 
 
 @dataclass
@@ -85,6 +91,15 @@ def cache_form(target: Target, wanted: str | None) -> CacheForm:
     if found is None:
         raise UsageError(f"{target.name} does not take a cache of form {wanted}", hint=f"it takes {', '.join(forms)}")
     return found
+
+
+def lower_raised(model: Model, target: Target, scheme: str) -> None:
+    """Take apart what recognition raised and the target does not compute in the scheme, though perhaps in float."""
+    computed = target.computed_in(scheme)
+    for op_type, lowerings in RAISED_FOR_RECOGNITION.items():
+        rule = target.rule(op_type)
+        if rule is None or computed not in rule.schemes:
+            Runner(None, "off").run_until_stable(model, [find_pass(name)() for name in (*lowerings, *CLEAN)])
 
 
 def freeze_profile(opened: Opened, new: int, form: CacheForm, options: LanguageModelOptions) -> Model:

@@ -57,6 +57,12 @@ class Driver:
         rows = [self._take(profile, feeds, count) for profile, feeds, count in self.runs(tokens)]
         return np.concatenate(rows)
 
+    def samples(self, tokens: Sequence[int]) -> Iterator[Arrays]:
+        """Yield what each run of a text is fed, with the caches that the runs before it made."""
+        for profile, feeds, count in self.runs(tokens):
+            yield feeds
+            self._take(profile, feeds, count)
+
     def runs(self, tokens: Sequence[int]) -> Iterator[tuple[Profile, Arrays, int]]:
         """Yield what each run is fed, with how many tokens are in it; caches have to be updated before the next."""
         left = list(tokens)

@@ -16,12 +16,14 @@ from npuopt.graph.saving import save_sharing
 from npuopt.partition import partition, save_refused
 from npuopt.pipeline.runner import Runner
 from npuopt.road.compilation import compile_plan, require_share
-from npuopt.road.decoding import cache_form, freeze_profile, merge_adapter, open_decoder
+from npuopt.road.decoding import cache_form, freeze_profile, lower_raised, merge_adapter, open_decoder
 from npuopt.road.figures import region_figures
+from npuopt.road.language_model_memory import measure_memory, require_memory
 from npuopt.road.language_model_records import DecoderCheck, describe, language_manifest
 from npuopt.road.optimizing import observers
 from npuopt.road.options import silent
 from npuopt.road.preparation import choose_scheme, prepare
+from npuopt.road.profile_quantizing import held_caches, quantize_profiles
 from npuopt.road.records import CheckResult, check_result
 from npuopt.target import load_target
 
@@ -78,16 +80,25 @@ def compile_language_model(
     with atomic_folder(out) as folder:
         opened = open_decoder(model, wanted.context, read_hints(wanted.hints), say=say)
         merge_adapter(opened, wanted)
-        built = _build(opened, target, scheme, form, options, folder / "dumps" if options.dump else None, say=say)
-        for item in built.values():
-            require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)
+        dumps = folder / "dumps" if options.dump else None
+        built = build_profiles(opened, target, scheme, form, options, dumps, say=say)
         record = describe(opened.decoder, built, form, wanted, PROFILES)
+        quantized = quantize_profiles(built, record, target, scheme, options, say=say)
+        if quantized is not None and quantized.encodings is not None:
+            quantized.write(folder)
+            record = held_caches(record, quantized.encodings)
+        for item in built.values():
+            item.plan = partition(item.prepared.model, target, scheme)
+            require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)
+        memory = measure_memory(record, built, target, scheme)
+        require_memory(memory, wanted.max_memory, record, model)
         profiles = _compile(built, target, options, folder, say=say)
         record = record.model_copy(update={"profiles": profiles, "tokenizer": _carried(model, wanted, folder)})
         if why := write_genai(folder, record):
             say(f"nothing for onnxruntime-genai: {why}")
         write_target(target, folder)
         manifest = language_manifest(model, target, scheme, options, built, record, folder)
+        manifest = manifest.model_copy(update={"metrics": memory.figures()})
         manifest.write(folder)
     return manifest
 
@@ -114,7 +125,7 @@ def check_language_model(
     scheme = choose_scheme(target, options.precision, calibrated=True)
     opened = open_decoder(model, wanted.context, read_hints(wanted.hints), say=say)
     results: dict[str, CheckResult] = {}
-    for name, item in _build(opened, target, scheme, form, options, None, say=say).items():
+    for name, item in build_profiles(opened, target, scheme, form, options, None, say=say).items():
         folder = None if save_nodes is None else save_nodes / name
         saved = [] if folder is None else save_refused(item.prepared.model, item.plan, folder)
         figures = [region_figures(part, target, scheme) for part in item.plan.regions]
@@ -122,7 +133,7 @@ def check_language_model(
     return DecoderCheck(opened.decoder.facts, results)
 
 
-def _build(
+def build_profiles(
     opened: Opened,
     target: Target,
     scheme: str,
@@ -140,6 +151,7 @@ def _build(
         say(f"profile {name}: {new} new tokens")
         runner = Runner(target, options.verify, observers(options.verify, {}, None if dumps is None else dumps / name))
         static = freeze_profile(opened, new, form, wanted)
+        lower_raised(static, target, scheme)
         prepared = prepare(static, runner, {}, scheme=scheme, pass_files=options.pass_files, say=say)
         built[name] = Built(name, new, prepared, partition(prepared.model, target, scheme))
     return built

@@ -48,9 +48,10 @@ def test_check_says_what_it_found():
         ((TINY, *WHERE, "--tokenizer", "nowhere.json"), 3, "there is no such file"),
         ((TINY, "--target", "qualcomm/sm8750", "--context", "64", "--cache", "in-place"), 2, "does not take a cache"),
         ((TINY, "--target", "host/onnxruntime", "--chunk", "64"), 2, "--chunk is for language models"),
+        ((TINY, *WHERE, "--max-memory", "1MB"), 4, "more than the 1.0 MB allowed: weights 12.6 MB"),
         ((TINY, *WHERE, "--max-memory", "lots"), 2, "'lots' is no size"),
     ],
-    ids=["no decoder", "chunk", "tokenizer", "cache form", "no context", "size"],
+    ids=["no decoder", "chunk", "tokenizer", "cache form", "no context", "memory", "size"],
 )
 def test_what_cannot_be_is_said_in_a_sentence(tmp_path, arguments, code, text):
     done = npuopt("compile", *arguments, "-o", tmp_path / "out")

@@ -1,0 +1,165 @@
+"""Quantizes all profiles of a decoder at once: ranges are seen in one of them, and all hold tensors the same way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npuopt.bundle import HeldAs
+from npuopt.errors import InputError, InternalError
+from npuopt.graph import Session
+from npuopt.pipeline.catalogue import find_pass, with_options
+from npuopt.quantization.assignment.profiles import carried_over, drift, tied
+from npuopt.road.driving import Driver
+from npuopt.road.quantizing import quantize_model
+from npuopt.road.stepping import run_rewrites
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from npuopt.bundle import LanguageModelRecord
+    from npuopt.quantization import Encodings
+    from npuopt.road.language_model import Built
+    from npuopt.road.options import CompileOptions, Say
+    from npuopt.road.quantizing import Quantized
+    from npuopt.target import Target
+
+LARGEST_TEXTS = 1 << 30
+"""Bytes of a calibration file."""
+
+
+def quantize_profiles(
+    built: Mapping[str, Built],
+    record: LanguageModelRecord,
+    target: Target,
+    scheme: str,
+    options: CompileOptions,
+    *,
+    say: Say,
+) -> Quantized | None:
+    """Quantize the prepared profiles in place; returns what was done, or None where the scheme is a float one.
+
+    The first profile, which takes most tokens in a run, is led through the calibration texts with the keys and values
+    that it makes itself. What the ranges give holds for all profiles: tensors, uses, rounded weights.
+
+    Raises:
+        InternalError: when two profiles would hold a tensor in different ways.
+    """
+    found = target.scheme(scheme)
+    plain = replace(options, language_model=None, verify="off")
+    if found.is_float:
+        if not found.is_weight_only:
+            return None
+        done = [quantize_model(item.prepared, target, scheme, plain, say=say) for item in built.values()]
+        return done[0]
+    first = next(iter(built.values()))
+    reader = Texts(record, first.prepared.model, options.calibration)
+    quantized = quantize_model(
+        first.prepared, target, scheme, replace(plain, calibration=reader), keep_float=True, say=say
+    )
+    before = quantized.before
+    if before is None or quantized.encodings is None:
+        raise InternalError(f"scheme {scheme} quantized nothing")
+    pairs = [(cache.input, cache.output) for cache in record.caches]
+    shared, float_first = tied(before.encodings, pairs), before.model
+    for item in built.values():
+        say(f"profile {item.name}: inserting quantize and dequantize")
+        if item is first:
+            item.prepared.model = float_first.clone()
+        else:
+            run_rewrites(item.prepared, shared.rewrites)
+        own = carried_over(shared, float_first, item.prepared.model)
+        if differing := drift(shared, own):
+            raise InternalError(f"profile {item.name} holds {differing[0]!r} in another way than {first.name}")
+        integers = {
+            name: array for name, array in before.integers.items() if name in item.prepared.model.graph.initializers
+        }
+        insert = with_options(find_pass("insert-quantize-dequantize"), {"encodings": own, "integers": integers})
+        item.prepared.runner.run(item.prepared.model, [insert])
+    quantized.encodings = shared
+    quantized.before = None
+    return quantized
+
+
+def held_caches(record: LanguageModelRecord, encodings: Encodings) -> LanguageModelRecord:
+    """Return the record with how the graphs round each cache."""
+    caches = [
+        cache
+        if (held := encodings.tensors.get(cache.input)) is None
+        else cache.model_copy(
+            update={"held_as": HeldAs(dtype=held.dtype, scale=held.scale, zero_point=held.zero_point, axis=held.axis)}
+        )
+        for cache in record.caches
+    ]
+    return record.model_copy(update={"caches": tuple(caches)})
+
+
+@dataclass
+class Texts:
+    """Calibration samples of a decoder with a cache: each text is led through it chunk by chunk.
+
+    Attributes:
+        record: what the profile takes.
+        model: the profile, in float.
+        source: a .npz with an array of token ids under the name of the input, [texts, ..., tokens].
+    """
+
+    record: LanguageModelRecord
+    model: object
+    source: object
+    _samples: Iterator[dict[str, np.ndarray]] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Read the tokens and open the profile."""
+        self._tokens = read_texts(self.source, self.record)
+        self._session = Session(self.model, threads=0)  # type: ignore[arg-type]
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """Return the inputs of the next run, or None at the end."""
+        if self._samples is None:
+            self._samples = self._run_all()
+        return next(self._samples, None)
+
+    def rewind(self) -> None:
+        """Start again."""
+        self._samples = None
+
+    def _run_all(self) -> Iterator[dict[str, np.ndarray]]:
+        single = self.record.model_copy(update={"profiles": self.record.profiles[:1]})
+        for text in self._tokens:
+            driver = Driver(single, lambda _, feeds: self._session.run(feeds))
+            yield from driver.samples(text[: self.record.context_length].tolist())
+
+
+def read_texts(source: object, record: LanguageModelRecord) -> np.ndarray:
+    """Return token ids [texts, tokens] of a calibration file.
+
+    Raises:
+        InputError: when there is no such array, or it has ids outside the vocabulary.
+    """
+    name = record.tokens or record.embeddings or ""
+    if not isinstance(source, str | Path) or not Path(source).is_file():
+        raise InputError(
+            f"a language model is calibrated with a .npz that has token ids [texts, tokens] as {name!r}",
+            where=str(source),
+        )
+    path = Path(source)
+    try:
+        if path.stat().st_size > LARGEST_TEXTS:
+            raise InputError(f"is larger than {LARGEST_TEXTS} bytes", where=str(path))
+        with np.load(path, allow_pickle=False) as archive:
+            ids = np.asarray(archive[name])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"has no token ids {name!r} that can be read: {error}", where=str(path)) from error
+    if ids.ndim < 2 or ids.dtype.kind not in "iu" or ids.size == 0:
+        raise InputError(f"{name!r} is {ids.dtype} {list(ids.shape)}, not token ids [texts, tokens]", where=str(path))
+    if ids.min() < 0 or ids.max() >= record.vocabulary_size:
+        raise InputError(
+            f"{name!r} has token id {int(ids.max()) if ids.min() >= 0 else int(ids.min())}, outside the vocabulary of"
+            f" {record.vocabulary_size}",
+            where=str(path),
+        )
+    return ids.reshape(-1, ids.shape[-1])
