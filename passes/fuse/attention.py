@@ -1,4 +1,4 @@
-"""How attention is read off the graph: from a softmax back to queries, keys and masks."""
+"""How attention is read off the graph: from a softmax back to queries, keys and masks, and on to the values."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from npuopt.graph import (
     attribute,
     attribute_list,
     has_one_use,
-    input_at,
-    integers,
     is_constant,
     is_op,
+    only_user,
     producer,
     rank,
     scalar,
 )
+from npuopt.passes.fuse.attention_mask import Mask
 from npuopt.passes.fuse.scales import raises_rank, read_scale
-from npuopt.passes.fuse.sizes import size_of
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
@@ -32,23 +31,6 @@ CLOSE = 1e-3
 """How far the two factors of a softcap may be from each other's inverse: constants are rounded."""
 STEPS = 8
 """Nodes that are followed from a sum to the product that is one of its sides."""
-
-
-@dataclass(frozen=True)
-class Mask:
-    """One mask, as the graph writes it.
-
-    Attributes:
-        value: what is added to the scores; None where scores are replaced instead.
-        shown: where scores are replaced: the condition.
-        keeps: whether they stay where the condition is true, or where it is false.
-        fill: what they are replaced by.
-    """
-
-    value: Value | None = None
-    shown: Value | None = None
-    keeps: bool = True
-    fill: float = 0.0
 
 
 @dataclass
@@ -70,6 +52,25 @@ class Scores:
     softcap: float = 0.0
     masks: list[Mask] = field(default_factory=list[Mask])
     interior: list[Node] = field(default_factory=list["Node"])
+
+
+def read_end(node: Node) -> tuple[Node, bool] | None:
+    """Return the product with the values, and whether NaN is replaced by zero ahead of it."""
+    weights, guarded = node.outputs[0], False
+    if rank(weights) is None or attribute(node, "axis", -1) not in (-1, (rank(weights) or 0) - 1):
+        return None
+    guard = next((use.node for use in weights.uses() if is_op(use.node, "Where")), None)
+    if guard is not None and scalar(guard.inputs[1]) == 0 and guard.inputs[2] is weights:
+        check = producer(guard.inputs[0], "IsNaN")
+        if check is None or check.inputs[0] is not weights or len(weights.uses()) != 2 or weights.is_graph_output():
+            return None
+        if not has_one_use(check.outputs[0]):
+            return None
+        weights, guarded = guard.outputs[0], True
+    product = only_user(weights)
+    if product is None or not is_op(product, "MatMul") or product.inputs[0] is not weights:
+        return None
+    return (product, guarded) if product.graph is node.graph and product.inputs[1] is not weights else None
 
 
 def read_scores(value: Value, reader: Node) -> Scores | Declined | None:
@@ -109,35 +110,6 @@ def read_scores(value: Value, reader: Node) -> Scores | Declined | None:
     scores = Scores(query, key, scale=scale, softcap=softcap, masks=masks, interior=interior)
     _peel_factors(scores)
     return scores
-
-
-def single_heads(value: Value) -> Value | None:
-    """Return the heads that `value` repeats, each for a group of queries next to each other; any order of axes 2, 3.
-
-    Known by: `Reshape(Expand(h))` and `Reshape(Tile(h))` over an axis of length 1 behind the heads, an Expand or
-    Tile of a single head, a Gather of heads by constant indices.
-    """
-    heads = size_of(value, 1)
-    if not isinstance(heads, int) or rank(value) != 4:
-        return None
-    if (gathered := producer(value, "Gather")) is not None:
-        return _gathered_heads(gathered, heads)
-    joined = producer(value, "Reshape")
-    repeated = producer(input_at(joined, 0) if joined is not None else value, "Expand", "Tile")
-    source = input_at(repeated, 0) if repeated is not None else None
-    if repeated is None or source is None or rank(source) != (4 if joined is None else 5):
-        return None
-    axis = 1 if joined is None else 2
-    if size_of(source, axis) != 1 or not _repeats_only(repeated, axis):
-        return None
-    if joined is None:
-        return source
-    single = size_of(source, 1)
-    if not isinstance(single, int) or heads % single or size_of(source, 4) != size_of(value, 3):
-        return None
-    if 1 in (size_of(source, 0), size_of(value, 0)) and size_of(source, 0) != size_of(value, 0):
-        return None
-    return _without_axis(source)
 
 
 def _scaled(node: Node | None) -> tuple[Value, float] | None:
@@ -210,34 +182,3 @@ def _peel_factors(scores: Scores) -> None:
             scores.order = tuple(inner[axis] for axis in scores.order)
         else:
             return
-
-
-def _gathered_heads(node: Node, heads: int) -> Value | None:
-    source, indices = input_at(node, 0), integers(input_at(node, 1))
-    if source is None or indices is None or attribute(node, "axis", 0) not in (1, -3):
-        return None
-    single = size_of(source, 1)
-    if not isinstance(single, int) or heads % single or heads == single:
-        return None
-    return source if indices == [index // (heads // single) for index in range(heads)] else None
-
-
-def _repeats_only(node: Node, axis: int) -> bool:
-    """Say whether `node` repeats along `axis`; an Expand of others could only be from length 1, which shows."""
-    if is_op(node, "Tile"):
-        repeats = integers(input_at(node, 1))
-        return repeats is not None and all(count == 1 or place == axis for place, count in enumerate(repeats))
-    depth = rank(node.outputs[0])
-    return depth is not None and depth == rank(node.inputs[0])
-
-
-def _without_axis(source: Value) -> Value | None:
-    """Return what was given the axis of length 1 at place 2, if that is how `source` was made."""
-    maker = producer(source, "Unsqueeze", "Reshape")
-    value = input_at(maker, 0) if maker is not None else None
-    if maker is None or value is None or rank(value) != 4:
-        return None
-    if is_op(maker, "Unsqueeze"):
-        return value if integers(input_at(maker, 1)) in ([2], [-3]) else None
-    kept = [size_of(source, axis) for axis in (0, 1, 3, 4)]
-    return value if kept == [size_of(value, axis) for axis in range(4)] and None not in kept else None

@@ -1,26 +1,42 @@
-"""What masks of an attention become: one mask of a shape and of values that mean the same inside the op."""
+"""Masks of an attention: what they hide, and whether they mean the same inside the op."""
 
 from __future__ import annotations
 
-from functools import reduce
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npuopt.graph import DataType, constant, element_type, is_op, producer, rank, scalar
-from npuopt.passes.fuse.attention import Mask
-from npuopt.passes.fuse.sizes import may_broadcast, size_of, size_vector
+from npuopt.graph import DataType, constant, producer, rank, scalar
+from npuopt.passes.fuse.sizes import may_broadcast, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from npuopt.graph import Builder, Value
+    from npuopt.graph import Value
 
 WIDE = (DataType.FLOAT, DataType.DOUBLE)
 SWALLOWS = 1e30
 """A size from which on a negative number swallows any score that it is added to."""
 HIDDEN = -1e4
 """A fill below which a score weighs nothing beside any that is shown."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One mask, as the graph writes it.
+
+    Attributes:
+        value: what is added to the scores; None where scores are replaced instead.
+        shown: where scores are replaced: the condition.
+        keeps: whether they stay where the condition is true, or where it is false.
+        fill: what they are replaced by.
+    """
+
+    value: Value | None = None
+    shown: Value | None = None
+    keeps: bool = True
+    fill: float = 0.0
 
 
 def unfolded(mask: Mask) -> Mask:
@@ -48,7 +64,7 @@ def why_not(masks: Sequence[Mask], kind: DataType, *, guarded: bool, trusted: bo
         guarded: NaN is replaced by zero behind the softmax.
         trusted: every query is taken to see a key.
     """
-    if len(masks) > 1 and not trusted and not (_all_exact(masks, guarded=guarded) or _is_ordered(masks)):
+    if len(masks) > 1 and not trusted and not (all_exact(masks, guarded=guarded) or _is_ordered(masks)):
         return "its masks may together hide every key of a query, each with another number"
     for mask in masks:
         if mask.shown is not None and mask.fill > HIDDEN:
@@ -60,20 +76,6 @@ def why_not(masks: Sequence[Mask], kind: DataType, *, guarded: bool, trusted: bo
         if kind not in WIDE and not (mask.shown is not None and guarded and np.isneginf(mask.fill)):
             return f"in {kind} its mask may hide every key of a query only nearly"
     return ""
-
-
-def joined(masks: Sequence[Mask], build: Builder, *, guarded: bool) -> Value | None:
-    """Return one mask that does what all of them do: of bool where minus infinity is meant, else of floats."""
-    if not masks:
-        return None
-    if _all_exact(masks, guarded=guarded):
-        return reduce(lambda left, right: build("And", left, right), [_shown(mask, build) for mask in masks])
-    lowest = float((build.type or DataType.FLOAT).min) / 2 ** len(masks)
-    outer = masks[0]
-    if len(masks) == 2 and outer.shown is not None and outer.value is None and np.isfinite(outer.fill):
-        inner = _added(masks[1], 2 * lowest, build)
-        return build("Where", outer.shown, *((inner, 2 * lowest) if outer.keeps else (2 * lowest, inner)))
-    return reduce(lambda left, right: build("Add", left, right), [_added(mask, lowest, build) for mask in masks])
 
 
 def is_causal(masks: Sequence[Mask], queries: object, keys: object, past: int = 0) -> bool:
@@ -106,23 +108,7 @@ def misfit(masks: Sequence[Mask], query: Value, key: Value) -> str:
     return ""
 
 
-def written_out(mask: Value, query: Value, key: Value, build: Builder) -> Value:
-    """Return the mask with all its queries and keys written out, as ONNX Runtime wants it."""
-    depth = rank(mask) or 0
-    sizes = [size_of(mask, axis) for axis in range(depth)]
-    queries, keys = (query, 2), (key, 2)
-    if size_of(*queries) == size_of(*keys) is not None and sizes and sizes[-1] != 1:
-        queries = (mask, depth - 1)  # the same for every layer that the mask is for
-    places = [queries, keys][-depth:] if depth else []
-    stretched = [size == 1 and size_of(*place) != 1 for size, place in zip(sizes[-2:], places, strict=True)]
-    if depth >= 2 and not any(stretched):
-        return mask
-    missing = [queries, keys][: max(2 - depth, 0)]
-    last = [place if stretch else 1 for place, stretch in zip(places, stretched, strict=True)]
-    return build("Expand", mask, size_vector([*missing, *last], build))
-
-
-def _all_exact(masks: Sequence[Mask], *, guarded: bool) -> bool:
+def all_exact(masks: Sequence[Mask], *, guarded: bool) -> bool:
     """Say whether hiding keys by bool is the same for all masks together.
 
     It is for one that shows each query a key, and where nothing is what a query without keys gets from each.
@@ -160,47 +146,3 @@ def _known(mask: Mask) -> np.ndarray | None:
     if known is None or not bool(((known == 0) | (known <= HIDDEN)).all()):
         return None
     return known == 0
-
-
-def _shown(mask: Mask, build: Builder) -> Value:
-    assert mask.shown is not None  # noqa: S101 -- asked for by the caller
-    return mask.shown if mask.keeps else build("Not", mask.shown)
-
-
-def _added(mask: Mask, lowest: float, build: Builder) -> Value:
-    """Return a mask to be added that is nowhere the lowest number, which ONNX Runtime would read as hidden."""
-    if mask.shown is not None:
-        fill = -np.inf if np.isneginf(mask.fill) else lowest if mask.value is None else max(mask.fill, lowest)
-        shown, hidden = (0.0, fill) if mask.keeps else (fill, 0.0)
-        return build("Where", mask.shown, shown, hidden)
-    known = constant(mask.value)
-    if known is not None:
-        wide = known.astype(np.float64)
-        return build.array(np.where(np.isneginf(wide), wide, np.maximum(wide, lowest)))
-    if _is_moderate(mask.value):
-        assert mask.value is not None  # noqa: S101 -- a mask is added or replaces
-        return mask.value
-    is_lowest = build("Equal", mask.value, float((build.type or DataType.FLOAT).min))
-    return build("Where", is_lowest, lowest, mask.value)
-
-
-def _is_moderate(value: Value | None) -> bool:
-    """Say whether no element can be near the lowest number: an integer or a truth, less a number, times a number."""
-    bound = 1.0
-    for _ in range(6):
-        node = producer(value)
-        if node is None:
-            return False
-        if is_op(node, "Cast"):
-            kind = element_type(node.inputs[0])
-            return kind is not None and not kind.is_floating_point() and bound * 2.0**64 < 1e30
-        if is_op(node, "Unsqueeze", "Reshape", "Expand", "Slice", "Transpose"):
-            value = node.inputs[0]
-            continue
-        numbers = [scalar(item) for item in node.inputs]
-        known = [number for number in numbers if number is not None]
-        if not is_op(node, "Mul", "Sub", "Add") or len(numbers) != 2 or len(known) != 1:
-            return False
-        bound *= max(abs(known[0]), 2.0)
-        value = node.inputs[numbers.index(None)]
-    return False

@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING
 
 from npuopt.graph import (
     Builder,
-    attribute,
     element_type,
-    has_one_use,
-    is_op,
-    only_user,
-    producer,
     rank,
-    scalar,
 )
 from npuopt.passes.fuse import attention_mask
-from npuopt.passes.fuse.attention import IDENTITY, Scores, read_scores, single_heads
+from npuopt.passes.fuse.attention import IDENTITY, Scores, read_end, read_scores
+from npuopt.passes.fuse.attention_mask_writing import joined, written_out
+from npuopt.passes.fuse.repeated_heads import single_heads
 from npuopt.passes.fuse.sizes import may_broadcast, size_of
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
@@ -55,7 +51,7 @@ class FuseAttention(NodePass):
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
         """Fuse the attention whose softmax is `node`."""
-        end = _end(node)
+        end = read_end(node)
         if end is None or node.inputs[0] is None:
             return None
         product, guarded = end
@@ -73,25 +69,6 @@ class FuseAttention(NodePass):
         build = Builder(edit, product)
         build.type = kind
         return _fuse(scores, masks, product, build, guarded=guarded or self.assume_visible)
-
-
-def _end(node: Node) -> tuple[Node, bool] | None:
-    """Return the product with the values, and whether NaN is replaced by zero ahead of it."""
-    weights, guarded = node.outputs[0], False
-    if rank(weights) is None or attribute(node, "axis", -1) not in (-1, (rank(weights) or 0) - 1):
-        return None
-    guard = next((use.node for use in weights.uses() if is_op(use.node, "Where")), None)
-    if guard is not None and scalar(guard.inputs[1]) == 0 and guard.inputs[2] is weights:
-        check = producer(guard.inputs[0], "IsNaN")
-        if check is None or check.inputs[0] is not weights or len(weights.uses()) != 2 or weights.is_graph_output():
-            return None
-        if not has_one_use(check.outputs[0]):
-            return None
-        weights, guarded = guard.outputs[0], True
-    product = only_user(weights)
-    if product is None or not is_op(product, "MatMul") or product.inputs[0] is not weights:
-        return None
-    return (product, guarded) if product.graph is node.graph and product.inputs[1] is not weights else None
 
 
 def _not_covered(node: Node, product: Node, scores: Scores) -> str:
@@ -126,9 +103,9 @@ def _fuse(scores: Scores, masks: list[attention_mask.Mask], product: Node, build
         return Declined(why)
     queries, keys = size_of(scores.query, 2), size_of(value, 2)
     causal = attention_mask.is_causal(masks, queries, keys)
-    mask = None if causal else attention_mask.joined(masks, build, guarded=guarded)
+    mask = None if causal else joined(masks, build, guarded=guarded)
     if mask is not None:
-        mask = attention_mask.written_out(mask, scores.query, value, build)
+        mask = written_out(mask, scores.query, value, build)
     if order != IDENTITY:
         key = build("Transpose", key, perm=list(order))
     result = build(

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.graph import Builder, DataType, Op, attribute, dims, element_type, input_at, producer, rank
-from npuopt.passes.fuse.attention import Mask
-from npuopt.passes.fuse.attention_mask import is_causal, visible
+from npuopt.passes.fuse.attention_mask import Mask, is_causal, visible
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:

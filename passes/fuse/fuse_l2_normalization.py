@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.graph import Anything, Constant, DataType, Either, Op, attribute, dims, integers, is_op, match, rank, scalar
-from npuopt.passes.fuse.normalization import square
+from npuopt.passes.fuse.normalization_spellings import square
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:

@@ -4,18 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.graph import Anything, Constant, Either, Op, is_op, match
-from npuopt.passes.fuse.normalization import (
-    examine,
-    following,
-    inverse_root,
-    mean,
-    mean_square,
-    of_shape,
-    one_of,
-    over_root,
-    square,
-    without_casts,
-)
+from npuopt.passes.fuse.normalization import examine, without_casts
+from npuopt.passes.fuse.normalization_constants import following, of_shape, one_of
+from npuopt.passes.fuse.normalization_spellings import inverse_root, mean, mean_square, over_root, square
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:

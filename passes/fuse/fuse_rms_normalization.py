@@ -4,17 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.graph import Anything, Constant, Either, Op, match
-from npuopt.passes.fuse.normalization import (
-    Normalization,
-    examine,
-    following,
-    inverse_root,
-    mean_square,
-    of_shape,
-    one_of,
-    over_root,
-    without_casts,
-)
+from npuopt.passes.fuse.normalization import Normalization, examine, without_casts
+from npuopt.passes.fuse.normalization_constants import following, of_shape, one_of
+from npuopt.passes.fuse.normalization_spellings import inverse_root, mean_square, over_root
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:

@@ -130,7 +130,7 @@ def test_a_large_intermediate_on_the_way_to_a_small_result_is_no_growth():
 
 
 def test_a_value_may_be_as_large_as_the_growth_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("npuopt.passes.clean.fold_constants.WORKING_BYTES", 1 << 20)
+    monkeypatch.setattr("npuopt.passes.clean.constant_waves.WORKING_BYTES", 1 << 20)
     assert_leaves(FoldConstants(growth_mib=0.5), GROWS, because="its result would have 3.8 MiB")
     assert_rewrites(FoldConstants(growth_mib=4), GROWS, None, seeds=())
 
