@@ -16,17 +16,20 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv"; exit 1; }
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[qnn,link]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[qnn,link,generate]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev]'
 	@touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo  ## compile the bundled language model for a Snapdragon 8 Elite, simulate it, say what happened
+demo: $(VENV)/.demo  ## compile the bundled language model for a Snapdragon 8 Elite, simulate it, let it speak
 	$(BIN)/npuopt compile examples/tiny_llama/model.onnx --target qualcomm/sm8750 --dim batch=1 --dim seq=1 --dim past=127 \
 	    --calibration examples/tiny_llama/calibration.npz --precision a16w8 -o $(OUT)
 	$(BIN)/npuopt run $(OUT) --inputs examples/tiny_llama/sample.npz
+	$(BIN)/npuopt compile examples/tiny_llama/model.onnx --target qualcomm/sm8750 --context 128 --chunk 32 -o $(OUT)_text
+	$(BIN)/npuopt generate $(OUT)_text --prompt "My fellow citizens" --max-tokens 4 --engine device
+	$(BIN)/npuopt generate $(OUT)_text --prompt "My fellow citizens" --temperature 0.8 --top-k 40 --seed 2 --max-tokens 100
 
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
@@ -50,4 +53,4 @@ models: $(VENV)/.dev  ## fetch and export the real models into the cache folder 
 	$(BIN)/python -m tools.models
 
 clean:  ## remove what make made here (not the models)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis $(OUT)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis $(OUT) $(OUT)_text
