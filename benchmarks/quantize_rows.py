@@ -112,7 +112,8 @@ def gemma_rows() -> list[Row]:
         )
 
     host = "host/onnxruntime"
-    return [row("w8", 0.01, host), row("w4", 0.15, host), row("a16w8", 0.02, NPU), row("a8w8", 0.15, NPU)]
+    weights = [row("w8", 0.01, host), row("w4", 0.15, host), row("w4a", 0.15, host)]
+    return [*weights, row("a16w8", 0.02, NPU), row("a8w8", 0.15, NPU)]
 
 
 def image_rows() -> list[Row]:

@@ -27,7 +27,7 @@ from npuopt.road.searching import Search, search_precisions
 from npuopt.road.sensing import Unquantized
 from npuopt.road.stepping import decide, rewrite_float, rewrite_or_repeat, run_rewrites, steps_for
 from npuopt.verify import seeded_inputs
-from npuopt.verify.final import trial_sizes
+from npuopt.verify.final import held_samples, trial_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -199,12 +199,13 @@ def _require_use_of_precisions(target: Target, scheme: str, options: CompileOpti
 
 def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Arrays]:
     """Return the first samples of the calibration data, or seeded ones where there is none."""
+    count = held_samples(prepared.model, options.samples)
     if options.calibration is None:
-        return _drawn(prepared.model, options.samples)
+        return _drawn(prepared.model, count)
     found: list[Arrays] = []
     for sample in open_samples(options.calibration, prepared.model):
         found.append(dict(sample))
-        if len(found) == options.samples:
+        if len(found) == count:
             break
     return found
 

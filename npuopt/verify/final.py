@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 from npuopt.errors import InputError, InternalError
-from npuopt.graph import Session, dims, load
+from npuopt.graph import Session, dims, load, static_shape
 from npuopt.graph.seeded import seeded_inputs
 from npuopt.verify.each import differences
 
@@ -27,6 +28,9 @@ TOLERANCE = 1e-3
 """Of floats, relative to the output's largest value: ten times what one pass may do, since many add up."""
 
 SAMPLES = 2
+
+OUTPUT_BYTES = 512 * 2**20
+"""Of outputs that are held to be compared: those of a language model take a megabyte for each token."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,15 @@ def trial_sizes(model: Model, sizes: Mapping[str, int]) -> Iterator[Mapping[str,
                 free.add(dim or place)
     for size in TRIAL_SIZES if free else (0,):
         yield {**dict.fromkeys(free, size), **sizes}
+
+
+def held_samples(model: Model, wanted: int, limit: int = OUTPUT_BYTES) -> int:
+    """Return of how many samples, up to `wanted` and at least one, a model's outputs may be held.
+
+    Outputs of unknown shape count for nothing.
+    """
+    size = sum(4 * prod(static_shape(value) or (0,)) for value in model.graph.outputs)
+    return max(1, min(wanted, limit // size)) if size else wanted
 
 
 def _refuse(source: Path, feeds: Sequence[Arrays], reference: Sequence[Arrays], output: str, difference: float) -> None:

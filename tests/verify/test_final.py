@@ -8,7 +8,7 @@ import pytest
 
 from npuopt.errors import InternalError
 from npuopt.graph import load, nodes, parse
-from npuopt.verify.final import compare_with_source
+from npuopt.verify.final import compare_with_source, held_samples
 
 
 def written(folder, text, version=24):
@@ -73,3 +73,11 @@ def test_an_input_that_became_empty_is_missed_by_nobody(tmp_path):
     made = parse('<ir_version: 8, opset_import: ["" : 24]> g (float[3,2] x) => (float[3,2] y) { y = Identity(x) }')
     assert compare_with_source(path, made, {"N": 0}).difference == 0
     assert np.isfinite(compare_with_source(path, made, {"N": 0}).difference)
+
+
+def test_large_outputs_are_held_of_fewer_samples(tmp_path):
+    path = written(tmp_path, "(float[2,3] x) => (float[2,3] y, float[2,3] z) { y = Relu(x) z = Neg(x) }")
+    both = 2 * 6 * 4
+    assert [held_samples(load(path), 4, limit) for limit in (4 * both, 4 * both - 1, both, 1)] == [4, 3, 1, 1]
+    free = written(tmp_path, "(float[N] x) => (float[N] y) { y = Relu(x) }")
+    assert held_samples(load(free), 4, 1) == 4
