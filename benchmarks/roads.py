@@ -136,7 +136,7 @@ def compile_one(name: str, subject: Subject, target: str, out: Path, arguments: 
         **_closeness(manifest),
         figures=_figures(manifest),
         estimated_seconds=sum(times) if times else None,
-        estimated_peak=max((region.memory.peak for region in checked.regions if region.memory), default=None),
+        estimated_peak=max((region.memory.on_chip for region in checked.regions if region.memory), default=None),
     )
 
 

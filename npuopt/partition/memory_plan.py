@@ -35,6 +35,7 @@ class MemoryPlan:
     Attributes:
         peak: most that its run-time tensors take at once.
         at: the node at which they do.
+        on_chip: most that those of them take at once that stay in the scratchpad.
         weights: its constants.
         spilled: names of the buffers that do not fit into the scratchpad and live in DRAM.
         spilled_bytes: their sizes together.
@@ -43,6 +44,7 @@ class MemoryPlan:
 
     peak: int
     at: str
+    on_chip: int
     weights: int
     spilled: frozenset[str]
     spilled_bytes: int
@@ -71,11 +73,14 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
     peak = int(used.argmax())
     size = target.memory.scratchpad_kib
     spilled = _spilled(lifetimes, steps, None if size is None else size * 1024)
+    away = {life.name for life in spilled}
+    staying = [life for life in lifetimes if life.name not in away]
     return MemoryPlan(
         peak=int(used[peak]),
         at="" if not order else order[peak].name or order[peak].outputs[0].name or "",
+        on_chip=int(_usage(staying, steps).max()),
         weights=sum(storage.weight_bytes(node) for node in order),
-        spilled=frozenset(life.name for life in spilled),
+        spilled=frozenset(away),
         spilled_bytes=sum(life.bytes for life in spilled),
         lifetimes=tuple(lifetimes),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from npuopt.partition import estimate, plan_memory
 
 if TYPE_CHECKING:
-    from npuopt.partition import Part
+    from npuopt.partition import MemoryPlan, Part
     from npuopt.target import Target
 
 
@@ -19,11 +19,13 @@ class MemoryFigures:
     Attributes:
         weights: constants, as the device holds them.
         peak: most that its run-time tensors take at once.
-        spilled: run-time tensors that do not fit into the scratchpad.
+        on_chip: most that those take at once which stay in the scratchpad.
+        spilled: run-time tensors that do not fit into it.
     """
 
     weights: int
     peak: int
+    on_chip: int
     spilled: int
 
 
@@ -51,6 +53,10 @@ def region_figures(part: Part, chip: Target, scheme: str) -> RegionFigures:
     return RegionFigures(
         name=part.name,
         macs=part.macs,
-        memory=None if memory is None else MemoryFigures(memory.weights, memory.peak, memory.spilled_bytes),
+        memory=None if memory is None else _memory(memory),
         seconds=None if cost is None else cost.seconds,
     )
+
+
+def _memory(plan: MemoryPlan) -> MemoryFigures:
+    return MemoryFigures(plan.weights, plan.peak, plan.on_chip, plan.spilled_bytes)

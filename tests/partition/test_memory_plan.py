@@ -97,6 +97,7 @@ def test_what_does_not_fit_is_named():
     small = plan_memory(part, chip(kib=2), "a8w8")
     assert small.spilled == {"a"}  # the longest life for its uses
     assert small.spilled_bytes == 1024
+    assert (small.peak, small.on_chip) == (3 * 1024, 2 * 1024)
 
 
 @pytest.mark.parametrize(
