@@ -100,7 +100,7 @@ class Cache(Facts):
     """Forms in which the chip takes the keys and values that a language model keeps."""
 
     forms: tuple[Literal["new", "in-place", "whole"], ...] = Field(
-        ("new", "whole"),
+        default=("new", "whole"),
         min_length=1,
         description="Best first. new: the cache goes in, new keys and values come out, the caller writes them;"
         " in-place: it goes in and comes out, written at a position; whole: it goes in and comes out, moved along.",
