@@ -104,8 +104,8 @@ def main() -> int:
                 row = compile_one(name, known[name], target, Path(temporary) / "out", arguments)
                 rows.append(row)
                 print(text_of(row), flush=True)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+                if arguments.json is not None:  # after every row: a run over all takes an hour
+                    arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
     if arguments.estimates:
         print_estimates(rows)
     return 0

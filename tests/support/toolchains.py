@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,21 @@ from npuopt.toolchain.installing import install
 
 def needs_toolchain(name: str) -> Environment:
     """Return a real toolchain, installed if need be; skip where it cannot be, but not in the gate."""
+    installed = _installed(name)
+    if isinstance(installed, Environment):
+        return installed
+    if os.environ.get("CI"):
+        raise installed
+    pytest.skip(f"the toolchain {name} is not to be had here: {installed}")
+
+
+@cache
+def _installed(name: str) -> Environment | NpuoptError:
+    """Install a toolchain once: where the index cannot be reached, every try waits for its time-outs."""
     try:
         return install(find_definition(name), accept=lambda _: True)
     except NpuoptError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"the toolchain {name} is not to be had here: {error}")
+        return error
 
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
