@@ -18,6 +18,7 @@ from npuopt.toolchain import definition as definition_module
 from npuopt.toolchain import environment
 from npuopt.toolchain.environment import folder_of, installed
 from npuopt.toolchain.installing import install, remove
+from npuopt.toolchain.uv import find_uv
 from support.toolchains import fake_uv, offline, tiny_toolchain, with_first_on_path
 
 INSTALL = """
@@ -101,7 +102,7 @@ def test_four_installs_at_once_make_one_environment(here):
 def test_after_a_kill_in_the_middle_the_next_install_goes_on(here, monkeypatch):
     tiny = tiny_toolchain(here)
     path = os.environ["PATH"]
-    fake_uv(here / "bin", f'[ "$1" = venv ] && exec {shutil.which("uv")} "$@"\ntouch {here}/reached; sleep 5')
+    fake_uv(here / "bin", f'[ "$1" = venv ] && exec {find_uv()} "$@"\ntouch {here}/reached; sleep 5')
     monkeypatch.setenv("PATH", with_first_on_path(here / "bin"))
     process = in_a_process(here)
     while not (here / "reached").exists() and process.poll() is None:
