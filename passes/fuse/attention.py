@@ -39,7 +39,7 @@ class Scores:
 
     Attributes:
         query, key: the product's operands without their factors; `key` still has to be brought to `order`.
-        order: the axes of `key` that are batch, heads, length, size.
+        order: the axes of `key` that are batch, heads, length, size; of rank 3, it gets a batch ahead of its axes.
         scale, softcap: factors of the scores; 0 for no softcap.
         masks: outermost first.
         interior: the nodes from the product to the softmax, which nothing else may read.
@@ -175,7 +175,9 @@ def _peel_factors(scores: Scores) -> None:
             scores.key, factor = split
             scores.scale *= factor
         elif is_op(node, "Transpose") and node.inputs[0] is not None:
-            inner = attribute_list(node, "perm", [3, 2, 1, 0])
+            inner = attribute_list(node, "perm", [*reversed(range(rank(node.inputs[0]) or 0))])
+            if len(inner) == 3:  # heads alone, to which a batch of one comes in front
+                inner = [0, *(axis + 1 for axis in inner)]
             if len(inner) != 4:
                 return
             scores.key = node.inputs[0]

@@ -95,16 +95,17 @@ def visible(queries: int, keys: int, past: int = 0) -> np.ndarray:
 
 def misfit(masks: Sequence[Mask], query: Value, key: Value) -> str:
     """Return why a mask cannot be brought to the shape of the scores, or an empty string."""
-    places = [(query, 0), (query, 1), (query, 2), (key, 2)]
+    most = rank(query) or 0
+    places = [*((query, axis) for axis in range(most - 1)), (key, most - 2)]
     for mask in masks:
         value = mask.shown if mask.shown is not None else mask.value
         depth = rank(value)
-        if value is None or depth is None or depth > 4:
-            return "the rank of its mask is not known, or above 4"
-        for axis, place in enumerate(places[4 - depth :]):
+        if value is None or depth is None or depth > most:
+            return f"the rank of its mask is not known, or above {most}"
+        for axis, place in enumerate(places[most - depth :]):
             size = size_of(value, axis)
             if size != 1 and may_broadcast(size, size_of(*place)):
-                return f"its mask stretches axis {axis + 4 - depth} of the scores from {size_of(*place)} to {size}"
+                return f"its mask stretches axis {axis + most - depth} of the scores from {size_of(*place)} to {size}"
     return ""
 
 

@@ -28,9 +28,9 @@ class FuseAttention(NodePass):
     `MatMul(Softmax(MatMul(q, Transpose(k)) * scale + mask), v) -> Attention<scale>(q, k, v, mask)`; the scale may be
     anywhere between q, k and the mask, the mask may be added or replace scores (`Where`), scores may be capped by
     Tanh, and heads that an Expand, Tile or Gather repeats for groups of queries are taken once. A constant mask that
-    is causal becomes the attribute.
+    is causal becomes the attribute. Tensors of rank 3, whose batch and heads are one axis, get a batch of one.
 
-    Left alone: scores that are read elsewhere; other ranks than 4; sizes that are known to broadcast; a mask ahead
+    Left alone: scores that are read elsewhere; other ranks than 3 or 4; sizes that are known to broadcast; a mask ahead
     of the scale; a mask by minus infinity that may hide every key from a query, where the softmax is NaN and
     Attention gives zero; several masks that may do so together; masks in half precision.
 
@@ -66,40 +66,48 @@ class FuseAttention(NodePass):
             return Declined(f"it computes in {kind}")
         if why := attention_mask.why_not(masks, kind, guarded=guarded, trusted=self.assume_visible):
             return Declined(why)
+        value = product.inputs[1]
+        assert value is not None  # noqa: S101 -- a MatMul has two inputs
+        if why := attention_mask.misfit(masks, scores.query, value):
+            return Declined(why)
         build = Builder(edit, product)
         build.type = kind
-        return _fuse(scores, masks, product, build, guarded=guarded or self.assume_visible)
+        if rank(value) == 3:
+            lifted = [build("Unsqueeze", item, build.integers(0)) for item in (scores.query, scores.key, value)]
+            scores.query, scores.key, value = lifted
+        return _fuse(scores, value, masks, product, build, guarded=guarded or self.assume_visible)
 
 
 def _not_covered(node: Node, product: Node, scores: Scores) -> str:
     """Return why the shapes or factors are not those of Attention, or an empty string."""
     values = [scores.query, scores.key, product.inputs[1], node.outputs[0], product.outputs[0]]
-    if any(rank(value) != 4 for value in values):
-        return f"its ranks are {[rank(value) for value in values]}, not all 4"
+    ranks = [rank(value) for value in values]
+    if ranks not in ([4] * 5, [3] * 5):
+        return f"its ranks are {ranks}, not all 4 or all 3"
     if scores.scale <= 0 or not math.isfinite(scores.scale):
         return f"its scale is {scores.scale:g}"
     if scores.softcap < 0:
         return f"its cap is {scores.softcap:g}"
-    first, second = (size_of(scores.query, 0), size_of(scores.key, scores.order[0]))
+    lead = scores.order[0] if ranks[0] == 4 else scores.order[1] - 1
+    first, second = (size_of(scores.query, 0), size_of(scores.key, lead))
     third = size_of(product.inputs[1], 0) if product.inputs[1] is not None else None
-    if may_broadcast(first, second) or may_broadcast(first, third):
+    differ = ranks[0] == 3 and (first is None or not first == second == third)
+    if differ or may_broadcast(first, second) or may_broadcast(first, third):
         return f"the batches of queries, keys and values broadcast: {first}, {second}, {third}"
-    if any(0 in (size_of(value, axis) for axis in range(4)) for value in values if value is not None):
+    if any(0 in (size_of(value, axis) for axis in range(ranks[0] or 0)) for value in values if value is not None):
         return "it has no elements"
     return ""
 
 
-def _fuse(scores: Scores, masks: list[attention_mask.Mask], product: Node, build: Builder, *, guarded: bool) -> Outcome:
-    value = product.inputs[1]
-    assert value is not None  # noqa: S101 -- a MatMul has two inputs
+def _fuse(
+    scores: Scores, value: Value, masks: list[attention_mask.Mask], product: Node, build: Builder, *, guarded: bool
+) -> Outcome:
     key, order = scores.key, scores.order
     pair = (single_heads(key) if order[:2] == (0, 1) else None, single_heads(value))
     counts = [size_of(item, 1) if item is not None else None for item in pair]
     if pair[0] is not None and pair[1] is not None and counts[0] == counts[1]:
         key, value = pair[0], pair[1]
     if why := _heads_differ(scores.query, size_of(key, order[1]), size_of(value, 1)):
-        return Declined(why)
-    if why := attention_mask.misfit(masks, scores.query, value):
         return Declined(why)
     queries, keys = size_of(scores.query, 2), size_of(value, 2)
     causal = attention_mask.is_causal(masks, queries, keys)
@@ -118,6 +126,8 @@ def _fuse(scores: Scores, masks: list[attention_mask.Mask], product: Node, build
         softcap=scores.softcap or None,
         is_causal=1 if causal else None,
     )
+    if rank(product.outputs[0]) == 3:
+        result = build("Squeeze", result, build.integers(0))
     build.edit.replace(product.outputs[0], result)
     build.edit.erase_unread(product)
     return Changed(f"{len(scores.interior) + 2} nodes became Attention")

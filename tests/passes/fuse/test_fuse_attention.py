@@ -169,6 +169,38 @@ def test_one_head_for_all_queries_by_broadcasting():
     assert_rewrites(FuseAttention(), before, f"{signature} {{y = Attention<scale = 1.0>(q, k, v)}}")
 
 
+FLAT = """(float[8, 3, 4] q, float[8, 5, 4] k, float[8, 5, 6] v{}) => (float[8, 3, 6] y) <float root = {{0.5}}> {{
+    t = Transpose<perm = [0, 2, 1]>(k) p = MatMul(q, t) s = Mul(p, root) w = Softmax<axis = -1>(s) y = MatMul(w, v)
+}}"""
+"""Batch and heads in one axis, as torch.bmm has them."""
+
+
+def test_heads_alone_get_a_batch_of_one():
+    after = """(float[8, 3, 4] q, float[8, 5, 4] k, float[8, 5, 6] v) => (float[8, 3, 6] y)
+        <float root = {0.5}, int64[1] a = {0}, int64[1] b = {0}, int64[1] c = {0}, int64[1] d = {0}> {
+            q4 = Unsqueeze(q, a) k4 = Unsqueeze(k, b) v4 = Unsqueeze(v, c) z = Attention(q4, k4, v4) y = Squeeze(z, d)
+        }"""
+    assert_rewrites(FuseAttention(), FLAT.format(""), after)
+
+
+@pytest.mark.parametrize("shape", ["8, 3, 5", "1, 3, 5", "3, 5", "8, 1, 5", "5"])
+def test_masks_of_heads_alone(shape):
+    text = FLAT.format(f", float[{shape}] mask").replace("s = Mul(p, root)", "c = Mul(p, root) s = Add(c, mask)")
+    assert_rewrites(FuseAttention(), text, None)
+
+
+def test_keys_of_heads_alone_with_all_axes_reversed():
+    text = "(float[4, 4, 4] q, float[4, 4, 4] k, float[4, 4, 4] v) => (float[4, 4, 4] y) {{ {} }}"
+    body = "t = Transpose(k) p = MatMul(q, t) w = Softmax<axis = -1>(p) y = MatMul(w, v)"
+    assert_rewrites(FuseAttention(), text.format(body), None)
+
+
+def test_a_mask_that_gives_heads_alone_a_batch_stays():
+    text = FLAT.format(", float[2, 8, 3, 5] mask").replace("s = Mul(p, root)", "c = Mul(p, root) s = Add(c, mask)")
+    text = text.replace("float[8, 3, 6] y", "float[2, 8, 3, 6] y")
+    assert_leaves(FuseAttention(), text, because="not all 4 or all 3")
+
+
 BEFORE = f"{MASKED} {{{KEYS} p = MatMul(q, t) c = Mul(p, root) s = Add(c, mask) {END}}}"
 HIDING = f"{CHOSEN} {{{KEYS} p = MatMul(q, t) s = Where(mask, p, minus_infinity) {END}}}"
 
@@ -190,8 +222,9 @@ HIDING = f"{CHOSEN} {{{KEYS} p = MatMul(q, t) s = Where(mask, p, minus_infinity)
         (BEFORE.replace("N, 2, 3, 4] q", "N, 2, 1, 4] q"), "stretches axis 2 of the scores from 1 to 3"),
         (BEFORE.replace("N, 2, 5, 6] v", "N, 1, 5, 6] v"), "its heads broadcast: 2 of queries, 2 of keys, 1 of values"),
         (BEFORE.replace("N, 2, 5,", "N, 2, 0,").replace("3, 5] mask", "3, 0] mask"), "no elements"),
-        (BEFORE.replace("[N, 2,", "[2,").replace("[N, 1, 3, 5]", "[2, 3, 5]").replace("[0, 1, 3, 2]", "[0, 2, 1]"),
-         "not all 4"),
+        (BEFORE.replace("[N, 2,", "[N, 1, 2,").replace("[0, 1, 3, 2]", "[0, 1, 2, 4, 3]"), "not all 4"),
+        (FLAT.format("").replace("8, 5,", "1, 5,"), "batches of queries, keys and values broadcast: 8, 1, 1"),
+        (FLAT.format("").replace("[8, 3,", "[U, 3,").replace("[8, 5,", "[V, 5,"), "batches of queries"),
         (HIDING, "gives NaN, and zero in Attention"),
         (f"{TWO} {{{KEYS} p = MatMul(q, t) r = Where(seen, p, lowest) s = Add(r, mask) {END}}}", "may together hide"),
         (f"{TWO} {{{KEYS} p = MatMul(q, t) r = Add(p, mask) s = Where(seen, r, low) {END}}}", "may together hide"),
