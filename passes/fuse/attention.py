@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ from npuopt.graph import (
     attribute,
     attribute_list,
     has_one_use,
-    is_constant,
     is_op,
     only_user,
     producer,
@@ -18,7 +16,7 @@ from npuopt.graph import (
     scalar,
 )
 from npuopt.passes.fuse.attention_mask import Mask
-from npuopt.passes.fuse.scales import raises_rank, read_scale
+from npuopt.passes.fuse.score_steps import masked, scaled
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 IDENTITY, SWAP = (0, 1, 2, 3), (0, 1, 3, 2)
 CLOSE = 1e-3
 """How far the two factors of a softcap may be from each other's inverse: constants are rounded."""
-STEPS = 8
-"""Nodes that are followed from a sum to the product that is one of its sides."""
 
 
 @dataclass
@@ -82,11 +78,11 @@ def read_scores(value: Value, reader: Node) -> Scores | Declined | None:
     scale, softcap, masks, interior = 1.0, 0.0, list[Mask](), list["Node"]()
     while (node := producer(value)) is not None and not is_op(node, "MatMul"):
         interior.append(node)
-        if (split := _scaled(node)) is not None:
+        if (split := scaled(node)) is not None:
             value, factor = split
             if (tanh := producer(value, "Tanh")) is not None:
                 inner = producer(tanh.inputs[0])
-                below = _scaled(inner)
+                below = scaled(inner)
                 if inner is None or below is None or abs(below[1] * factor - 1) > CLOSE or softcap or scale != 1:
                     return None
                 interior += [tanh, inner]
@@ -94,7 +90,7 @@ def read_scores(value: Value, reader: Node) -> Scores | Declined | None:
             else:
                 scale *= factor
             continue
-        found = _masked(node)
+        found = masked(node)
         if found is None:
             return None
         if scale != 1 or softcap:
@@ -112,50 +108,6 @@ def read_scores(value: Value, reader: Node) -> Scores | Declined | None:
     return scores
 
 
-def _scaled(node: Node | None) -> tuple[Value, float] | None:
-    """Return what `node` multiplies by one constant number, and the number."""
-    found = read_scale(node)
-    if node is None or found is None or raises_rank(node, found[0]) or not math.isfinite(found[1]):
-        return None
-    return found
-
-
-def _masked(node: Node) -> tuple[Value, Mask] | None:
-    """Return the scores that `node` masks, and the mask."""
-    if is_op(node, "Where"):
-        condition, shown, hidden = node.inputs
-        for value, other, keeps in ((shown, hidden, True), (hidden, shown, False)):
-            fill = scalar(other)
-            if value is not None and fill is not None and not is_constant(value):
-                return value, Mask(shown=condition, keeps=keeps, fill=fill)
-        return None
-    if not is_op(node, "Add", "Sum") or len(node.inputs) != 2:
-        return None
-    left, right = node.inputs
-    for value, other in ((left, right), (right, left)):
-        if value is not None and _leads_to_product(value):
-            return value, Mask(value=other)
-    return None
-
-
-def _leads_to_product(value: Value | None) -> bool:
-    for _ in range(STEPS):
-        node = producer(value)
-        if node is None or is_op(node, "MatMul"):
-            return node is not None
-        if is_op(node, "Tanh"):
-            value = node.inputs[0]
-        elif (split := _scaled(node)) is not None:
-            value = split[0]
-        elif is_op(node, "Where"):
-            value = node.inputs[1] if scalar(node.inputs[1]) is None else node.inputs[2]
-        elif is_op(node, "Add", "Sum"):
-            return any(_leads_to_product(side) for side in node.inputs)
-        else:
-            return False
-    return False
-
-
 def _exposed(interior: Sequence[Node], reader: Node) -> str:
     for node in interior:
         if not has_one_use(node.outputs[0]):
@@ -167,11 +119,11 @@ def _exposed(interior: Sequence[Node], reader: Node) -> str:
 
 def _peel_factors(scores: Scores) -> None:
     """Take the factors off both operands of the product, and transpositions off the keys."""
-    while (node := producer(scores.query)) is not None and (split := _scaled(node)) is not None:
+    while (node := producer(scores.query)) is not None and (split := scaled(node)) is not None:
         scores.query, factor = split
         scores.scale *= factor
     while (node := producer(scores.key)) is not None:
-        if (split := _scaled(node)) is not None:
+        if (split := scaled(node)) is not None:
             scores.key, factor = split
             scores.scale *= factor
         elif is_op(node, "Transpose") and node.inputs[0] is not None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.graph import attribute, constant, input_at, rank
-from npuopt.passes.fuse.affine import LINEAR, absorb, linear_before
+from npuopt.passes.fuse.absorption import absorb
+from npuopt.passes.fuse.affine import LINEAR, linear_before
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from npuopt.graph import (
     is_op,
     rank,
 )
-from npuopt.passes.fuse.angles import by_position, layout_of, one_per_pair
+from npuopt.passes.fuse.angle_layout import by_position, layout_of
+from npuopt.passes.fuse.angles import one_per_pair
 from npuopt.passes.fuse.rotation import Rotation, read_halves, read_partial, read_sum
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 

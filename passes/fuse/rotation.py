@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import attribute, input_at, integers, is_op, producer, rank
+from npuopt.graph import attribute, input_at, producer, rank
+from npuopt.passes.fuse.rotated_pairs import LAST, joined_pair, split_pair
 from npuopt.passes.fuse.sizes import size_of
 from npuopt.passes.fuse.slices import part_of
 
 if TYPE_CHECKING:
     from npuopt.graph import Node, Value
-
-LAST = 3
-"""The axis of x that is turned."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +53,20 @@ def read_sum(node: Node) -> Rotation | None:
 
 def _quarter_turn(value: Value | None) -> tuple[Value, bool, tuple[Node, ...]] | None:
     """Read `Concat(-b, a)`, or the same of pairs; return x, whether it is interleaved, and the nodes."""
-    joined = _pair(value)
+    joined = joined_pair(value)
     if joined is None:
         return None
     first, second, interleaved, nodes = joined
     negative = producer(first, "Neg")
     if negative is None or negative.inputs[0] is None:
         return None
-    x = _halves(second, negative.inputs[0], interleaved=interleaved)
+    x = split_pair(second, negative.inputs[0], interleaved=interleaved)
     return None if x is None else (x, interleaved, (*nodes, negative))
 
 
 def read_halves(node: Node) -> Rotation | None:
     """Read `Concat(a * cos - b * sin, b * cos + a * sin)`, or the same of pairs."""
-    joined = _pair(node.outputs[0])
+    joined = joined_pair(node.outputs[0])
     if joined is None:
         return None
     real, imaginary, interleaved, nodes = joined
@@ -83,7 +81,7 @@ def read_halves(node: Node) -> Rotation | None:
         for b, sine in _both_ways(known[1]):
             wanted = [{b, cosine}, {a, sine}]
             crossed = [set(known[2].inputs), set(known[3].inputs)]
-            x = _halves(a, b, interleaved=interleaved)
+            x = split_pair(a, b, interleaved=interleaved)
             if x is not None and crossed in (wanted, wanted[::-1]):
                 interior = (*(made for made in nodes if made is not node), less, total, *known)
                 return Rotation(x, cosine, sine, interleaved, doubled=False, interior=interior)
@@ -93,46 +91,6 @@ def read_halves(node: Node) -> Rotation | None:
 def _both_ways(product: Node) -> list[tuple[Value, Value]]:
     left, right = product.inputs
     return [] if left is None or right is None else [(left, right), (right, left)]
-
-
-def _pair(value: Value | None) -> tuple[Value, Value, bool, tuple[Node, ...]] | None:
-    """Return two values that are put side by side along the last axis: whole, or number by number (interleaved)."""
-    node = producer(value, "Concat", "Reshape")
-    if node is None:
-        return None
-    interleaved = is_op(node, "Reshape")
-    joined = producer(node.inputs[0], "Concat") if interleaved else node
-    depth = rank(joined.outputs[0]) if joined is not None else None
-    if joined is None or depth is None or len(joined.inputs) != 2 or attribute(joined, "axis", 0) % depth != depth - 1:
-        return None
-    first, second = joined.inputs
-    if not interleaved:
-        return None if first is None or second is None else (first, second, False, (node,))
-    lifted = [producer(item, "Unsqueeze") for item in (first, second)]
-    made = [item for item in lifted if item is not None and integers(input_at(item, 1)) in ([-1], [depth - 1])]
-    inner = [item.inputs[0] for item in made if item.inputs[0] is not None]
-    if len(inner) != 2 or not _flattens_pairs(node, inner[0]):
-        return None
-    return inner[0], inner[1], True, (node, joined, *made)
-
-
-def _flattens_pairs(node: Node, half: Value) -> bool:
-    """Say whether the Reshape `node` joins the last axis of `half` with the axis of pairs behind it."""
-    size = size_of(half, -1) if rank(half) == rank(node.outputs[0]) == LAST + 1 else None
-    whole = [size_of(node.outputs[0], axis) for axis in range(4)] if size is not None else []
-    same = [whole[axis] == size_of(half, axis) for axis in range(3)] if whole else []
-    return isinstance(size, int) and whole[LAST] == 2 * size and sum(same) >= 2
-
-
-def _halves(first: Value, second: Value, *, interleaved: bool) -> Value | None:
-    """Return the value whose last axis has these as its halves, or as its even and odd places."""
-    one, other = part_of(first, LAST), part_of(second, LAST)
-    size = size_of(one.source, LAST) if one is not None and rank(one.source) == LAST + 1 else None
-    if one is None or other is None or one.source is not other.source or not isinstance(size, int) or size % 2:
-        return None
-    every = range(size)
-    wanted = (every[::2], every[1::2]) if interleaved else (every[: size // 2], every[size // 2 :])
-    return one.source if size and (one.places, other.places) == wanted else None
 
 
 def read_partial(node: Node) -> tuple[Node, Value, int] | None:
