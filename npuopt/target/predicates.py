@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from npuopt.graph import attribute, constant, dims, element_type, input_at, is_constant, rank, static_shape
+from npuopt.graph import (
+    attribute,
+    attribute_list,
+    constant,
+    dims,
+    element_type,
+    input_at,
+    is_constant,
+    rank,
+    static_shape,
+)
 from npuopt.target.views import dequantizer
 
 if TYPE_CHECKING:
@@ -66,6 +76,26 @@ def padding_is_symmetric(node: Node) -> str:
     pads = list(found.as_ints()) if found is not None else []
     half = len(pads) // 2
     return "" if pads[:half] == pads[half:] else f"pads is {pads}; equal padding before and after is taken"
+
+
+@predicate("padding-is-same-upper")
+def padding_is_same_upper(node: Node) -> str:
+    """The padding of a Conv or a pool is what SAME_UPPER adds, or none."""
+    pads = attribute_list(node, "pads")
+    if attribute(node, "auto_pad", "NOTSET") in ("SAME_UPPER", "VALID") or not any(pads):
+        return ""
+    before, after = static_shape(input_at(node, 0)), static_shape(node.outputs[0])
+    kernel = attribute_list(node, "kernel_shape")
+    if before is None or after is None or len(pads) != 2 * len(kernel) or len(before) != len(kernel) + 2:
+        return "its padding cannot be compared with SAME_UPPER"
+    for axis, size in enumerate(kernel):
+        stride = attribute_list(node, "strides", [1] * len(kernel))[axis]
+        reach = (size - 1) * attribute_list(node, "dilations", [1] * len(kernel))[axis] + 1
+        count = -(-before[axis + 2] // stride)
+        total = max((count - 1) * stride + reach - before[axis + 2], 0)
+        if after[axis + 2] != count or pads[axis] != total // 2:
+            return f"it pads {pads}, and SAME_UPPER is taken"
+    return ""
 
 
 @predicate("batch-and-channels-are-kept")

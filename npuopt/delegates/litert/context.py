@@ -274,7 +274,7 @@ class Context:
         integers = np.clip(np.rint(array / scale), -highest, highest).astype(self.kind)
         wanted = order or plain(array.ndim)
         encoding = Encoding((scale,), (0,))
-        index = self.flat.constant(value.name or "", np.ascontiguousarray(integers.transpose(wanted)), encoding)
+        index = self.flat.constant(value.name or "", integers.transpose(wanted).copy(), encoding)
         return Held(index, tuple(array.shape[axis] for axis in wanted), self.kind, encoding, wanted)
 
     def _target(self, result: Result) -> Held:

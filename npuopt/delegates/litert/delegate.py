@@ -16,7 +16,7 @@ from npuopt.errors import InputError, InternalError, VendorToolError
 from npuopt.target.schema import LiteRtDelegate as Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from npuopt.delegates.litert.export import Exported
     from npuopt.graph import Model
     from npuopt.target import Target
+    from npuopt.target.probing.answer import Answer
+    from npuopt.target.probing.build import Question
 
 MODEL_FILE = "model.tflite"
 PORTS_FILE = "model.json"
@@ -61,7 +63,7 @@ class LiteRtDelegate:
         request = {"operation": "check", "model": str((folder / MODEL_FILE).resolve()), "kernels": kernels_of(target)}
         child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits)
         answer = child.require(INTERPRETER, where=str(model))
-        _ensure_whole(exported, answer["operators"], model)
+        _ensure_whole(exported, answer["operators"], answer["outputs"], model)
         figures: dict[str, Any] = {
             "model_bytes": (folder / MODEL_FILE).stat().st_size,
             "export_seconds": seconds,
@@ -91,6 +93,19 @@ class LiteRtDelegate:
         model, ports = region.folder / region.files[0], region.folder / PORTS_FILE
         return interpret(model, ports, samples, kernels_of(target), limits=limits)
 
+    def probe(
+        self,
+        questions: Sequence[Question],
+        target: Target,
+        *,
+        limits: Limits,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Answer]:
+        """Export one-op models and run them, about 15 ms each."""
+        from npuopt.delegates.litert.probe import probe  # noqa: PLC0415 -- imports this module
+
+        return probe(questions, target, limits=limits, progress=progress)
+
 
 def kernels_of(target: Target) -> str:
     """Return which kernels the target runs with.
@@ -103,11 +118,17 @@ def kernels_of(target: Target) -> str:
     raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {LiteRtDelegate.road}")
 
 
-def _ensure_whole(exported: Exported, operators: Mapping[str, int], model: Path) -> None:
-    """Compare what was written with the interpreter's own list."""
+def _ensure_whole(
+    exported: Exported, operators: Mapping[str, int], shapes: Sequence[Sequence[int]], model: Path
+) -> None:
+    """Compare what was written with the interpreter's own list of operators, and with the shapes that it makes."""
     if Counter(operators) != Counter(exported.operators):
         what = f"{INTERPRETER} lists {dict(operators)}, but {exported.operators} were written"
         raise VendorToolError(what, where=str(model))
+    for port, shape in zip(exported.outputs, shapes, strict=True):
+        if list(port.shape) != list(shape):
+            what = f"{INTERPRETER} makes {port.name!r} in shape {list(shape)}, not {list(port.shape)}"
+            raise VendorToolError(what, where=str(model))
 
 
 def _nodes(model: Model, exported: Exported) -> tuple[NodeOnDevice, ...]:

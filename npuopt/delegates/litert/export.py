@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.delegates.litert.context import Context
-from npuopt.delegates.litert.emitters import EMITTERS
+from npuopt.delegates.litert.emitters import EMITTERS, integer_kinds
 from npuopt.delegates.litert.ports import Port
 from npuopt.delegates.litert.step import step_of
 from npuopt.delegates.litert.values import (
@@ -117,6 +117,9 @@ class _Exporter:
         step = step_of(node)
         self.done.update(step.swallowed)
         integers, kind = mode_of(node, step.outputs)
+        if integers and kind not in integer_kinds(node):
+            self.in_float[node.name or ""] = f"TFLite has no {kind} kernel for it, so it is computed in float"
+            integers, kind = False, "float32"
         self.context.start(integers=integers, kind=kind)
         emitter(step, self.context)
 
@@ -131,7 +134,9 @@ class _Exporter:
         taken = {index for _, index in context.flat.inputs}
         for value in self.graph.outputs:
             held = context.output_of(value)
-            if held.index in taken or held.order not in (plain(held.rank), channels_last(held.rank)):
+            if held.order not in (plain(held.rank), channels_last(held.rank)):
+                held = context.reorder(held, plain(held.rank))
+            if held.index in taken:
                 held = context.copy(held, value.name or "")
             taken.add(held.index)
             context.flat.outputs.append((value.name or "", held.index))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -58,14 +59,20 @@ class Port:
             # In float32, as QuantizeLinear computes: halves fall the same way.
             steps = np.rint(stored / np.float32(self.scale)) + self.zero_point
             stored = np.clip(steps, limits.min, limits.max).astype(self.dtype)
-        return np.ascontiguousarray(stored)
+        return stored.copy()
 
     def restore(self, stored: np.ndarray) -> np.ndarray:
-        """Return what the model stores as an ONNX array."""
+        """Return what the model stores as an ONNX array.
+
+        Raises:
+            InputError: the interpreter made another shape than the exporter wrote.
+        """
+        if stored.size != math.prod(self.shape):
+            raise InputError(f"comes in shape {list(stored.shape)}, not {list(self.shape)}", where=self.name)
         array = stored.reshape(self.shape).transpose(np.argsort(self.order)) if self.order else stored.reshape(())
         if self.scale and np.dtype(self.value_type).kind == "f":
             array = (array.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
-        return np.ascontiguousarray(array.astype(self.value_type, copy=False))
+        return array.astype(self.value_type).copy()
 
 
 def save_ports(path: Path, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:

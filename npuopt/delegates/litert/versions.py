@@ -7,10 +7,11 @@ from __future__ import annotations
 
 VERSIONS: dict[str, dict[str, int]] = {
     "ADD": {"int8": 2, "int16": 2}, "AVERAGE_POOL_2D": {"int8": 2, "int16": 3}, "ARG_MAX": {"int8": 2},
-    "ARG_MIN": {"int8": 2}, "BATCH_MATMUL": {"int8": 2, "int16": 3}, "CONCATENATION": {"int8": 2, "int16": 3},
+    "ARG_MIN": {"int8": 2}, "BROADCAST_TO": dict.fromkeys(("bool", "float32", "int16", "int32", "int64", "int8"), 2),
+    "BATCH_MATMUL": {"int8": 2, "int16": 3}, "CONCATENATION": {"int8": 2, "int16": 3},
     "CONV_2D": {"int8": 3, "int16": 4, "hybrid": 5, "int4": 7},
     "DEPTHWISE_CONV_2D": {"float32": 2, "int8": 3, "int16": 5, "hybrid": 6, "int4": 7},
-    "DEPTH_TO_SPACE": {"int8": 2}, "DEQUANTIZE": {"float16": 3, "int8": 2, "int16": 3, "int4": 6},
+    "DEQUANTIZE": {"float16": 3, "int8": 2, "int16": 3, "int4": 6},
     "EQUAL": {"int8": 2}, "EXP": {"int8": 2, "int16": 2},
     "FULLY_CONNECTED": {"float32": 5, "int8": 5, "int16": 7, "hybrid": 9, "int4": 10},
     "GATHER": {"int8": 2, "int16": 4}, "GELU": {"int8": 2}, "GREATER": {"int8": 2}, "GREATER_EQUAL": {"int8": 2},
@@ -22,8 +23,8 @@ VERSIONS: dict[str, dict[str, int]] = {
     "REDUCE_MAX": {"int8": 2, "int16": 3}, "REDUCE_MIN": {"int8": 2, "int16": 3}, "RELU": {"int8": 2, "int16": 3},
     "RELU6": {"int8": 2, "int16": 3}, "RESIZE_BILINEAR": {"float32": 3, "int8": 3, "int16": 3},
     "RESIZE_NEAREST_NEIGHBOR": {"float32": 3, "int8": 3, "int16": 4}, "RSQRT": {"int8": 2, "int16": 3},
-    "SELECT_V2": {}, "SOFTMAX": {"int8": 2, "int16": 3}, "SPACE_TO_DEPTH": {"int8": 2}, "SPLIT_V": {"int8": 2},
-    "STRIDED_SLICE": {"int8": 2, "int16": 4}, "SUB": {"int8": 2, "int16": 5}, "SUM": {"int8": 2, "int16": 3},
+    "SELECT_V2": {}, "SOFTMAX": {"int8": 2, "int16": 3}, "SPLIT_V": {"int8": 2},
+    "STRIDED_SLICE": {"int8": 2, "int16": 4}, "SUB": {"int8": 2, "int16": 5}, "SUM": {"int8": 2, "int16": 2},
     "SQUARED_DIFFERENCE": {"int8": 2}, "TANH": {"int8": 2, "int16": 3}, "TRANSPOSE": {"int8": 2, "int16": 4},
     "TRANSPOSE_CONV": {"float32": 3, "int8": 3, "int16": 4},
 }  # fmt: skip

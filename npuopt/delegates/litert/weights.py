@@ -8,6 +8,7 @@ import numpy as np
 
 from npuopt.delegates.litert.flat import Encoding
 from npuopt.delegates.litert.values import dequantizer, encoding_of, numbers
+from npuopt.errors import InputError
 from npuopt.graph import input_at, is_constant
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ def float_numbers(value: Value) -> np.ndarray:
 def bias(context: Context, value: Value | None, x: Held, kernel: Held, channels: int) -> int:
     """Return the tensor of a bias in units of the products that it is added to, of zeros where there is none."""
     array = np.zeros(channels, np.float32) if value is None else float_numbers(value).reshape(-1)
-    array = np.broadcast_to(array, (channels,))
     name = "bias" if value is None else value.name or "bias"
+    if array.size not in (1, channels):
+        raise InputError(f"a bias of {array.size} numbers for {channels} channels", where=name)
+    array = np.broadcast_to(array, (channels,))
     if x.encoding is None or kernel.encoding is None:
         return context.constant(np.ascontiguousarray(array, np.float32), name)
     kind = BIAS_TYPES[x.dtype]

@@ -85,10 +85,13 @@ def check(request: dict) -> dict:
         seconds = time.perf_counter() - started
     except (RuntimeError, ValueError) as error:
         return {"refused": str(error)}
+    made = [
+        [int(size) for size in interpreter.get_tensor(one["index"]).shape] for one in interpreter.get_output_details()
+    ]
     plain = Interpreter(request["model"], experimental_op_resolver_type=RESOLVERS["builtin"])
     operators = Counter(detail["op_name"] for detail in plain._get_ops_details())  # noqa: SLF001 -- no public list
     names = [detail["op_name"] for detail in interpreter._get_ops_details()]  # noqa: SLF001
-    return {"operators": dict(operators), "delegated": INSERTED in names, "seconds": seconds}
+    return {"operators": dict(operators), "delegated": INSERTED in names, "outputs": made, "seconds": seconds}
 
 
 def probe(request: dict) -> dict:

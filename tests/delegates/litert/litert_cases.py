@@ -12,8 +12,8 @@ import onnx.parser
 
 from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.contract import Limits
-from npuopt.delegates.litert.delegate import WORKER
 from npuopt.delegates.litert.export import export
+from npuopt.delegates.litert.interpret import WORKER
 from npuopt.delegates.process import run_child
 from npuopt.graph.execution import Session
 

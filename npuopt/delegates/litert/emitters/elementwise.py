@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from npuopt.delegates.litert.context import Context
     from npuopt.delegates.litert.step import Emitter, Step
-    from npuopt.graph import Value
+    from npuopt.graph import Node, Value
 
 FIXED = {
     ("LOGISTIC", "int8"): Encoding((1 / 256,), (-128,)),
@@ -39,6 +39,8 @@ BINARY = {
     "GreaterOrEqual": "GREATER_EQUAL", "Less": "LESS", "LessOrEqual": "LESS_EQUAL", "Max": "MAXIMUM", "Min": "MINIMUM",
     "Mul": "MUL", "Or": "LOGICAL_OR", "Pow": "POW", "Sub": "SUB",
 }  # fmt: skip
+ROOT = -0.5
+"""The exponent that RSQRT has."""
 SMALL = 1e-6
 """How far from minus a half an exponent may be that was stored in 8 bits."""
 ONE_ENCODING = frozenset({"MAXIMUM", "MINIMUM"})
@@ -101,16 +103,6 @@ def gelu(step: Step, context: Context) -> None:
     context.emit("GELU", [x.index], Result(step.output, x.order), approximate=approximate)
 
 
-def power(step: Step, context: Context) -> None:
-    """Write a Pow as RSQRT where the exponent is minus a half, the one power that NPUs compute in one step."""
-    exponent = float_numbers(step.input(1)) if is_known(step.input(1)) else np.zeros(0)
-    if exponent.size != 1 or abs(exponent.item() + 0.5) > SMALL:
-        binary(step, context)
-        return
-    x = context.read(step.input(0))
-    context.emit("RSQRT", [x.index], Result(step.output, x.order))
-
-
 def leaky_relu(step: Step, context: Context) -> None:
     """Write a LeakyRelu."""
     x = context.read(step.input(0))
@@ -168,6 +160,33 @@ def softmax(step: Step, context: Context) -> None:
     if x.order[-1] != axis:
         x = context.reorder(x, (*(one for one in x.order if one != axis), axis))
     context.emit("SOFTMAX", [x.index], Result(step.output, x.order, FIXED.get(("SOFTMAX", x.dtype))), beta=1.0)
+
+
+def power(step: Step, context: Context) -> None:
+    """Write a Pow; the exponent -1/2 is RSQRT, which integers have too, and 2 is a product."""
+    number = exponent(step.node)
+    x = context.read(step.input(0))
+    if number is not None and abs(number - ROOT) < SMALL:
+        context.emit("RSQRT", [x.index], Result(step.output, x.order))
+    elif number == 2:
+        context.emit("MUL", [x.index, x.index], Result(step.output, x.order), fusedActivationFunction=NONE)
+    else:
+        binary(step, context)
+
+
+def exponent(node: Node) -> float | None:
+    """Return the one exponent that a Pow has for all elements, or None."""
+    base, value = node.inputs
+    if base is None or value is None or not is_known(value) or shape_of(base) != shape_of(node.outputs[0]):
+        return None
+    numbers = float_numbers(value)
+    return float(numbers.reshape(())) if numbers.size == 1 else None
+
+
+def is_integer_power(node: Node) -> bool:
+    """Say whether a Pow has a form between integers."""
+    number = exponent(node)
+    return number == 2 or (number is not None and abs(number - ROOT) < SMALL)
 
 
 def reciprocal(step: Step, context: Context) -> None:
