@@ -132,6 +132,9 @@ def _attention() -> Iterator[Case]:
     one = Data((1, 4, 1, 16))
     yield Case("Attention", (one, one, one, None, past, past), outputs=3)
     yield Case("Attention", (one, one, one, Data((1, 9), -1, 0), past, past), outputs=3)
+    yield Case("Attention", (query, query, query), outputs=4)
+    lengths = Data((1,), 8, 9, "int64")
+    yield Case("Attention", (query, query, query, None, None, None, lengths))
     flat: dict[str, Attribute] = {"q_num_heads": 4, "kv_num_heads": 4}
     yield Case("Attention", (Data((1, 8, 64)),) * 3, flat)
     half = Parameter((16, 8), "activation")
