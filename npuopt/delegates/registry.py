@@ -15,6 +15,7 @@ ROADS = {
     "qnn": "npuopt.delegates.qnn.delegate:QnnDelegate",
     "openvino": "npuopt.delegates.openvino.delegate:OpenVinoDelegate",
     "ethosu": "npuopt.delegates.ethosu.delegate:EthosUDelegate",
+    "coreml": "npuopt.delegates.coreml.delegate:CoreMlDelegate",
     "tvm": "npuopt.delegates.host.tvm_delegate:TvmDelegate",
     "ort": "npuopt.delegates.host.ort_delegate:OrtDelegate",
     "litert": "npuopt.delegates.litert.delegate:LiteRtDelegate",

@@ -74,8 +74,19 @@ class EthosUDelegate(Facts):
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class CoreMlDelegate(Facts):
+    """Translated to a Core ML package."""
+
+    road: Literal["coreml"]
+    deployment: Literal["iOS17", "iOS18"] = Field(description="Oldest system that the package is for.")
+    palette_bits: Literal[2, 4, 6, 8] | None = Field(
+        default=None, description="Hold float weights as indices of so many bits into a table of values."
+    )
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 Delegate: TypeAlias = Annotated[
-    QnnDelegate | TvmDelegate | OrtDelegate | LiteRtDelegate | OpenVinoDelegate | EthosUDelegate,
+    QnnDelegate | TvmDelegate | OrtDelegate | LiteRtDelegate | OpenVinoDelegate | EthosUDelegate | CoreMlDelegate,
     Field(discriminator="road"),
 ]
 
