@@ -58,8 +58,10 @@ class PositionTable:
 
     @property
     def is_rotary(self) -> bool:
-        """Say whether all its numbers could be sines and cosines."""
-        return self.rows.dtype.kind == "f" and bool((abs(self.rows) <= 1).all())
+        """Say whether its numbers are cosines or sines: at the first position all ones, or all zeros."""
+        first = self.rows[0]
+        starts = bool((first == 1).all()) or bool((first == 0).all())
+        return self.rows.dtype.kind == "f" and starts and bool((abs(self.rows) <= 1).all())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from npuopt.decoder.hints import Hints
     from npuopt.graph import Model, Node, Value
 
-PASSES_ON = ("Cast", "Identity")
+PASSES_ON = ("Cast", "Identity", "Reshape")
 ROWWISE = ("Add", "Cast", "Clip", "Div", "Identity", "Mul", "Sub", "Tanh")
 """Ops between the last product and the logits that keep tokens apart: scales, biases, a cap."""
 

@@ -56,7 +56,7 @@ def _positions(model: Model, decoder: Decoder) -> str:
         return f"rotary{f', the first {part[0]} numbers of a head' if part else ''}" + (
             f", {kinds} kinds" if kinds > 1 else ""
         )
-    return "rotary, spelled out" if all(table.is_rotary for table in decoder.tables) else "learned or computed vectors"
+    return "rotary, spelled out" if all(table.is_rotary for table in decoder.tables) else "learned vectors"
 
 
 def _are_normalized(model: Model) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from npuopt.decoder import recognise
 from npuopt.errors import InputError, UsageError
-from npuopt.graph import dims, load, note_origins
+from npuopt.graph import dims, label, load, note_origins
 from npuopt.passes.freeze.freeze_dims import FreezeDims
 from npuopt.passes.freeze.freeze_key_value_cache import FreezeKeyValueCache
 from npuopt.passes.freeze.insert_position_inputs import InsertPositionInputs
@@ -102,6 +102,21 @@ def lower_raised(model: Model, target: Target, scheme: str) -> None:
             Runner(None, "off").run_until_stable(model, [find_pass(name)() for name in (*lowerings, *CLEAN)])
 
 
+def _drop_extra_inputs(model: Model, decoder: Decoder) -> None:
+    """Remove inputs that only said how long the text is, which is known now.
+
+    Raises:
+        InputError: when one of them is still read.
+    """
+    for value in [value for value in model.graph.inputs if value.name in decoder.extra]:
+        if value.uses():
+            reader = next(iter(value.uses())).node
+            raise InputError(
+                f"input {value.name!r} does more than mask padding or say positions", where=f"node {label(reader)}"
+            )
+        model.graph.inputs.remove(value)
+
+
 def freeze_profile(opened: Opened, new: int, form: CacheForm, options: LanguageModelOptions) -> Model:
     """Return the decoder with a cache of fixed size and `new` tokens in a run, all shapes static."""
     model, decoder = opened.model.clone(), opened.decoder
@@ -120,4 +135,6 @@ def freeze_profile(opened: Opened, new: int, form: CacheForm, options: LanguageM
     sizes = {f"{tokens}:{axis}": (1, new)[axis] for axis in free if axis < 2}
     adapters = [] if options.adapter is None else [InsertAdapters(adapters=options.adapter)]
     runner.run(model, [*steps, FreezeDims(dims=tuple(sizes.items())), *adapters])
+    runner.run_until_stable(model, [find_pass(name)() for name in CLEAN])
+    _drop_extra_inputs(model, decoder)
     return model
