@@ -13,7 +13,8 @@ from npuopt.pipeline import Entry, Pass, Report
 
 if TYPE_CHECKING:
     from npuopt.graph import Model
-    from npuopt.passes.layout.regions import Order, Region
+    from npuopt.passes.layout.orders import Order
+    from npuopt.passes.layout.regions import Region
     from npuopt.target import Target
 
 

@@ -8,12 +8,14 @@ import numpy as np
 
 from npuopt.graph import constant, is_constant, label, producer, static_shape
 from npuopt.passes.layout.forms import data_inputs, form
-from npuopt.passes.layout.regions import composed, inverse, is_identity, leaving, order_of
+from npuopt.passes.layout.orders import composed, inverse, is_identity, order_of
+from npuopt.passes.layout.regions import leaving
 from npuopt.pipeline import Entry
 
 if TYPE_CHECKING:
     from npuopt.graph import Editor, Node, Value
-    from npuopt.passes.layout.regions import Order, Region
+    from npuopt.passes.layout.orders import Order
+    from npuopt.passes.layout.regions import Region
     from npuopt.target import Target
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.graph import Builder, DataType, attribute, constant, element_type, input_at, static_shape
+from npuopt.passes.lower.heads import Heads, heads_of, with_past
 from npuopt.pipeline import Changed, Declined, Lowering, Outcome
 
 if TYPE_CHECKING:
@@ -14,17 +15,6 @@ if TYPE_CHECKING:
 
 MASK, PAST_KEY, PAST_VALUE, CACHE_LENGTHS = 3, 4, 5, 6
 """Positions of inputs."""
-
-
-@dataclass(frozen=True)
-class Heads:
-    """A tensor of heads: [batch, heads, length, size]."""
-
-    value: Value
-    batch: int
-    heads: int
-    length: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -51,9 +41,9 @@ class LowerAttention(Lowering):
         if why := _not_covered(node):
             return Declined(why)
         build = Builder(edit, node)
-        query = _heads(node, 0, attribute(node, "q_num_heads", 0), build)
-        key, value = (_heads(node, index, attribute(node, "kv_num_heads", 0), build) for index in (1, 2))
-        key, value = _joined(key, node, PAST_KEY, build), _joined(value, node, PAST_VALUE, build)
+        query = heads_of(node, 0, attribute(node, "q_num_heads", 0), build)
+        key, value = (heads_of(node, index, attribute(node, "kv_num_heads", 0), build) for index in (1, 2))
+        key, value = with_past(key, node, PAST_KEY, build), with_past(value, node, PAST_VALUE, build)
         result = _attended(node, query, key, value, build)
         if len(static_shape(node.inputs[0]) or ()) == 3:
             result = build("Transpose", result, perm=[0, 2, 1, 3])
@@ -88,25 +78,6 @@ def _not_covered(node: Node) -> str:
 def _length(node: Node, index: int) -> int:
     shape = static_shape(node.inputs[index]) or (0, 0, 0)
     return shape[1] if len(shape) == 3 else shape[2]
-
-
-def _heads(node: Node, index: int, count: int, build: Builder) -> Heads:
-    """Return an input of the node as heads; one of rank 3 has them side by side in its last axis."""
-    value, shape = node.inputs[index], static_shape(node.inputs[index]) or ()
-    assert value is not None  # noqa: S101 -- inputs 0 to 2 are not optional
-    if len(shape) == 3:
-        batch, length, width = shape
-        value = build("Reshape", value, build.integers(batch, length, count, width // count))
-        return Heads(build("Transpose", value, perm=[0, 2, 1, 3]), batch, count, length, width // count)
-    return Heads(value, *shape)
-
-
-def _joined(heads: Heads, node: Node, index: int, build: Builder) -> Heads:
-    past, shape = input_at(node, index), static_shape(input_at(node, index))
-    if past is None or shape is None:
-        return heads
-    together = build("Concat", past, heads.value, axis=2)
-    return Heads(together, heads.batch, heads.heads, heads.length + shape[2], heads.size)
 
 
 def _attended(node: Node, query: Heads, key: Heads, value: Heads, build: Builder) -> Value:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.graph import attribute
-from npuopt.passes.lower.recurrent import RecurrentLowering, Run
+from npuopt.passes.lower.recurrent import RecurrentLowering
+from npuopt.passes.lower.recurrent_run import Run
 
 if TYPE_CHECKING:
     from npuopt.graph import Node, Value
