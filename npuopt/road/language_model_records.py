@@ -22,7 +22,7 @@ from npuopt.bundle import (
 )
 from npuopt.graph import dims, element_type
 from npuopt.graph.low_rank import read_low_rank
-from npuopt.passes.freeze.freeze_key_value_cache import WRITE_POSITION, cache_length, cache_outputs, mask_input
+from npuopt.passes.freeze.cache_interface import WRITE_POSITION, cache_length, cache_outputs, mask_input
 from npuopt.passes.tune.insert_adapters import input_names
 from npuopt.road.records import PACKAGES, nodes_of, pass_record
 

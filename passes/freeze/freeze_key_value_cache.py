@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 import onnx_ir as ir
 
 from npuopt.graph import Builder, DataType, Editor, element_type, infer_shapes
+from npuopt.passes.freeze.cache_interface import WRITE_POSITION, cache_length, cache_outputs, give_back, mask_input
 from npuopt.pipeline import Entry, Pass, Report
 
 if TYPE_CHECKING:
@@ -73,18 +74,6 @@ class FreezeKeyValueCache(Pass):
         return report
 
 
-def cache_length(window: int | None, context: int, most: int, form: str) -> int:
-    """Return the places that a layer's cache has.
-
-    With form `new`, the tokens of a run are seen beside the cache, which holds the window before them. With the
-    others they are in it: it holds a window before the first of them too, and what padding behind the last of them
-    overwrites lies outside of every window.
-    """
-    if window is None:
-        return context
-    return min(context, window if form == "new" else window + most)
-
-
 @dataclass
 class _Inputs:
     """Makes graph inputs, each when it is first wanted."""
@@ -127,7 +116,7 @@ def _attend(node: Node, layer: Layer, index: int, length: int, inputs: _Inputs) 
         result = build("Attention", node.inputs[0], *present, mask, **attributes)
     before = [*node.outputs[1:3], None, None]
     for (_, name), value, old in zip(names, present, before, strict=False):
-        _give_back(value, name, old, inputs.model)
+        give_back(value, name, old, inputs.model)
     inputs.edit.replace(node.outputs[0], result)
     inputs.edit.erase_unread(node)
 
@@ -141,35 +130,6 @@ def _updated(cache: Value, fresh: Value | None, length: int, inputs: _Inputs, bu
         return build("TensorScatter", cache, fresh, place, axis=2, mode="circular" if is_short else None)
     kept = build("Slice", cache, build.integers(wanted.new), build.integers(length), build.integers(2))
     return build("Concat", kept, fresh, axis=2)
-
-
-def _give_back(value: Value, name: str, old: Value | None, model: Model) -> None:
-    """Make a value a graph output, in place of the one that gave back the grown cache."""
-    outputs = model.graph.outputs
-    if old is not None and old.is_graph_output():
-        place = next(index for index, output in enumerate(outputs) if output is old)
-        old.name = f"{old.name}/grown"
-        outputs[place] = value
-    else:
-        outputs.append(value)
-    value.name = name
-
-
-def cache_outputs(decoder: Decoder, index: int) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Return the names of a layer's inputs and outputs of keys and of values: the model's own where it has some."""
-    layer = decoder.layers[index]
-    return (
-        (layer.past_key or f"past_key_{index}", layer.present_key or f"present_key_{index}"),
-        (layer.past_value or f"past_value_{index}", layer.present_value or f"present_value_{index}"),
-    )
-
-
-WRITE_POSITION = "write_position"
-
-
-def mask_input(window: int | None) -> str:
-    """Return what the input of a kind of mask is called."""
-    return "mask" if window is None else f"mask_{window}"
 
 
 def _drop_unread_inputs(model: Model, edit: Editor) -> None:
