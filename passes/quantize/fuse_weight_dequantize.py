@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.graph import Builder, Editor, attribute, attribute_list, input_at, is_op, label, nodes, rank
-from npuopt.passes.quantize.packing import feature_axis, packed
+from npuopt.graph import Builder, Editor, input_at, is_op, label, nodes
+from npuopt.passes.quantize.packing import packed
+from npuopt.passes.quantize.weight_readers import looks_up, multiplies, readers_of
 from npuopt.pipeline import Entry, Pass, Report
 
 if TYPE_CHECKING:
@@ -44,17 +45,17 @@ class FuseWeightDequantize(Pass):
         del target  # whether these ops are wanted is asked by whoever runs the pass
         report, edit = Report(self.name), Editor(model)
         for dequantize in nodes(model, "DequantizeLinear"):
-            readers = _readers(dequantize)
+            readers = readers_of(dequantize)
             if not readers:
                 continue
-            strangers = [reader for reader in readers if not _multiplies(reader, dequantize) and not _looks_up(reader)]
+            strangers = [reader for reader in readers if not multiplies(reader, dequantize) and not looks_up(reader)]
             if strangers or dequantize.outputs[0].is_graph_output():
                 what = strangers[0].op_type if strangers else "the graph's output"
                 if any(is_op(reader, "MatMul", "Gather") for reader in readers):
                     report.declined.append(Entry(label(dequantize), "DequantizeLinear", f"{what} reads it too"))
                 continue
             weight = packed(dequantize)
-            if not isinstance(weight, str) and weight.features % weight.block and any(map(_looks_up, readers)):
+            if not isinstance(weight, str) and weight.features % weight.block and any(map(looks_up, readers)):
                 weight = f"rows of {weight.features} are no whole number of blocks of {weight.block}"
             if isinstance(weight, str):
                 report.declined.append(Entry(label(dequantize), "DequantizeLinear", weight))
@@ -111,43 +112,3 @@ def _look_up(reader: Node, weight: PackedWeight, operands: list[Value | None], e
     attributes = {"bits": weight.bits, "block_size": weight.block, "gather_axis": 0, "quantize_axis": 1}
     made = edit.emit("GatherBlockQuantized", inputs, attributes, before=reader, domain=DOMAIN)
     edit.replace_node(reader, made)
-
-
-def _readers(dequantize: Node) -> list[Node]:
-    """List what reads the weight, Transpose seen through."""
-    found: list[Node] = []
-    for use in dequantize.outputs[0].uses():
-        if is_op(use.node, "Transpose"):
-            found += [inner.node for inner in use.node.outputs[0].uses()]
-        else:
-            found.append(use.node)
-    return list(dict.fromkeys(found))
-
-
-def _multiplies(reader: Node, dequantize: Node) -> bool:
-    """Say whether the node multiplies by the weight and sums over its features."""
-    weight = input_at(reader, 1)
-    maker = None if weight is None else weight.producer()
-    turned = maker is not dequantize
-    if maker is None or (input_at(reader, 0) or weight) is weight or (rank(input_at(reader, 0)) or 0) < 2:
-        return False
-    if turned and not (is_op(maker, "Transpose") and attribute_list(maker, "perm", [1, 0]) == [1, 0]):
-        return False
-    if is_op(reader, "Gemm"):
-        plain = attribute(reader, "alpha", 1.0) == attribute(reader, "beta", 1.0) == 1 and not attribute(
-            reader, "transA", 0
-        )
-        turned ^= bool(attribute(reader, "transB", 0))
-        if not plain:
-            return False
-    elif not is_op(reader, "MatMul"):
-        return False
-    return feature_axis(dequantize) == (1 if turned else 0)
-
-
-def _looks_up(reader: Node) -> bool:
-    """Say whether the node picks rows of the weight itself."""
-    table = input_at(reader, 0)
-    maker = None if table is None else table.producer()
-    is_rows = maker is not None and is_op(maker, "DequantizeLinear") and feature_axis(maker) == 1
-    return is_op(reader, "Gather") and attribute(reader, "axis", 0) in (0, -2) and is_rows

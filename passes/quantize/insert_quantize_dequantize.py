@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from npuopt.errors import InputError
-from npuopt.graph import Editor, constant, input_at, is_constant, is_op, producer, static_shape, users
-from npuopt.pipeline import Entry, Pass, Report
-from npuopt.quantization.arithmetic import STORAGE, quantize
-from npuopt.quantization.assignment.weights import numbers
-from npuopt.quantization.encodings import Encoding, Encodings
-from npuopt.quantization.roles import is_parameter
+from npuopt.passes.quantize.insertion import Insertion
+from npuopt.pipeline import Pass, Report
+from npuopt.quantization.encodings import Encodings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from npuopt.graph import Model, Node, Value
+    from npuopt.graph import Model
     from npuopt.target import Target
-
-    Numbers = tuple[float, ...]
-
-Entries = TypeVar("Entries", Encoding, tuple[float, ...])
 
 
 @dataclass(frozen=True)
@@ -61,175 +49,10 @@ class InsertQuantizeDequantize(Pass):
             report.notes.append("no encodings were given, so nothing is quantized")
             return report
         encodings.check(model)
-        insertion = _Insertion(model, encodings, self.integers, report)
+        insertion = Insertion(model, encodings, self.integers, report)
         insertion.activations()
         insertion.constants()
         insertion.conversions()
         if self.integers:
             report.notes.append(f"{len(self.integers)} constants are rounded otherwise than to the nearest")
         return report
-
-
-class _Insertion:
-    """One run of the pass over one model."""
-
-    def __init__(self, model: Model, encodings: Encodings, integers: Mapping[str, np.ndarray], report: Report) -> None:
-        self._model = model
-        self._encodings = encodings
-        self._integers_given = integers
-        self._report = report
-        self._edit = Editor(model)
-        self._parameters: dict[Encoding, list[Value]] = {}
-        self._held: dict[tuple[Value, Encoding, Numbers], Value] = {}
-        # Looked up now: a graph output's maker loses the name to the DequantizeLinear behind it.
-        self._uses = dict(_by_use(model, encodings.uses))
-        self._corrections = dict(_by_use(model, encodings.corrections))
-
-    def activations(self) -> None:
-        """Put a pair behind every activation that has an encoding."""
-        made = [output for node in self._model.graph for output in node.outputs]
-        for value in (*self._model.graph.inputs, *made):
-            encoding = self._encodings.tensors.get(value.name or "")
-            if encoding is None or self._is_quantized(value):
-                continue
-            self._note(value, encoding)
-            dequantized = self._pair(value, encoding)
-            quantizer = cast("Node", cast("Node", dequantized.producer()).inputs[0].producer())  # pyright: ignore[reportOptionalMemberAccess] -- made by _pair
-            self._edit.replace(value, dequantized)
-            quantizer.replace_input_with(0, value)
-
-    def constants(self) -> None:
-        """Hold every constant that has an encoding as integers, once for each encoding in which it is read."""
-        for name, value in list(self._model.graph.initializers.items()):
-            if not is_constant(value):
-                continue
-            made: list[Value] = []
-            for node, index, encoding in list(self._reads(value)):
-                made.append(self._integers(value, encoding, self._corrections.get((node, index), ())))
-                node.replace_input_with(index, made[-1])
-            if made and not value.uses() and not value.is_graph_output():
-                del self._model.graph.initializers[name]
-                made[0].name = name
-
-    def conversions(self) -> None:
-        """Let a use whose activation is wanted otherwise than it is held read through a pair of its own."""
-        for (node, index), encoding in self._uses.items():
-            value = input_at(node, index)
-            if value is None or is_constant(value) or self._is_held_in(value, encoding):
-                continue
-            self._note(value, encoding)
-            quantized = self._edit.emit("QuantizeLinear", [value, *self._scale(encoding, value, node)], before=node)
-            node.replace_input_with(index, self._dequantize(quantized, encoding, value, node))
-
-    def _reads(self, value: Value) -> Iterator[tuple[Node, int, Encoding]]:
-        """Yield the uses of a constant that read it as integers, with the encoding of each."""
-        own = self._encodings.tensors.get(value.name or "")
-        for use in value.uses():
-            encoding = self._uses.get((use.node, use.idx), own)
-            if encoding is not None and not is_parameter(use.node, use.idx):
-                yield use.node, use.idx, encoding
-
-    def _integers(self, value: Value, encoding: Encoding, correction: Numbers) -> Value:
-        """Return the constant, with what is to be added to it, as integers behind a DequantizeLinear."""
-        key = (value, encoding, correction)
-        if key not in self._held:
-            self._note(value, encoding)
-            first = next(iter(self._model.graph))
-            array = self._rounded(value, encoding, correction)
-            held = self._edit.constant(array, near=first, name=f"{value.name}/quantized")
-            self._held[key] = self._dequantize(held, encoding, value, first)
-        return self._held[key]
-
-    def _rounded(self, value: Value, encoding: Encoding, correction: Numbers) -> np.ndarray:
-        """Return the constant's integers: those given, or the nearest.
-
-        Raises:
-            InputError: when integers are given that do not fit.
-        """
-        given = self._integers_given.get(value.name or "")
-        if given is None:
-            array = numbers(value)
-            if correction:
-                array = array + np.asarray(correction).reshape(array.shape)
-            return quantize(array, encoding)
-        if given.shape != static_shape(value) or given.dtype != STORAGE[encoding.dtype]:
-            raise InputError(
-                f"integers {given.dtype}{list(given.shape)} were given for a constant of shape "
-                f"{list(static_shape(value) or ())} that is held in {encoding.dtype}",
-                where=value.name or "",
-            )
-        return given
-
-    def _pair(self, value: Value, encoding: Encoding) -> Value:
-        """Put QuantizeLinear and DequantizeLinear behind the maker of `value`, or at the start for a graph input."""
-        maker = value.producer()
-        if maker is None:
-            first = next(iter(self._model.graph))
-            quantized = self._edit.emit(
-                "QuantizeLinear", [value, *self._scale(encoding, value, first)], before=first, name=value.name or ""
-            )
-            return self._dequantize(quantized, encoding, value, first)
-        scale = self._scale(encoding, value, maker)
-        quantized = self._edit.emit_after("QuantizeLinear", [value, *scale], after=maker, name=value.name or "")
-        quantizer = cast("Node", quantized.producer())
-        return self._edit.emit_after("DequantizeLinear", [quantized, *scale], after=quantizer, name=value.name or "")
-
-    def _dequantize(self, quantized: Value, encoding: Encoding, value: Value, before: Node) -> Value:
-        axis = {} if encoding.axis is None else {"axis": encoding.axis}
-        inputs = [quantized, *self._scale(encoding, value, before)]
-        return self._edit.emit("DequantizeLinear", inputs, axis, before=before, name=value.name or "")
-
-    def _scale(self, encoding: Encoding, value: Value, near: Node) -> list[Value]:
-        """Return the scale and the zero point as initializers; equal encodings have them in common."""
-        if encoding not in self._parameters:
-            shape = () if encoding.axis is None else (len(encoding.scale),)
-            scale = np.asarray(encoding.scale, np.float32).reshape(shape)
-            zero_point = np.broadcast_to(
-                np.asarray(encoding.zero_point, np.int64).reshape(() if len(encoding.zero_point) == 1 else shape), shape
-            )
-            self._parameters[encoding] = [
-                self._edit.constant(scale, near=near, name=f"{value.name}/scale"),
-                self._edit.constant(
-                    zero_point.astype(STORAGE[encoding.dtype]), near=near, name=f"{value.name}/zero_point"
-                ),
-            ]
-        return self._parameters[encoding]
-
-    def _is_quantized(self, value: Value) -> bool:
-        """Say whether all that reads `value` reads integers already, or it comes from integers."""
-        if producer(value, "DequantizeLinear") is not None:
-            return True
-        readers = users(value)
-        return bool(readers) and all(reader.op_type == "QuantizeLinear" for reader in readers)
-
-    def _is_held_in(self, value: Value, encoding: Encoding) -> bool:
-        """Say whether `value` comes from integers of just this encoding."""
-        maker = producer(value, "DequantizeLinear")
-        if maker is None or maker.inputs[0] is None or maker.inputs[0].dtype is None:
-            return False
-        scale = constant(maker.inputs[1])
-        zero_point = constant(input_at(maker, 2))
-        same_type = maker.inputs[0].dtype.numpy() == STORAGE[encoding.dtype]
-        return (
-            same_type
-            and scale is not None
-            and zero_point is not None
-            and np.array_equal(scale.reshape(-1), np.asarray(encoding.scale, np.float32))
-            and bool((zero_point.reshape(-1).astype(np.int64) == np.asarray(encoding.zero_point)).all())
-        )
-
-    def _note(self, value: Value, encoding: Encoding) -> None:
-        kind = "constant" if is_constant(value) else "activation"
-        low, high = encoding.range
-        text = (
-            f"{encoding.dtype}{'' if encoding.axis is None else f' by axis {encoding.axis}'}, {low:.6g} to {high:.6g}"
-        )
-        self._report.changed.append(Entry(value.name or "", kind, text))
-
-
-def _by_use(model: Model, entries: Mapping[str, Mapping[int, Entries]]) -> Iterator[tuple[tuple[Node, int], Entries]]:
-    """Yield what is said of single uses, by node and input."""
-    for node in model.graph:
-        if not is_op(node, "QuantizeLinear", "DequantizeLinear"):
-            for index, entry in entries.get(node.outputs[0].name or "", {}).items():
-                yield (node, index), entry
