@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from npuopt.graph import attribute, attribute_list, input_at, integers, is_constant, is_op, rank, static_shape
-from npuopt.passes.tune.tracing import Place, moved
+from npuopt.graph import attribute, input_at, is_constant, rank, static_shape
+from npuopt.passes.tune.rules_of_images import batch_normalization, conv, over_images
+from npuopt.passes.tune.rules_of_shapes import concat, expand, reshape, same_axis, slice_, split, transpose
+from npuopt.passes.tune.tracing import Place
 
 if TYPE_CHECKING:
     from npuopt.graph import Node
     from npuopt.passes.tune.tracing import Rule, Tracing
-
-CHANNELS = 1
-"""The axis of channels in convolutions, pools and normalizations over images."""
 
 
 def _elementwise(tracing: Tracing, node: Node) -> None:
@@ -31,65 +30,6 @@ def _elementwise(tracing: Tracing, node: Node) -> None:
             continue
         tracing.read(node, index, Place((rank(value) or 0) - from_end, run))
     tracing.hold(output, Place((rank(output) or 0) - from_end, run))
-
-
-def _same_axis(tracing: Tracing, node: Node) -> None:
-    """Input 0 and the output hold them along the same axis."""
-    place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
-    if place is not None:
-        tracing.read(node, 0, place)
-        tracing.hold(node.outputs[0], place)
-
-
-def _over_images(tracing: Tracing, node: Node) -> None:
-    """Pools: channels stay what they are."""
-    place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
-    if place is not None and place.axis > CHANNELS:
-        tracing.refuse(node, "mixes them")
-        return
-    _same_axis(tracing, node)
-
-
-def _batch_normalization(tracing: Tracing, node: Node) -> None:
-    place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
-    if place is None or place.axis != CHANNELS or len(node.outputs) > 1:
-        tracing.refuse(node, "mixes them")
-        return
-    _same_axis(tracing, node)
-    for index in range(1, 5):
-        tracing.read(node, index, Place(0, place.run))
-
-
-def _conv(tracing: Tracing, node: Node) -> None:
-    weight, groups = static_shape(input_at(node, 1)), attribute(node, "group", 1)
-    read, made = tracing.of(node.inputs[0]), tracing.of(node.outputs[0])
-    if (
-        weight is None
-        or not is_constant(input_at(node, 1))
-        or any(p is not None and p.axis != CHANNELS for p in (read, made))
-    ):
-        tracing.refuse(node, "mixes them")
-    elif groups == 1:
-        if read is not None:
-            tracing.read(node, 1, Place(1, read.run))
-        if made is not None:
-            _make(tracing, node, Place(0, made.run))
-    elif weight[0] == groups and weight[1] == 1:
-        place = read or made
-        if place is not None:
-            tracing.read(node, 0, place)
-            tracing.hold(node.outputs[0], place)
-            _make(tracing, node, Place(0, place.run))
-            tracing.attributes[node, "group"] = place.run
-    else:
-        tracing.refuse(node, "has groups of them")
-
-
-def _make(tracing: Tracing, node: Node, place: Place) -> None:
-    """The weight has its outputs along `place`, and so has the bias."""
-    tracing.read(node, 1, place)
-    if input_at(node, 2) is not None:
-        tracing.read(node, 2, Place(0, place.run))
 
 
 def _matmul(tracing: Tracing, node: Node) -> None:
@@ -130,88 +70,12 @@ def _gemm(tracing: Tracing, node: Node) -> None:
             tracing.read(node, 2, Place(len(bias) - 1, made.run))
 
 
-def _transpose(tracing: Tracing, node: Node) -> None:
-    order = attribute_list(node, "perm") or list(reversed(range(rank(node.inputs[0]) or 0)))
-    read, made = tracing.of(node.inputs[0]), tracing.of(node.outputs[0])
-    if read is not None:
-        tracing.hold(node.outputs[0], Place(order.index(read.axis), read.run))
-    if made is not None:
-        tracing.read(node, 0, Place(order[made.axis], made.run))
-
-
-def _reshape(tracing: Tracing, node: Node) -> None:
-    before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
-    if before is None or after is None:
-        tracing.refuse(node, "has a shape that is not known")
-        return
-    read, made = tracing.of(node.inputs[0]), tracing.of(node.outputs[0])
-    if read is not None:
-        made = moved(read, before, after, tracing.units)
-    elif made is not None:
-        read = moved(made, after, before, tracing.units)
-    if read is None or made is None:
-        tracing.refuse(node, "tears them apart")
-        return
-    tracing.read(node, 0, read)
-    tracing.hold(node.outputs[0], made)
-    if is_op(node, "Reshape"):
-        _name_in_shape(tracing, node, made)
-
-
-def _expand(tracing: Tracing, node: Node) -> None:
-    read = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
-    if read is None or rank(node.inputs[0]) != rank(node.outputs[0]):
-        tracing.refuse(node, "adds axes in front of them")
-        return
-    _same_axis(tracing, node)
-    _name_in_shape(tracing, node, read)
-
-
-def _name_in_shape(tracing: Tracing, node: Node, place: Place) -> None:
-    """Where the constant shape names the units' axis by its size, the entry has to change."""
-    sizes = integers(input_at(node, 1))
-    if sizes is None or place.axis >= len(sizes):
-        tracing.refuse(node, "has a shape that is not known")
-    elif sizes[place.axis] == tracing.units * place.run:
-        tracing.sizes[node] = place.axis
-
-
-def _concat(tracing: Tracing, node: Node) -> None:
-    place = next(place for value in (*node.inputs, *node.outputs) if (place := tracing.of(value)) is not None)
-    if attribute(node, "axis", 0) % (rank(node.outputs[0]) or 1) == place.axis:
-        tracing.refuse(node, "joins them with others")
-        return
-    for index in range(len(node.inputs)):
-        tracing.read(node, index, place)
-    tracing.hold(node.outputs[0], place)
-
-
-def _split(tracing: Tracing, node: Node) -> None:
-    place = next(place for value in (node.inputs[0], *node.outputs) if (place := tracing.of(value)) is not None)
-    if attribute(node, "axis", 0) % (rank(node.inputs[0]) or 1) == place.axis:
-        tracing.refuse(node, "parts them")
-        return
-    tracing.read(node, 0, place)
-    for output in node.outputs:
-        tracing.hold(output, place)
-
-
-def _slice(tracing: Tracing, node: Node) -> None:
-    starts, axes = integers(input_at(node, 1)), integers(input_at(node, 3))
-    place, size = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0]), rank(node.inputs[0]) or 1
-    given = range(len(starts)) if starts is not None and input_at(node, 3) is None else axes
-    if given is None or (place is not None and place.axis in [axis % size for axis in given]):
-        tracing.refuse(node, "picks some of them")
-        return
-    _same_axis(tracing, node)
-
-
 def _softmax(tracing: Tracing, node: Node) -> None:
     place = tracing.of(node.inputs[0]) or tracing.of(node.outputs[0])
     if place is not None and attribute(node, "axis", -1) % (rank(node.outputs[0]) or 1) == place.axis:
         tracing.refuse(node, "mixes them")
         return
-    _same_axis(tracing, node)
+    same_axis(tracing, node)
 
 
 def _normalization(tracing: Tracing, node: Node) -> None:
@@ -219,7 +83,7 @@ def _normalization(tracing: Tracing, node: Node) -> None:
     if place is None or place.axis >= attribute(node, "axis", -1) % (rank(node.inputs[0]) or 1):
         tracing.refuse(node, "mixes them")
         return
-    _same_axis(tracing, node)
+    same_axis(tracing, node)
 
 
 def _rotary_embedding(tracing: Tracing, node: Node) -> None:
@@ -227,7 +91,7 @@ def _rotary_embedding(tracing: Tracing, node: Node) -> None:
     if rank(node.inputs[0]) != 4 or place is None or place.axis != 1:
         tracing.refuse(node, "turns them in pairs")
         return
-    _same_axis(tracing, node)
+    same_axis(tracing, node)
 
 
 def _attention(tracing: Tracing, node: Node) -> None:
@@ -258,19 +122,19 @@ RULES: dict[str, Rule] = {
         ),
         _elementwise,
     ),
-    **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), _over_images),
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), over_images),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _normalization),
-    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), reshape),
     **dict.fromkeys(("LogSoftmax", "Softmax"), _softmax),
     "Attention": _attention,
-    "BatchNormalization": _batch_normalization,
-    "Concat": _concat,
-    "Conv": _conv,
-    "Expand": _expand,
+    "BatchNormalization": batch_normalization,
+    "Concat": concat,
+    "Conv": conv,
+    "Expand": expand,
     "Gemm": _gemm,
     "MatMul": _matmul,
     "RotaryEmbedding": _rotary_embedding,
-    "Slice": _slice,
-    "Split": _split,
-    "Transpose": _transpose,
+    "Slice": slice_,
+    "Split": split,
+    "Transpose": transpose,
 }  # fmt: skip
