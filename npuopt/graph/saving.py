@@ -172,6 +172,8 @@ def _holding_weights(
     header: bytes, tensors: list[ir.TensorProtocol], in_subgraphs: bool
 ) -> list[Piece[ir.TensorProtocol]]:
     """Put the weights back where the header has placeholders."""
+    if not tensors:
+        return [memoryview(header)]
 
     def fill(proto: onnx.TensorProto, index: int) -> list[Piece[ir.TensorProtocol]]:
         tensor = tensors[index]

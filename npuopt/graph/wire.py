@@ -77,10 +77,12 @@ def fields(data: ByteSource, start: int, end: int) -> Iterator[Field]:
     position = start
     while position < end:
         tag = position
-        key, position = _varint(data, position, end)
+        key = data[position]  # mostly a byte, as the lengths of small messages are
+        key, position = (key, position + 1) if key < 0x80 else _varint(data, position, end)
         wire_type = key & 7
         if wire_type == _BYTES:
-            length, body = _varint(data, position, end)
+            length = data[position] if position < end else 0x80
+            length, body = (length, position + 1) if length < 0x80 else _varint(data, position, end)
             position = body + length
         else:
             body = position
