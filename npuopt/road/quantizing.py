@@ -49,8 +49,8 @@ TIMED = 2
 """Samples after which the time left is told: the first one opens sessions."""
 
 RANDOM_WARNING = (
-    "calibrated with random numbers: the ranges are those of noise; good for trying things out, never for a model that"
-    " is to be used"
+    "calibrated with random numbers: the ranges are those of noise, and steps that learn from data are left out; good"
+    " for trying things out, never for a model that is to be used"
 )
 
 ENCODINGS_FILE = "encodings.json"

@@ -9,6 +9,7 @@ from npuopt.errors import InputError, UsageError
 from npuopt.pipeline.catalogue import PASS_CALL, find_pass, with_options
 from npuopt.pipeline.option_text import parse_options
 from npuopt.quantization import Encodings
+from npuopt.quantization.samples.data import RANDOM
 from npuopt.quantization.steps import Held, StepRecord, choose_steps, make_step
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def read_step(text: str) -> Step:
 
 
 def steps_for(options: CompileOptions, scheme: Scheme) -> Steps:
-    """Return the steps that a scheme gets with these options.
+    """Return the steps that a scheme gets with these options; with random data only those that were asked for.
+
+    What a step learns from noise is worth nothing, and learning takes longer than all else.
 
     Raises:
         UsageError: when a step is wrong, or asked for where it cannot run.
@@ -68,6 +71,8 @@ def steps_for(options: CompileOptions, scheme: Scheme) -> Steps:
             raise UsageError(f"a float scheme quantizes nothing, so step {wanted[0].name} cannot run")
         return Steps()
     if options.encodings is None:
+        if options.calibration == RANDOM:
+            return Steps([step for step in rewriting if step in wanted], [step for step in deciding if step in wanted])
         return Steps(rewriting, deciding)
     keeping = [step for step in deciding if step.keeps_encodings]
     refused = [step.name for step in wanted if step not in keeping]

@@ -50,7 +50,14 @@ def test_random_data_is_marked_and_warned_of(quantize):
     done = quantize("random", "--json")
     assert done.returncode == 0, done.stderr
     assert "warning: calibrated with random numbers" in done.stderr
-    assert json.loads(done.stdout)["calibration"]["calibration"] == "random"
+    result = json.loads(done.stdout)
+    assert result["calibration"]["calibration"] == "random"
+    assert result["steps"] == [], "nothing is learned from noise"
+
+
+def test_steps_that_are_asked_for_run_on_random_data_too(quantize):
+    result = json.loads(quantize("random", "--json", "--step", "round-weights").stdout)
+    assert [step["name"] for step in result["steps"]] == ["round-weights"]
 
 
 def test_a_state_of_other_data_is_refused(quantize, tmp_path):
