@@ -20,7 +20,7 @@ from npuopt.partition import partition
 from npuopt.quantization.assignment.precisions import precisions_text
 from npuopt.road import records
 from npuopt.road.checking import Refused, check, check_targets, for_each_target
-from npuopt.road.compilation import compile_plan, model_runs, reference_runs, require_share, stage
+from npuopt.road.compilation import compile_plan, model_runs, reference_runs, require_share, save_parts, stage
 from npuopt.road.evaluating import EvaluateOptions, evaluate
 from npuopt.road.figures import MemoryFigures, RegionFigures
 from npuopt.road.forming import encodings_beside, model_to_write, quantize_source
@@ -95,7 +95,8 @@ def compile(  # noqa: A001 -- the command's name
         plan = partition(prepared.model, chip, scheme)
         require_share(plan.summary.npu_fraction, options.min_npu, model, chip)
         say(f"compiling {len(plan.parts)} part(s)")
-        compiled = compile_plan(prepared.model, plan, chip, options.host, folder, limits)
+        sources = save_parts(prepared.model, plan, folder)
+        compiled = compile_plan(plan, sources, chip, options.host, folder, limits)
         save(prepared.model, folder / MODEL_FILE)
         write_target(chip, folder)
         quantized.write(folder)

@@ -91,7 +91,7 @@ class Profile(StrictRecord):
         sequence: new tokens in a run.
         logits: `all` [1, sequence, vocabulary], or `last` [1, 1, vocabulary].
         model: the ONNX file, runnable in ONNX Runtime; shares its weights with the other profiles'.
-        folder: where the compiled parts of this profile lie; the paths of `steps` start there.
+        folder: where the paths of `steps` start.
         steps: what to run, in order, as for an artifact of one graph.
     """
 

@@ -25,13 +25,26 @@ class StrictRecord(BaseModel):
 
 
 class Step(StrictRecord):
-    """One step of the execution order: a compiled region or a host part."""
+    """One step of the execution order: a compiled region or a host part.
+
+    Attributes:
+        name: of the part.
+        kind: `npu` or `host`.
+        road: of the delegate that compiled it.
+        model: the part as an ONNX model.
+        files: what the delegate made of it, the one to load first; of roads that run ONNX, the model itself.
+        folder: where the delegate found or put its files.
+        inputs, outputs: values by name.
+        figures: the delegate's.
+        log: its log, or an empty string.
+    """
 
     name: str
     kind: Literal["npu", "host"]
     road: str
     model: RelativePath
     files: tuple[RelativePath, ...] = ()
+    folder: RelativePath = "."
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     figures: dict[str, Any] = Field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from npuopt.target.views import converts
 from npuopt.verify import compare_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from npuopt.graph import Model, Node
@@ -55,8 +56,36 @@ class CompiledPlan:
         return {name: version for region in self.regions.values() for name, version in region.tools.items()}
 
 
-def compile_plan(model: Model, plan: Plan, target: Target, host: str, folder: Path, limits: Limits) -> CompiledPlan:
-    """Compile each part of `plan` below `folder`: regions by the target's road, the rest by the host's.
+def save_parts(model: Model, plan: Plan, folder: Path) -> dict[str, Path]:
+    """Write each part of a plan below `folder` as a model of its own; returns where, by the part's name."""
+    sources: dict[str, Path] = {}
+    for part in plan.parts:
+        sources[part.name] = folder / ("regions" if part.kind == "npu" else "host") / part.name / "model.onnx"
+        sources[part.name].parent.mkdir(parents=True)
+        save(extract_region(model, part), sources[part.name])
+    return sources
+
+
+def compile_plan(
+    plan: Plan,
+    sources: Mapping[str, Path],
+    target: Target,
+    host: str,
+    folder: Path,
+    limits: Limits,
+    *,
+    below: str = "",
+) -> CompiledPlan:
+    """Compile each part of `plan`: regions by the target's road, the rest by the host's.
+
+    Args:
+        plan: what goes where.
+        sources: each part's model, by name; somewhere below `folder`.
+        target: what is compiled for.
+        host: the host's road.
+        folder: where the paths of steps start.
+        limits: of each vendor tool run.
+        below: the folder in `folder` for what is made.
 
     Raises:
         VendorToolError: also when the vendor's tool left a node of a region off the device.
@@ -65,10 +94,8 @@ def compile_plan(model: Model, plan: Plan, target: Target, host: str, folder: Pa
     for part in plan.parts:
         on_device = part.kind == "npu"
         road = target.delegate.road if on_device else host
-        source = folder / ("regions" if on_device else "host") / part.name / "model.onnx"
-        source.parent.mkdir(parents=True)
-        save(extract_region(model, part), source)
-        made_in = folder / road / part.name
+        source = sources[part.name]
+        made_in = folder / below / road / part.name
         made_in.mkdir(parents=True)
         try:
             region = find_delegate(road).compile(source, made_in, target, limits=limits)
@@ -77,9 +104,17 @@ def compile_plan(model: Model, plan: Plan, target: Target, host: str, folder: Pa
             raise VendorToolError(error.what, where=where, hint=error.hint) from error
         if on_device:
             _prove(region, part)
+        _remove_empty(made_in, folder)
         compiled.regions[part.name] = region
         compiled.steps.append(_step(part, road, region, source, folder))
     return compiled
+
+
+def _remove_empty(made_in: Path, folder: Path) -> None:
+    """Remove the folder of a delegate that runs the part's model where it lies, and folders that are empty with it."""
+    while made_in != folder and not any(made_in.iterdir()):
+        made_in.rmdir()
+        made_in = made_in.parent
 
 
 def require_share(share: float, wanted: float, model: Path, chip: Target) -> None:
@@ -114,17 +149,18 @@ def _touches_edge(node: Node, part: Part) -> bool:
 
 
 def _step(part: Part, road: str, region: CompiledRegion, source: Path, folder: Path) -> Step:
-    base = region.folder.relative_to(folder).as_posix()
+    base = PurePosixPath(region.folder.relative_to(folder).as_posix())
     return Step(
         name=part.name,
         kind=part.kind,
         road=road,
         model=source.relative_to(folder).as_posix(),
-        files=tuple(f"{base}/{file}" for file in region.files),
+        files=tuple(str(base / file) for file in region.files),
+        folder=str(base),
         inputs=part.inputs,
         outputs=part.outputs,
         figures=dict(region.figures),
-        log=f"{base}/{region.log}" if region.log else "",
+        log=str(base / region.log) if region.log else "",
     )
 
 

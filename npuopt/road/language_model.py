@@ -13,7 +13,7 @@ from npuopt.decoder import read_hints
 from npuopt.delegates.contract import Limits
 from npuopt.errors import InputError, UsageError, cannot_write
 from npuopt.graph.saving import save_sharing
-from npuopt.partition import partition, save_refused
+from npuopt.partition import extract_region, partition, save_refused
 from npuopt.pipeline.runner import Runner
 from npuopt.road.compilation import compile_plan, require_share
 from npuopt.road.decoding import cache_form, freeze_profile, lower_raised, merge_adapter, open_decoder
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from npuopt.bundle import CacheForm
+    from npuopt.graph import Model
     from npuopt.partition import Plan
     from npuopt.road.compilation import CompiledPlan
     from npuopt.road.decoding import Opened
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from npuopt.target import Target
 
 PROFILES = "profiles"
-"""The folder of the profiles' models, their shared weights, and what was compiled of each."""
+"""The folder of the profiles' models, those of their parts, the weights of all, and what was compiled of each."""
 
 
 BESIDE = (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
@@ -161,15 +162,15 @@ def _compile(
     built: Mapping[str, Built], target: Target, options: CompileOptions, folder: Path, *, say: Say
 ) -> tuple[Profile, ...]:
     """Write every profile's model, with one file of weights, and compile its parts."""
-    (folder / PROFILES).mkdir()
-    save_sharing({name: item.prepared.model for name, item in built.items()}, folder / PROFILES)
+    own = folder / PROFILES
+    own.mkdir()
+    sources = {name: {part.name: own / f"{name}.{part.name}.onnx" for part in built[name].plan.parts} for name in built}
+    save_sharing(_models(built), own)
     profiles: list[Profile] = []
     for name, item in built.items():
         say(f"profile {name}: compiling {len(item.plan.parts)} part(s)")
-        own = folder / PROFILES / name
-        own.mkdir()
         limits = Limits(seconds=options.time_limit)
-        item.compiled = compile_plan(item.prepared.model, item.plan, target, options.host, own, limits)
+        item.compiled = compile_plan(item.plan, sources[name], target, options.host, own, limits, below=name)
         logits = "last" if options.language_model is not None and options.language_model.last_logits else "all"
         profiles.append(
             Profile(
@@ -177,11 +178,19 @@ def _compile(
                 sequence=item.new,
                 logits=logits,
                 model=f"{PROFILES}/{name}.onnx",
-                folder=f"{PROFILES}/{name}",
+                folder=PROFILES,
                 steps=tuple(item.compiled.steps),
             )
         )
     return tuple(profiles)
+
+
+def _models(built: Mapping[str, Built]) -> dict[str, Model]:
+    """Return every profile's model, and each of its parts as a model of its own, by the names of their files."""
+    models = {name: item.prepared.model for name, item in built.items()}
+    for name, item in built.items():
+        models.update({f"{name}.{part.name}": extract_region(item.prepared.model, part) for part in item.plan.parts})
+    return models
 
 
 def _require_sound(wanted: LanguageModelOptions) -> None:

@@ -103,7 +103,7 @@ def describe(
         caches=tuple(caches),
         adapters=_adapters(inputs, wanted),
         profiles=tuple(
-            Profile(name=name, sequence=item.new, model=f"{folder}/{name}.onnx", folder=f"{folder}/{name}")
+            Profile(name=name, sequence=item.new, model=f"{folder}/{name}.onnx", folder=folder)
             for name, item in built.items()
         ),
         facts=decoder.facts,

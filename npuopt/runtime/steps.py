@@ -94,9 +94,8 @@ class StepRunner:
     def _run(self, step: Step, feeds: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         if step.name in self._on_cpu:
             return [self._on_cpu[step.name].run(sample, step.outputs) for sample in feeds]
-        made_in = PurePosixPath(step.road, step.name)  # as compile lays it out
-        files = tuple(str(PurePosixPath(file).relative_to(made_in)) for file in step.files)
-        region = CompiledRegion(step.road, self._folder / made_in, files, figures=step.figures)
+        files = tuple(str(PurePosixPath(file).relative_to(step.folder)) for file in step.files)
+        region = CompiledRegion(step.road, self._folder / step.folder, files, figures=step.figures)
         try:
             return find_delegate(step.road).run(region, feeds, self._target, limits=self._limits)
         except (NpuoptError, OSError) as error:

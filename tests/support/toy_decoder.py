@@ -163,8 +163,8 @@ def record(form: str, *, logits: str = "all", chunks: tuple[int, ...] = (CHUNK, 
             sequence=chunk,
             logits=logits if chunk > 1 else "all",
             model=f"profiles/{names[chunk]}.onnx",
-            folder=f"profiles/{names[chunk]}",
-            steps=(step(logits if chunk > 1 else "all", form),),
+            folder="profiles",
+            steps=(step(names[chunk], logits if chunk > 1 else "all", form),),
         )
         for chunk in chunks
     ]
@@ -203,7 +203,7 @@ def record(form: str, *, logits: str = "all", chunks: tuple[int, ...] = (CHUNK, 
     )
 
 
-def step(logits: str, form: str, road: str = "ort") -> Step:
+def step(profile: str, logits: str, form: str, road: str = "ort") -> Step:
     """Return the one compiled part of a profile: all of it."""
     inputs = ["input_ids", "position_ids", "mask", "mask_window"]
     inputs += [f"past_{kind}_{layer}" for layer in range(2) for kind in ("key", "value")]
@@ -213,8 +213,8 @@ def step(logits: str, form: str, road: str = "ort") -> Step:
         name="all",
         kind="npu",
         road=road,
-        model="model.onnx",
-        files=(f"{road}/all/model.onnx",),
+        model=f"{profile}.all.onnx",
+        files=(f"{profile}.all.onnx",),
         inputs=tuple(inputs),
         outputs=tuple(outputs),
     )
@@ -233,13 +233,12 @@ def write_artifact(
     made = record(form, logits=logits, chunks=chunks)
     profiles = []
     for profile in made.profiles:
-        (folder / profile.folder / road / "all").mkdir(parents=True)
+        (folder / profile.folder).mkdir(parents=True, exist_ok=True)
         proto = graph(Weights.drawn(seed), form, profile.sequence, logits=profile.logits)
         onnx.checker.check_model(proto, full_check=True)
-        names = (profile.model, f"{profile.folder}/model.onnx", f"{profile.folder}/{road}/all/model.onnx")
-        for name in names:
+        for name in (profile.model, f"{profile.folder}/{profile.name}.all.onnx"):
             (folder / name).write_bytes(proto.SerializeToString())
-        profiles.append(profile.model_copy(update={"steps": (step(profile.logits, form, road),)}))
+        profiles.append(profile.model_copy(update={"steps": (step(profile.name, profile.logits, form, road),)}))
     made = made.model_copy(update={"profiles": tuple(profiles)})
     (folder / "tokenizer.json").write_bytes(TOKENIZER.read_bytes())
     assert (write_genai(folder, made) == "") == (1 in chunks)

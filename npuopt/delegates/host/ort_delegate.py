@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from npuopt.delegates.contract import Limits
     from npuopt.target import Target
 
-MODEL_FILE = "model.onnx"
-OUTSIDE_BYTES = 1 << 30
-"""Weights from which on they get a file of their own: a protobuf file ends at 2 GiB."""
-
 
 class OrtDelegate:
     """Keeps regions as ONNX models and runs them with ONNX Runtime's CPU kernels, quantized arithmetic exact."""
@@ -30,22 +26,19 @@ class OrtDelegate:
         """Do nothing: ONNX Runtime is always installed with npuopt."""
 
     def compile(self, model: Path, folder: Path, target: Target, *, limits: Limits) -> CompiledRegion:
-        """Write the model into `folder` in one piece and open it once, so that what is written is known to load.
+        """Open the model once, so that it is known to load; it runs where it lies, and `folder` stays empty.
 
         Raises:
             InputError: ONNX Runtime does not load the model.
         """
-        del target, limits  # any CPU runs it, in this process
-        from npuopt.graph import Session, load, save  # noqa: PLC0415 -- onnx and onnxruntime are heavy
+        del folder, target, limits  # any CPU runs it, in this process
+        from npuopt.graph import Session  # noqa: PLC0415 -- onnxruntime is heavy
 
-        loaded = load(model)
-        weights = sum(value.const_value.nbytes for value in loaded.graph.initializers.values() if value.const_value)
-        path = folder / MODEL_FILE
-        save(loaded, path, external_data=weights > OUTSIDE_BYTES)
-        Session(path)
-        files = tuple(sorted((item.name for item in folder.iterdir()), key=lambda name: name != MODEL_FILE))
-        figures = {"model_bytes": sum(item.stat().st_size for item in folder.iterdir())}
-        return CompiledRegion(self.road, folder, files, figures=figures, tools={"onnxruntime": version("onnxruntime")})
+        Session(model)
+        files, held = _weight_files(model)
+        figures = {"model_bytes": model.stat().st_size + held}
+        tools = {"onnxruntime": version("onnxruntime")}
+        return CompiledRegion(self.road, model.parent, (model.name, *files), figures=figures, tools=tools)
 
     def run(
         self,
@@ -65,3 +58,18 @@ class OrtDelegate:
 
         session = Session(region.folder / region.files[0], optimize=True)
         return [session.run(sample) for sample in samples]
+
+
+def _weight_files(model: Path) -> tuple[list[str], int]:
+    """Return the files beside a model that hold weights of it, and the bytes of its weights there, each once."""
+    from npuopt.graph import load  # noqa: PLC0415 -- onnx is heavy
+    from npuopt.graph.mapped import InFile  # noqa: PLC0415
+    from npuopt.graph.queries import graphs_of  # noqa: PLC0415
+
+    places: dict[tuple[str, int], int] = {}
+    for graph in graphs_of(load(model)):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, InFile) and tensor.source.path != model:
+                places[tensor.source.path.relative_to(model.parent.resolve()).as_posix(), tensor.offset] = tensor.length
+    return sorted({name for name, _ in places}), sum(places.values())
