@@ -84,6 +84,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.roads", description=__doc__)
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--targets", nargs="+", metavar="ID", default=list(TARGETS))
+    parser.add_argument(
+        "--precision", default="auto", metavar="SCHEME", help="of the target; its own choice by default"
+    )
     parser.add_argument("--seconds", type=float, default=600.0, help="that a vendor tool may take")
     parser.add_argument("--estimates", action="store_true", help="compare estimates with the vendor's figures")
     parser.add_argument("--random", action="store_true", help="calibrate with random data: structure and figures only")
@@ -114,9 +117,14 @@ def main() -> int:
 def compile_one(name: str, subject: Subject, target: str, out: Path, arguments: argparse.Namespace) -> Row:
     """Compile one model for one target and put together what is known of it."""
     data = "random" if arguments.random or subject.calibration == "random" else str(_beside(subject))
-    options = CompileOptions(dims=subject.dims, calibration=data, samples=1, time_limit=arguments.seconds)
-    if arguments.random:
-        options = CompileOptions(dims=subject.dims, calibration=data, verify="off", time_limit=arguments.seconds)
+    options = CompileOptions(
+        dims=subject.dims,
+        calibration=data,
+        precision=arguments.precision,
+        samples=1,
+        time_limit=arguments.seconds,
+        **({"verify": "off"} if arguments.random else {}),
+    )
     started = time.perf_counter()
     try:
         checked = api.check(subject.file, target, CompileOptions(dims=subject.dims))

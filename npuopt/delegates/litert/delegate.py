@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from npuopt.delegates.contract import CompiledRegion, NodeOnDevice
-from npuopt.delegates.litert.interpret import INTERPRETER, WORKER, interpret
-from npuopt.delegates.litert.ports import save_ports
+from npuopt.delegates.litert.interpret import interpret
+from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE, write_region
 from npuopt.delegates.litert.toolchain import ensure_available
-from npuopt.delegates.process import run_child
-from npuopt.errors import InputError, InternalError, VendorToolError
+from npuopt.errors import InternalError
 from npuopt.target.schema import LiteRtDelegate as Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
     from npuopt.target.probing.answer import Answer
     from npuopt.target.probing.build import Question
 
-MODEL_FILE = "model.tflite"
-PORTS_FILE = "model.json"
 LOG_FILE = "litert.log"
 
 
@@ -42,38 +37,16 @@ class LiteRtDelegate:
         ensure_available()
 
     def compile(self, model: Path, folder: Path, target: Target, *, limits: Limits) -> CompiledRegion:
-        """Write `model` into `folder` as model.tflite, with model.json about its edge, and run it once on zeros.
+        """Write `model` into `folder` as model.tflite, with model.json about its edge, and run it with all kernels.
 
         Raises:
             ToolchainMissingError: the extra is not installed.
             VendorToolError: a node has no TFLite form, or the interpreter does not run the model.
         """
-        self.ensure_available()
-        from npuopt.delegates.litert.export import export_model  # noqa: PLC0415 -- imports the schema, an extra
-        from npuopt.graph import load  # noqa: PLC0415 -- heavy
-
-        started = time.perf_counter()
-        loaded = load(model)
-        try:
-            exported = export_model(loaded, folder / MODEL_FILE)
-        except InputError as error:
-            raise VendorToolError(error.what, where=error.where or str(model), hint=error.hint) from error
-        seconds = time.perf_counter() - started
-        save_ports(folder / PORTS_FILE, exported.inputs, exported.outputs)
-        request = {"operation": "check", "model": str((folder / MODEL_FILE).resolve()), "kernels": kernels_of(target)}
-        child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits)
-        answer = child.require(INTERPRETER, where=str(model))
-        _ensure_whole(exported, answer["operators"], answer["outputs"], model)
-        figures: dict[str, Any] = {
-            "model_bytes": (folder / MODEL_FILE).stat().st_size,
-            "export_seconds": seconds,
-            "invoke_seconds": float(answer["seconds"]),
-            "kernels": kernels_of(target),
-            "operators": exported.operators,
-        }
+        written = write_region(model, folder, kernels_of(target), log=folder / LOG_FILE, limits=limits)
+        nodes = _nodes(written.model, written.exported)
         files = (MODEL_FILE, PORTS_FILE)
-        nodes = _nodes(loaded, exported)
-        return CompiledRegion(self.road, folder, files, nodes, figures, answer["tools"], LOG_FILE)
+        return CompiledRegion(self.road, folder, files, nodes, written.figures, written.tools, LOG_FILE)
 
     def run(
         self,
@@ -116,19 +89,6 @@ def kernels_of(target: Target) -> str:
     if isinstance(target.delegate, Settings):
         return target.delegate.kernels
     raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {LiteRtDelegate.road}")
-
-
-def _ensure_whole(
-    exported: Exported, operators: Mapping[str, int], shapes: Sequence[Sequence[int]], model: Path
-) -> None:
-    """Compare what was written with the interpreter's own list of operators, and with the shapes that it makes."""
-    if Counter(operators) != Counter(exported.operators):
-        what = f"{INTERPRETER} lists {dict(operators)}, but {exported.operators} were written"
-        raise VendorToolError(what, where=str(model))
-    for port, shape in zip(exported.outputs, shapes, strict=True):
-        if list(port.shape) != list(shape):
-            what = f"{INTERPRETER} makes {port.name!r} in shape {list(shape)}, not {list(port.shape)}"
-            raise VendorToolError(what, where=str(model))
 
 
 def _nodes(model: Model, exported: Exported) -> tuple[NodeOnDevice, ...]:

@@ -23,7 +23,7 @@ VERSIONS: dict[str, dict[str, int]] = {
     "REDUCE_MAX": {"int8": 2, "int16": 3}, "REDUCE_MIN": {"int8": 2, "int16": 3}, "RELU": {"int8": 2, "int16": 3},
     "RELU6": {"int8": 2, "int16": 3}, "RESIZE_BILINEAR": {"float32": 3, "int8": 3, "int16": 3},
     "RESIZE_NEAREST_NEIGHBOR": {"float32": 3, "int8": 3, "int16": 4}, "RSQRT": {"int8": 2, "int16": 3},
-    "SELECT_V2": {}, "SOFTMAX": {"int8": 2, "int16": 3}, "SPLIT_V": {"int8": 2},
+    "SELECT_V2": {}, "SOFTMAX": {"int8": 2, "int16": 3}, "SPLIT": {"int8": 2, "int16": 4}, "SPLIT_V": {"int8": 2},
     "STRIDED_SLICE": {"int8": 2, "int16": 4}, "SUB": {"int8": 2, "int16": 5}, "SUM": {"int8": 2, "int16": 2},
     "SQUARED_DIFFERENCE": {"int8": 2}, "TANH": {"int8": 2, "int16": 3}, "TRANSPOSE": {"int8": 2, "int16": 4},
     "TRANSPOSE_CONV": {"float32": 3, "int8": 3, "int16": 4},

@@ -7,7 +7,8 @@ expect ends the process. Imports nothing of npuopt, so that it also runs in an i
 
 Requests, with `kernels` one of reference, builtin and xnnpack:
     {"operation": "run", "model": file, "kernels", "inputs": [npz], "outputs": [npz to write]}
-    {"operation": "check", "model": file, "kernels"}: runs once on zeros and tells the operators
+    {"operation": "check", "model": file, "kernels": [...]}: runs with each set, and tells the operators, times, and how
+        close the sets come; only the first must run it
     {"operation": "probe", "models": [{"name", "model", "inputs": npz, "outputs": npz to write}], "kernels",
      "results": file of JSON lines to append to}
 Arrays in an npz are called by the place of the input or output in the model.
@@ -74,24 +75,62 @@ def run_once(interpreter: Interpreter, inputs: str, outputs: str) -> float:
 
 
 def check(request: dict) -> dict:
-    """Run once on zeros, and tell the interpreter's own list of operators and the time of a second run."""
-    try:
-        interpreter = open_model(request["model"], request["kernels"])
-        for detail in interpreter.get_input_details():
-            interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
-        interpreter.invoke()
-        started = time.perf_counter()
-        interpreter.invoke()
-        seconds = time.perf_counter() - started
-    except (RuntimeError, ValueError) as error:
-        return {"refused": str(error)}
-    made = [
-        [int(size) for size in interpreter.get_tensor(one["index"]).shape] for one in interpreter.get_output_details()
-    ]
+    """Run with every set of kernels on the same seeded inputs; tell the operators, the times and the worst cosine."""
+    sets: dict = {}
+    outputs: list = []
+    for kernels in request["kernels"]:
+        try:
+            sets[kernels], made = try_kernels(request["model"], kernels)
+        except (RuntimeError, ValueError) as error:
+            if not outputs:
+                return {"refused": str(error)}
+            sets[kernels] = {"refused": " ".join(str(error).split())[:300]}
+        else:
+            outputs.append(made)
     plain = Interpreter(request["model"], experimental_op_resolver_type=RESOLVERS["builtin"])
     operators = Counter(detail["op_name"] for detail in plain._get_ops_details())  # noqa: SLF001 -- no public list
-    names = [detail["op_name"] for detail in interpreter._get_ops_details()]  # noqa: SLF001
-    return {"operators": dict(operators), "delegated": INSERTED in names, "outputs": made, "seconds": seconds}
+    pairs = [pair for other in outputs[1:] for pair in zip(outputs[0], other, strict=True)]
+    return {
+        "operators": dict(operators),
+        "outputs": [[int(size) for size in array.shape] for array in outputs[0]],
+        "sets": sets,
+        "cosine": min((cosine(one, other) for one, other in pairs), default=None),
+    }
+
+
+def try_kernels(model: str, kernels: str) -> tuple:
+    """Run a model twice on seeded inputs; return the time of the second run, and the outputs."""
+    interpreter = open_model(model, kernels)
+    random = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], drawn(random, detail))
+    interpreter.invoke()
+    started = time.perf_counter()
+    interpreter.invoke()
+    seconds = time.perf_counter() - started
+    names = [detail["op_name"] for detail in interpreter._get_ops_details()]  # noqa: SLF001 -- no public list
+    made = [np.asarray(interpreter.get_tensor(detail["index"])) for detail in interpreter.get_output_details()]
+    return {"seconds": seconds, "delegated": INSERTED in names}, made
+
+
+def drawn(random: np.random.Generator, detail: dict) -> np.ndarray:
+    """Return data for an input: normal numbers, any quantized number, and zeros for indices and truth values."""
+    dtype, shape = np.dtype(detail["dtype"]), detail["shape"]
+    if dtype.kind == "f":
+        return random.normal(size=shape).astype(dtype)
+    if dtype.itemsize <= 2 and dtype.kind == "i":
+        limits = np.iinfo(dtype)
+        return random.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    return np.zeros(shape, dtype)
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the cosine between two arrays: 1 where they are equal, 0 where a number is not finite in one only."""
+    if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+        return 1.0
+    left, right = one.astype(np.float64).reshape(-1), other.astype(np.float64).reshape(-1)
+    size = float(np.linalg.norm(left) * np.linalg.norm(right))
+    return float(left @ right) / size if np.isfinite(size) and size else 0.0
 
 
 def probe(request: dict) -> dict:

@@ -44,6 +44,23 @@ def test_a_region_is_written_run_and_described(region, tmp_path):
     assert np.abs(made[0]["y"] - wanted).max() <= 0.031
 
 
+def test_both_sets_of_kernels_run_and_are_compared(region):
+    sets = region.figures["kernel_sets"]
+    assert list(sets) == ["xnnpack", "builtin"]
+    assert sets["xnnpack"]["delegated"]
+    assert not sets["builtin"]["delegated"]
+    assert region.figures["kernel_sets_cosine"] > 0.999
+
+
+def test_the_target_says_which_kernels_count(tmp_path):
+    folder = tmp_path / "builtin"
+    folder.mkdir()
+    builtin = load_target("android/litert-builtin")
+    compiled = LiteRtDelegate().compile(NET.quantized(tmp_path / "net.onnx"), folder, builtin, limits=LIMITS)
+    assert compiled.figures["kernels"] == "builtin"
+    assert list(compiled.figures["kernel_sets"]) == ["builtin", "xnnpack"]
+
+
 def test_a_sample_that_does_not_fit_is_named(region):
     with pytest.raises(InputError, match=r"input 'x': is missing"):
         LiteRtDelegate().run(region, [{}], TARGET, limits=LIMITS)

@@ -68,7 +68,8 @@ FLOAT = {
         {"BATCH_MATMUL": 1},
         {},
     ),
-    "split": ("u, v = Split <axis = 3> (x, n) y = Add(u, v)", "1,4,6,4", {"SPLIT_V": 1, "ADD": 1}, ints(n=[4, 4])),
+    "split": ("u, v = Split <axis = 3> (x, n) y = Add(u, v)", "1,4,6,4", {"SPLIT": 1, "ADD": 1}, ints(n=[4, 4])),
+    "split-unevenly": ("u, y = Split <axis = 3> (x, n)", "1,4,6,6", {"SPLIT_V": 1}, ints(n=[2, 6])),
     "broadcast": ("y = Mul(x, k)", SHAPE, {"MUL": 1}, {"k": np.linspace(-1, 1, 4, dtype=np.float32).reshape(4, 1, 1)}),
     "expand": (
         "a = ReduceSum(x, i) y = Expand(a, to)",

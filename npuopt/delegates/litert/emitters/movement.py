@@ -79,13 +79,17 @@ def slice_(step: Step, context: Context) -> None:
 
 
 def split(step: Step, context: Context) -> None:
-    """Write a Split as SPLIT_V."""
+    """Write a Split as SPLIT, which more compilers take, or as SPLIT_V where its parts differ in size."""
     x = context.read(step.input(0))
     axis = attribute(step.node, "axis", 0)
-    sizes = context.integer_list([shape_of(value)[axis] for value in step.outputs], "sizes")
+    sizes = [shape_of(value)[axis] for value in step.outputs]
     place = context.constant(np.array(x.axis(axis), np.int32), "axis")
     results = [Result(value, x.order, x.encoding) for value in step.outputs]
-    context.emit("SPLIT_V", [x.index, sizes, place], *results, numSplits=len(results))
+    if len(set(sizes)) == 1:
+        context.emit("SPLIT", [place, x.index], *results, numSplits=len(results))
+    else:
+        inputs = [x.index, context.integer_list(sizes, "sizes"), place]
+        context.emit("SPLIT_V", inputs, *results, numSplits=len(results))
 
 
 def gather(step: Step, context: Context) -> None:
