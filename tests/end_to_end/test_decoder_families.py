@@ -55,11 +55,13 @@ def test_static_profiles_equal_the_dynamic_model(family, exporter, form):
 
 @every_exporter
 @every_family
-def test_every_node_is_for_the_device(family, exporter):
-    target = load_target("qualcomm/sm8750")
+@pytest.mark.parametrize(("chip", "scheme"), [("qualcomm/sm8750", "fp16"), ("arm/ethos-u85-256", "a8w8")])
+def test_every_node_is_for_the_device(family, exporter, chip, scheme):
+    """Lookups and index arithmetic ahead of it are at the edge."""
+    target = load_target(chip)
     opened = open_decoder(path_of(family, exporter), WANTED.context, NO_HINTS, say=silent)
     options = CompileOptions(language_model=WANTED)
-    built = build_profiles(opened, target, "fp16", cache_form(target, None), options, None, say=silent)
+    built = build_profiles(opened, target, scheme, cache_form(target, None), options, None, say=silent)
     refused = {
         name: [(item.node.op_type, item.reasons) for item in made.plan.placements if item.where == "host"]
         for name, made in built.items()

@@ -33,6 +33,7 @@ KEEPS_ITS_OP = {
     "lower-large-pool",
     "lower-large-stride",
     "lower-matmul-rank",
+    "lower-reduction-rank",
     "lower-matmul-vector",
     "lower-max-pool-3d",
     "lower-narrow-dequantize-linear",
