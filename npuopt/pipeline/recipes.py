@@ -22,6 +22,9 @@ CLEAN = (
 Shapes come ahead of identities, which are known by them.
 """
 
+TRANSPOSES_KEPT = tuple(name for name in CLEAN if name != "fold-unit-transposes")
+"""What runs in its place ahead of fusions and layout, which look for the Transposes; the whole of it comes behind."""
+
 FREEZE = ("insert-sequence-mask", "freeze-dims", "drop-empty-inputs")
 """Run once, when dims are given."""
 
@@ -64,6 +67,7 @@ FUSE = (
     "fuse-consecutive-concats",
     "fuse-dequantize-quantize",
     "fuse-consecutive-transposes",
+    "fuse-reduced-transpose",
     "fuse-consecutive-reshapes",
 )
 """Run until nothing changes: raise what exporters spelled out to standard ops.

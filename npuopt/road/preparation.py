@@ -11,7 +11,7 @@ from npuopt.graph.dynamic_shapes import first_dynamic
 from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_options
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.recipe import Choice
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE, RAISED
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE, RAISED, TRANSPOSES_KEPT
 from npuopt.pipeline.report import Entry, Report
 from npuopt.pipeline.runner import Runner
 
@@ -109,19 +109,24 @@ def prepare(
         prepared.assumed_dims = _batch_of_one(model, frozen)
         frozen = {**prepared.assumed_dims, **frozen}
     say("cleaning")
-    runner.run_until_stable(model, choice.make(CLEAN))
+    clean = choice.make(TRANSPOSES_KEPT)
+    runner.run_until_stable(model, clean)
     if frozen:
         say("freezing dims")
         shapes = {value.name or "": dims(value) for value in model.graph.inputs}
         require_dims(runner.run(model, freezing(frozen, choice)))
-        runner.run_until_stable(model, choice.make(CLEAN))
+        runner.run_until_stable(model, clean)
         prepared.dropped_inputs = _dropped(shapes, model, frozen)
     if runner.target is not None and runner.target.shapes.static == "required":
         require_static(model)
     say("fusing")
-    runner.run_until_stable(model, [*choice.make(fusions(runner.target, scheme)), *choice.make(CLEAN)])
-    if any(report.changed for report in runner.run(model, choice.make((*LAYOUT, *MOVE)))):
-        runner.run_until_stable(model, choice.make((*LAYOUT, *MOVE, *CLEAN)))
+    fuse = choice.make(fusions(runner.target, scheme))
+    runner.run_until_stable(model, [*fuse, *clean])
+    layout = choice.make((*LAYOUT, *MOVE))
+    if any(report.changed for report in runner.run(model, layout)):
+        runner.run_until_stable(model, [*layout, *fuse, *clean])  # Transposes kept apart what may be fused now
+    if any(report.changed for report in runner.run_until_stable(model, choice.make(CLEAN))):
+        runner.run_until_stable(model, [*fuse, *choice.make(CLEAN)])
     own = [found for path in pass_files for found in load_pass_file(path).values()]
     if own:
         runner.run_until_stable(model, [*(with_options(found, {}) for found in own), *choice.make(CLEAN)])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.graph import Editor, graphs_of, label, nodes
+from npuopt.graph import Editor, graphs_of, label, nodes, static_shape
 from npuopt.passes.layout.forms import form
+from npuopt.passes.layout.orders import moves_data, order_of
 from npuopt.passes.layout.regions import find_regions
 from npuopt.passes.layout.reordering import Reordering
 from npuopt.pipeline import Entry, Pass, Report
@@ -27,8 +28,9 @@ class MoveTransposes(Pass):
 
     Such parts are elementwise ops, Concat, Split, Slice, Pad, reductions that keep their axes, Softmax,
     QuantizeLinear and DequantizeLinear, and normalizations of a last axis that stays last. For each of them the
-    Transposes at its border are counted, for the order it has and for each order in which one of them would go. The
-    report notes how many Transposes the model had and has.
+    Transposes at its border are counted, for the order it has and for each order in which one of them would go; those
+    that move only axes of size 1 count for nothing, as they become Reshapes. The report notes how many Transposes
+    the model had and has.
 
     Left alone: orders that leave as many Transposes; nodes that the target takes as they are and not in the new
     order; inputs of another rank, unless they are constants; ops whose axes are computed at run time.
@@ -40,7 +42,7 @@ class MoveTransposes(Pass):
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Sweep until no part can do with fewer."""
         report = Report(self.name)
-        before = len(nodes(model, "Transpose"))
+        before = _count(model)
         if not before:
             return report
         edit = Editor(model)
@@ -51,14 +53,20 @@ class MoveTransposes(Pass):
             ]
             if not any(moved):
                 break
-        report.notes.append(f"{before} Transposes before, {len(nodes(model, 'Transpose'))} after")
+        report.notes.append(f"{before} Transposes before, {_count(model)} after")
         return report
+
+
+def _count(model: Model) -> int:
+    """Count the Transposes that move data."""
+    found = ((order_of(node), static_shape(node.inputs[0])) for node in nodes(model, "Transpose"))
+    return sum(order is None or moves_data(order, shape) for order, shape in found)
 
 
 def _move(region: Region, edit: Editor, target: Target | None, report: Report) -> bool:
     """Bring the region into the order with the fewest Transposes; return whether that is another one."""
     now = region.cost(tuple(range(region.rank)))
-    costs = {order: region.cost(order) for order in region.orders()} if now else {}
+    costs = {order: region.cost(order) for order in region.orders()} if any(now) else {}
     for order, cost in sorted(costs.items(), key=lambda item: item[1]):
         if cost >= now:
             break
@@ -67,9 +75,9 @@ def _move(region: Region, edit: Editor, target: Target | None, report: Report) -
             new = Reordering(region, order, edit)
             why = new.emit(target)
             if why is None:
-                report.changed.append(
-                    Entry(label(region.nodes[0]), region.nodes[0].op_type, f"{now} -> {cost} Transposes, {list(order)}")
-                )
+                told = now[0] == cost[0]  # only such as move nothing but axes of size 1 are to go
+                text = f"{now[told]} -> {cost[told]} Transposes, {list(order)}"
+                report.changed.append(Entry(label(region.nodes[0]), region.nodes[0].op_type, text))
                 new.replace()
                 return True
         report.declined.append(why)

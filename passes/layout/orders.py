@@ -36,3 +36,14 @@ def composed(first: Sequence[int], second: Sequence[int]) -> Order:
 def is_identity(order: Sequence[int]) -> bool:
     """Say whether a permutation leaves every axis where it is."""
     return list(order) == sorted(order)
+
+
+def moves_data(order: Sequence[int], shape: Sequence[int] | None) -> bool:
+    """Say whether a Transpose in this order is more than a Reshape: it moves axes of more than one place.
+
+    Args:
+        order: the permutation.
+        shape: of what is transposed; None where it is not known in full.
+    """
+    long = order if shape is None else [axis for axis in order if shape[axis] != 1]
+    return not is_identity(long)

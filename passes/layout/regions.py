@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import input_at, is_constant, is_op, producer, rank, users
+from npuopt.graph import input_at, is_constant, is_op, producer, rank, static_shape, users
 from npuopt.passes.layout.forms import data_inputs
-from npuopt.passes.layout.orders import Order, composed, inverse, is_identity, order_of
+from npuopt.passes.layout.orders import Order, composed, inverse, is_identity, moves_data, order_of
 
 if TYPE_CHECKING:
     from npuopt.graph import Graph, Node, Value
@@ -36,11 +36,19 @@ class Region:
             )
         )
 
-    def cost(self, order: Order) -> int:
-        """Count the Transposes at the region's border once its data is in `order`."""
+    def cost(self, order: Order) -> tuple[int, int]:
+        """Count the Transposes at the region's border once its data is in `order`: those that move data, and all."""
         inside = set(self.nodes)
-        there = sum(not _comes_free(value, order, inside) for value in self.read())
-        return there + sum(_leaving(value, order, inside) for value in self.made())
+        moving, every = 0, 0
+        for value in self.read():
+            if (turn := _entering(value, order, inside)) is not None:
+                every += 1
+                moving += turn
+        for value in self.made():
+            turns = _leaving(value, order, inside)
+            every += len(turns)
+            moving += sum(turns)
+        return moving, every
 
     def orders(self) -> list[Order]:
         """List the orders in which a Transpose at the border would be none; others can only need more."""
@@ -99,24 +107,29 @@ def _is_flexible(node: Node) -> bool:
     return ranks == {depth}
 
 
-def _comes_free(value: Value, order: Order, inside: set[Node]) -> bool:
-    """Say whether the region can have `value` in `order` without a Transpose that would be gone otherwise."""
-    turn = order_of(producer(value, "Transpose"))
-    if turn is None:
-        return is_identity(order)
-    if is_identity(composed(turn, order)):
-        return True
-    return is_identity(order) and bool(_outside(value, inside) or value.is_graph_output())
+def _entering(value: Value, order: Order, inside: set[Node]) -> bool | None:
+    """Say whether the Transpose that the region needs to have `value` in `order` moves data; None: it needs none.
+
+    One that others read as well is there anyhow.
+    """
+    turner = producer(value, "Transpose")
+    turn = order_of(turner)
+    if turner is None or turn is None:
+        return None if is_identity(order) else moves_data(order, static_shape(value))
+    if is_identity(order) and (_outside(value, inside) or value.is_graph_output()):
+        return None
+    whole = composed(turn, order)
+    return None if is_identity(whole) else moves_data(whole, static_shape(turner.inputs[0]))
 
 
-def _leaving(value: Value, order: Order, inside: set[Node]) -> int:
-    """Count the Transposes that bring `value` to those who read it outside the region."""
+def _leaving(value: Value, order: Order, inside: set[Node]) -> list[bool]:
+    """Say of each Transpose that brings `value` to those who read it outside the region whether it moves data."""
     turns, others = leaving(value, inside)
-    if not turns and not others:
-        return 0
     back = inverse(order)
     needed = {composed(back, turn) for turn in turns.values()} | ({back} if others else set[Order]())
-    return sum(not is_identity(turn) for turn in needed)
+    shape = static_shape(value)
+    reordered = None if shape is None else [shape[axis] for axis in order]
+    return [moves_data(turn, reordered) for turn in needed if not is_identity(turn)]
 
 
 def leaving(value: Value, inside: set[Node]) -> tuple[dict[Node, Order], bool]:
