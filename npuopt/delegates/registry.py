@@ -16,6 +16,7 @@ ROADS = {
     "openvino": "npuopt.delegates.openvino.delegate:OpenVinoDelegate",
     "ethosu": "npuopt.delegates.ethosu.delegate:EthosUDelegate",
     "coreml": "npuopt.delegates.coreml.delegate:CoreMlDelegate",
+    "rknn": "npuopt.delegates.rknn.delegate:RknnDelegate",
     "tvm": "npuopt.delegates.host.tvm_delegate:TvmDelegate",
     "ort": "npuopt.delegates.host.ort_delegate:OrtDelegate",
     "litert": "npuopt.delegates.litert.delegate:LiteRtDelegate",

@@ -2,93 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from npuopt.target.constraints import Constraint, DataTypeName, Facts
+from npuopt.target.roads import Delegate
 
 FLOAT_TYPES = frozenset(name for name in DataTypeName.__args__ if name.startswith(("float", "bfloat")))
 HELD_TYPES = ("int4", "uint4", "int8", "uint8")
 """Integer types of weights that are computed with in float."""
 Axis: TypeAlias = Literal["tensor", "channel", "block"]
-
-
-class QnnDelegate(Facts):
-    """Compiled by the QNN execution provider of ONNX Runtime."""
-
-    road: Literal["qnn"]
-    soc_model: int = Field(ge=1, description="The vendor's number of the chip.")
-    arch: str = Field(description="Architecture of the accelerator, such as v79.")
-    vtcm_mib: int = Field(ge=1, description="On-chip memory that one graph may use, in MiB.")
-    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
-
-
-class TvmDelegate(Facts):
-    """Compiled by Apache TVM for a processor."""
-
-    road: Literal["tvm"]
-    triple: str = Field(description="LLVM target triple.")
-    cpu: str = Field(description="LLVM processor name.")
-    features: tuple[str, ...] = Field(default=(), description="LLVM processor features, such as +avx2.")
-    cross_compiler: str | None = Field(
-        default=None, description="Linker command; the system's own compiler when absent."
-    )
-    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
-
-
-class OpenVinoDelegate(Facts):
-    """Converted by OpenVINO, and compiled by its NPU plug-in where the vendor's NPU compiler is at hand."""
-
-    road: Literal["openvino"]
-    platform: str = Field(pattern=r"^[0-9]{4}$", description="The NPU platform's number, such as 4000.")
-    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
-
-
-class OrtDelegate(Facts):
-    """Runs in ONNX Runtime on the CPU: for hosts, and for chips whose compiler has no road yet."""
-
-    road: Literal["ort"]
-    max_opset: int | None = Field(None, ge=1, description="Newest ONNX opset that the tool reads.")
-
-
-class LiteRtDelegate(Facts):
-    """Written as a TFLite model, which LiteRT's interpreter runs."""
-
-    road: Literal["litert"]
-    kernels: Literal["reference", "builtin", "xnnpack"] = Field(
-        "xnnpack", description="What computes: plain loops, optimized kernels, or XNNPACK and the optimized ones."
-    )
-    max_opset: int | None = Field(None, ge=1, description="Newest ONNX opset that the tool reads.")
-
-
-class EthosUDelegate(Facts):
-    """Compiled by Arm Vela, from a TFLite model."""
-
-    road: Literal["ethosu"]
-    accelerator: str = Field(
-        pattern=r"^ethos-u\d+-\d+$", description="Vela's name of the accelerator and its MACs per cycle."
-    )
-    system_config: str = Field(pattern=r"^\w+$", description="Vela's name of clock and memories around it.")
-    memory_mode: str = Field(pattern=r"^\w+$", description="Vela's name of what lies in which memory.")
-    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
-
-
-class CoreMlDelegate(Facts):
-    """Translated to a Core ML package."""
-
-    road: Literal["coreml"]
-    deployment: Literal["iOS17", "iOS18"] = Field(description="Oldest system that the package is for.")
-    palette_bits: Literal[2, 4, 6, 8] | None = Field(
-        default=None, description="Hold float weights as indices of so many bits into a table of values."
-    )
-    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
-
-
-Delegate: TypeAlias = Annotated[
-    QnnDelegate | TvmDelegate | OrtDelegate | LiteRtDelegate | OpenVinoDelegate | EthosUDelegate | CoreMlDelegate,
-    Field(discriminator="road"),
-]
 
 
 class Shapes(Facts):

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
+    from npuopt.target.roads import Delegate
     from npuopt.target.rules import RuleBook
-    from npuopt.target.schema import Delegate, Descriptor, Memory, OpRule, Performance, Scheme, Shapes
+    from npuopt.target.schema import Descriptor, Memory, OpRule, Performance, Scheme, Shapes
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 

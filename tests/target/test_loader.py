@@ -4,7 +4,8 @@ import pytest
 
 from npuopt.errors import InputError, UsageError
 from npuopt.target import DescriptorError, list_targets, load_target, parse_target
-from npuopt.target.schema import Delegate, Descriptor
+from npuopt.target.roads import Delegate
+from npuopt.target.schema import Descriptor
 from npuopt.target.target import Target
 from support.descriptors import HEAD, SCHEMES, target_with
 

@@ -19,7 +19,7 @@ from npuopt.delegates.coreml.hand_over import hand_over
 from npuopt.delegates.process import run_child
 from npuopt.delegates.samples import check_sample, read_header, run_time_inputs, write_interface
 from npuopt.errors import InternalError, VendorToolError
-from npuopt.target.schema import CoreMlDelegate as Chip
+from npuopt.target.roads import CoreMlDelegate as Chip
 from npuopt.toolchain import environment
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from npuopt.delegates.litert.ports import save_ports
 from npuopt.delegates.litert.toolchain import ensure_available as ensure_interpreter
 from npuopt.delegates.process import run_child
 from npuopt.errors import InputError, InternalError, VendorToolError
-from npuopt.target.schema import EthosUDelegate as Chip
+from npuopt.target.roads import EthosUDelegate as Chip
 from npuopt.toolchain import environment
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from npuopt.errors import ToolchainMissingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from npuopt.target.schema import TvmDelegate as Processor
+    from npuopt.target.roads import TvmDelegate as Processor
 
 LINKERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}

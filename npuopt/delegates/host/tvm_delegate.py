@@ -16,7 +16,7 @@ from npuopt.delegates.host.linking import architecture_of, find_linker, this_arc
 from npuopt.delegates.process import run_child
 from npuopt.errors import InputError, ToolchainMissingError, UsageError
 from npuopt.target import list_targets, load_target
-from npuopt.target.schema import TvmDelegate as Processor
+from npuopt.target.roads import TvmDelegate as Processor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

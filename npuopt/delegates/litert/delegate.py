@@ -9,7 +9,7 @@ from npuopt.delegates.litert.interpret import interpret
 from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE, write_region
 from npuopt.delegates.litert.toolchain import ensure_available
 from npuopt.errors import InternalError
-from npuopt.target.schema import LiteRtDelegate as Settings
+from npuopt.target.roads import LiteRtDelegate as Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -14,7 +14,7 @@ from npuopt.delegates.openvino.importer import refusal
 from npuopt.delegates.process import run_child
 from npuopt.delegates.samples import check_sample, read_header, run_time_inputs, write_interface
 from npuopt.errors import InternalError, VendorToolError
-from npuopt.target.schema import OpenVinoDelegate as Chip
+from npuopt.target.roads import OpenVinoDelegate as Chip
 from npuopt.toolchain import environment
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from npuopt.delegates.qnn.simulate import WORKER, simulate
 from npuopt.delegates.qnn.toolchain import LICENCE, ensure_available
 from npuopt.delegates.samples import read_header
 from npuopt.errors import InternalError, UsageError, VendorToolError
-from npuopt.target.schema import QnnDelegate as Chip
+from npuopt.target.roads import QnnDelegate as Chip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

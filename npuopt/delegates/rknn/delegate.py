@@ -1,0 +1,153 @@
+"""The Rockchip road: RKNN-Toolkit2 in its own environment builds regions, and simulates them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.contract import CompiledRegion
+from npuopt.delegates.process import run_child
+from npuopt.delegates.rknn.opset import write_down
+from npuopt.delegates.rknn.placement import figures, nodes_on_device
+from npuopt.delegates.samples import check_sample, read_header, run_time_inputs
+from npuopt.errors import InternalError
+from npuopt.target.roads import RknnDelegate as Chip
+from npuopt.toolchain import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    import onnx
+
+    from npuopt.delegates.contract import Limits
+    from npuopt.target import Target
+    from npuopt.target.probing.answer import Answer
+    from npuopt.target.probing.build import Question
+
+WORKER = Path(__file__).with_name("worker.py")
+COMPILER = "RKNN-Toolkit2"
+TOOLCHAIN = "rknn"
+BINARY_FILE, MODEL_FILE, LAYERS_FILE, LOG_FILE = "model.rknn", "model.onnx", "layers.json", "rknn.log"
+OPSET = 19
+"""Newest that RKNN-Toolkit2 2.5.0 reads: `Unsupport onnx opset 24, need <= 19!`."""
+
+
+class RknnDelegate:
+    """Builds regions, in float or with their own encodings, as .rknn files."""
+
+    road: ClassVar[str] = "rknn"
+
+    def ensure_available(self) -> None:
+        """Raise ToolchainMissingError when the toolkit's environment is not installed."""
+        environment(TOOLCHAIN)
+
+    def compile(self, model: Path, folder: Path, target: Target, *, limits: Limits) -> CompiledRegion:
+        """Build `model` as model.rknn, with what the toolkit read (model.onnx) and its table of layers beside it.
+
+        Raises:
+            ToolchainMissingError: the toolkit is not installed.
+            VendorToolError: the toolkit failed, printed no whole table, or has an older opset than the region needs.
+        """
+        tool = environment(TOOLCHAIN)
+
+        chip = chip_of(target)
+        write_down(model, folder / MODEL_FILE, chip.max_opset or OPSET)
+        with tempfile.TemporaryDirectory(prefix="npuopt-rknn-") as scratch:
+            request = {
+                "operation": "build",
+                "model": str((folder / MODEL_FILE).resolve()),
+                "output": str((folder / BINARY_FILE).resolve()),
+                "platform": chip.platform,
+                "folder": scratch,
+            }
+            child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits, python=tool.python)
+            answer = child.require(COMPILER, where=str(model))
+        layers: list[dict[str, str]] = answer["layers"]
+        (folder / LAYERS_FILE).write_text(json.dumps(layers, indent=1) + "\n", encoding="utf-8")
+        known: dict[str, Any] = {
+            **figures(layers, answer["memory"]),
+            "platform": chip.platform,
+            "binary_bytes": (folder / BINARY_FILE).stat().st_size,
+            "compile_seconds": float(answer["seconds"]),
+            "numbers": "the toolkit's simulator, on what it builds anew from model.onnx",
+            "toolchain": tool.record(),
+        }
+        names = [(node.name, node.op_type) for node in read_header(model).graph.node]
+        nodes = nodes_on_device(names, layers, answer["not_lowered"])
+        files = (BINARY_FILE, MODEL_FILE, LAYERS_FILE)
+        return CompiledRegion(self.road, folder, files, nodes, known, tool.tools(), LOG_FILE)
+
+    def run(
+        self,
+        region: CompiledRegion,
+        samples: Sequence[Mapping[str, np.ndarray]],
+        target: Target,
+        *,
+        limits: Limits,
+    ) -> list[dict[str, np.ndarray]]:
+        """Run a region in the toolkit's simulator, once a sample, all in one child.
+
+        Raises:
+            InputError: a sample does not fit.
+            VendorToolError: the simulator failed.
+        """
+        tool = environment(TOOLCHAIN)
+        header = read_header(region.folder / MODEL_FILE)
+        inputs = run_time_inputs(header)
+        for sample in samples:
+            check_sample(sample, inputs)
+        with tempfile.TemporaryDirectory(prefix="npuopt-rknn-") as scratch:
+            given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
+            made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
+            for path, sample in zip(given, samples, strict=True):
+                save_arrays(path, [sample[value.name] for value in inputs])
+            request = {
+                "operation": "simulate",
+                "model": str((region.folder / MODEL_FILE).resolve()),
+                "platform": chip_of(target).platform,
+                "folder": scratch,
+                "inputs": [str(path) for path in given],
+                "outputs": [str(path) for path in made],
+            }
+            log = Path(scratch) / LOG_FILE
+            run_child(WORKER, request, log=log, limits=limits, python=tool.python).require(
+                f"{COMPILER}'s simulator", where=str(region.folder)
+            )
+            arrays = [load_arrays(path) for path in made]
+        outputs = [(value.name, _shape(value)) for value in header.graph.output]
+        return [
+            {name: array.reshape(shape) for (name, shape), array in zip(outputs, found, strict=True)}
+            for found in arrays
+        ]
+
+    def probe(
+        self,
+        questions: Sequence[Question],
+        target: Target,
+        *,
+        limits: Limits,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Answer]:
+        """Build and simulate one-op models; what the table of layers puts on the processor counts as refused."""
+        from npuopt.delegates.rknn.probe import probe  # noqa: PLC0415 -- imports this module
+
+        return probe(questions, chip_of(target), limits=limits, progress=progress)
+
+
+def chip_of(target: Target) -> Chip:
+    """Return the settings of this road.
+
+    Raises:
+        InternalError: when the target belongs to another road.
+    """
+    if isinstance(target.delegate, Chip):
+        return target.delegate
+    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {RknnDelegate.road}")
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int]:
+    return [int(dim.dim_value) for dim in value.type.tensor_type.shape.dim]

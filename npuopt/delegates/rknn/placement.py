@@ -1,0 +1,67 @@
+"""Where each node of a region went, from the toolkit's table of layers: its return codes say nothing of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from npuopt.delegates.contract import NodeOnDevice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+EDGE = frozenset({"InputOperator", "OutputOperator"})
+"""Layers that stand for the inputs and outputs of the model."""
+MOVING = frozenset({"Reshape", "Transpose", "exDataConvert"})
+"""Layers that the toolkit adds to lay out inputs and outputs as the user has them."""
+NPU = "NPU"
+
+
+def nodes_on_device(
+    nodes: Sequence[tuple[str, str]], layers: Sequence[Mapping[str, str]], not_lowered: Sequence[Sequence[str]]
+) -> tuple[NodeOnDevice, ...]:
+    """Say for every node of the region whether the NPU has it.
+
+    A layer names one node of those that became it; the others are computed with it. Layers of the processor that
+    belong to no node are listed under their own name, but for those that only lay out the model's edge.
+
+    Args:
+        nodes: name and type of each node of the region.
+        layers: rows of the table: kind, target, name.
+        not_lowered: name and type of nodes that the toolkit leaves to the processor, by its own message.
+    """
+    known = {name for name, _ in nodes}
+    left = {name: f"the toolkit has no NPU form of {kind}" for name, kind in not_lowered if name in known}
+    strangers: list[NodeOnDevice] = []
+    for layer in layers:
+        if layer["target"] == NPU or layer["kind"] in EDGE:
+            continue
+        name = node_name(layer["name"])
+        if name in known:
+            left.setdefault(name, f"the toolkit's table puts {layer['kind']} on the {layer['target']}")
+        elif layer["kind"] not in MOVING:
+            why = f"the toolkit's table puts it on the {layer['target']}"
+            strangers.append(NodeOnDevice(name, layer["kind"], on_npu=False, reason=why))
+    return (
+        *(NodeOnDevice(name, op_type, name not in left, left.get(name, "")) for name, op_type in nodes),
+        *strangers,
+    )
+
+
+def node_name(full_name: str) -> str:
+    """Return the node's name in `Type:name`."""
+    return full_name.partition(":")[2] or full_name
+
+
+def figures(layers: Sequence[Mapping[str, str]], memory: Mapping[str, int]) -> dict[str, Any]:
+    """Return the toolkit's estimates: cycles and traffic of all layers, sizes in memory."""
+    computing = [layer for layer in layers if layer["kind"] not in EDGE]
+    return {
+        "cycles": {key: sum(int(layer[key]) for layer in computing) for key in ("dram", "npu", "total")},
+        "traffic_bytes": round(sum(float(layer["traffic"]) for layer in computing) * 1024),
+        "layers": {
+            target: sum(layer["target"] == target for layer in computing)
+            for target in sorted({layer["target"] for layer in computing})
+        },
+        "internal_bytes": memory.get("internal", 0),
+        "weights_bytes": memory.get("weight", 0),
+    }

@@ -1,0 +1,148 @@
+"""The Rockchip road against a stand-in for the toolkit: what is read from its log, and what it does when it fails."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from delegates.rknn_fake import ROWS, START, table, write_fake
+
+from npuopt.delegates.contract import Limits
+from npuopt.delegates.rknn import delegate as road
+from npuopt.delegates.rknn import probe as asking
+from npuopt.delegates.rknn.opset import write_down
+from npuopt.delegates.rknn.placement import nodes_on_device
+from npuopt.errors import InputError, VendorToolError
+from npuopt.target import load_target
+from npuopt.target.probing.build import NODE, Question
+from npuopt.toolchain import Environment
+
+RELU = '<ir_version: 10, opset_import: ["" : 24]> g (float[1,4] x) => (float[1,4] y) { [act] y = Relu (x) }'
+FAKE = Environment("rknn", None, sys.executable, {"rknn-toolkit2": "2.5.0"}, "none", "0")  # pyright: ignore[reportArgumentType] -- lies nowhere
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """Return a function that says how the stand-in behaves; by default it builds a Relu."""
+    write_fake(tmp_path / "fake")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fake"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(road, "environment", lambda _: FAKE)
+    monkeypatch.setattr(asking, "environment", lambda _: FAKE)
+
+    def behave(**says):
+        monkeypatch.setenv("FAKE_RKNN", json.dumps({"log": table(*ROWS), **says}))
+
+    behave()
+    return behave
+
+
+@pytest.fixture
+def compile_relu(tmp_path, tool):
+    def compile_it(seconds=60.0, **says):
+        tool(**says)
+        model = tmp_path / "model.onnx"
+        onnx.save(onnx.parser.parse_model(RELU), model)
+        (tmp_path / "out").mkdir()
+        limits = Limits(seconds=seconds, memory_mib=2048)
+        return road.RknnDelegate().compile(model, tmp_path / "out", load_target("rockchip/rk3588"), limits=limits)
+
+    return compile_it
+
+
+def test_the_table_becomes_placement_and_figures(compile_relu):
+    region = compile_relu()
+    assert [(node.name, node.on_npu) for node in region.nodes] == [("act", True)]
+    assert region.figures["cycles"] == {"dram": 274, "npu": 1872, "total": 1900}
+    assert (region.figures["traffic_bytes"], region.figures["internal_bytes"]) == (3584, 1536)
+    assert region.figures["weights_bytes"] == 2 << 20
+    assert region.figures["layers"] == {"CPU": 1, "NPU": 1}
+    assert (region.folder / "model.rknn").stat().st_size == region.figures["binary_bytes"] == 64
+
+
+def test_the_table_of_chips_with_sparse_weights_has_one_more_column(compile_relu):
+    region = compile_relu(log=table(*ROWS).replace("274/1872/1900", "274/1872/1900   0%"))
+    assert region.figures["cycles"]["total"] == 1900
+
+
+def test_a_layer_on_the_processor_is_a_node_off_the_device(compile_relu):
+    (node,) = compile_relu(log=table(ROWS[0], ("Relu", "CPU", "0/0/0", "0", "Relu:act"))).nodes
+    assert (node.on_npu, node.reason) == (False, "the toolkit's table puts Relu on the CPU")
+
+
+def test_a_node_without_an_npu_form_is_off_the_device_whatever_the_table_says(compile_relu):
+    (node,) = compile_relu(log=f"{START} No lowering found for: act, node type = Relu\n{table(*ROWS)}").nodes
+    assert (node.on_npu, node.reason) == (False, "the toolkit has no NPU form of Relu")
+
+
+def test_a_layer_of_the_processor_that_belongs_to_no_node_is_listed():
+    layers = [{"kind": "Gather", "target": "CPU", "name": "Gather:made_up"}]
+    nodes = nodes_on_device([("act", "Relu")], layers, [])
+    assert [(node.name, node.on_npu) for node in nodes] == [("act", True), ("made_up", False)]
+
+
+@pytest.mark.parametrize(
+    ("says", "sentence"),
+    [
+        ({"crash": True}, r"RKNN-Toolkit2 crashed \(Aborted\)"),
+        ({"raises": "The input shape ['N', 3] is not support!"}, "refused it: ValueError: The input shape"),
+        ({"code": -1, "log": "E build: w4a16 not support in 'rk3588'"}, "refused it: build: w4a16 not support"),
+        ({"log": "all is well"}, "table of layers, which tells where each one runs, is missing or has gaps"),
+        ({"log": table(*ROWS).replace(f"{START} 1 ", f"{START} E ")}, "is missing or has gaps"),
+        ({"log": table(*ROWS, memory=False)}, "says nothing of the memory that it takes"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(compile_relu, says, sentence):
+    with pytest.raises(VendorToolError, match=sentence):
+        compile_relu(**says)
+
+
+def test_a_hang_is_stopped(compile_relu):
+    with pytest.raises(VendorToolError, match="did not end in time"):
+        compile_relu(seconds=3.0, hang=True)
+
+
+def test_the_simulator_takes_samples_that_fit(compile_relu):
+    region, target = compile_relu(), load_target("rockchip/rk3588")
+    run, limits = road.RknnDelegate().run, Limits(seconds=60, memory_mib=2048)
+    made = run(region, [{"x": np.float32([[-1, 2, -3, 4]])}] * 2, target, limits=limits)
+    assert [one["y"].tolist() for one in made] == [[[0, 2, 0, 4]]] * 2
+    with pytest.raises(InputError, match="input 'x': has shape"):
+        run(region, [{"x": np.zeros((1, 5), np.float32)}], target, limits=limits)
+
+
+def question(text=RELU) -> Question:
+    model = onnx.parser.parse_model(text)
+    model.graph.node[0].name = NODE
+    return Question("Relu", "Relu", "fp16", model, {"x": np.float32([[-1, 2, -3, 4]])})
+
+
+def test_a_probe_compares_numbers_and_goes_on_after_a_crash(tool):
+    def ask(*questions):
+        target, limits = load_target("rockchip/rk3588"), Limits(seconds=60, memory_mib=2048)
+        return road.RknnDelegate().probe(questions, target, limits=limits)
+
+    rows = (ROWS[0], ("Relu", "NPU", "1/1/1", "1", f"Relu:{NODE}"))
+    tool(log=table(*rows))
+    right, wrong = ask(question(), question(RELU.replace("Relu", "Neg")))
+    assert (right.taken, right.error) == (True, 0.0)
+    assert not wrong.taken
+    assert "computes other numbers" in wrong.reason
+    tool(crash=True)
+    assert [(one.taken, one.reason) for one in ask(question(), question())] == [
+        (False, "the toolkit crashed (Aborted)"),
+        (False, "the toolkit crashed (Aborted)"),
+    ]
+    tool(log=table(ROWS[0], ("Relu", "CPU", "1/1/1", "1", f"Relu:{NODE}")))
+    assert ask(question())[0].reason == "the toolkit's table puts Relu on the CPU"
+
+
+def test_what_the_old_opset_cannot_say_is_refused(tmp_path):
+    text = '<ir_version: 10, opset_import: ["" : 24]> g (float[1,4] x) => (float[1,4] y) { [act] y = Gelu (x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "new.onnx")
+    with pytest.raises(VendorToolError, match="opset 19 cannot say it"):
+        write_down(tmp_path / "new.onnx", tmp_path / "old.onnx", 19)
+    assert not (tmp_path / "old.onnx").exists()
