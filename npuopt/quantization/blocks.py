@@ -22,8 +22,8 @@ Rounding: TypeAlias = Literal["nearest", "least-squares", "half-quadratic"]
 AT_ONCE = 2**18
 """Weights that are looked at at a time: what a search keeps of them stays in the processor's cache."""
 
-SHARES = tuple(np.linspace(1.0, 0.7, 13).tolist())
-"""Shares of a block's range that a search for its scale covers."""
+SHARES = tuple(np.linspace(1.0, 0.7, 7).tolist())
+"""Shares of a block's range that a search for its scale covers; twice as many gain 0.01 dB."""
 
 NORM, PENALTY, GROWTH, ROUNDS = 0.7, 10.0, 1.01, 20
 """Half-quadratic rounding: the norm of errors, the weight of its second term, what that grows by, how often.

@@ -11,8 +11,9 @@ from npuopt.graph import attribute, constant, input_at, is_constant, is_op, prod
 from npuopt.quantization.arithmetic import limits
 from npuopt.quantization.blocks import round_blocks
 from npuopt.quantization.calibration.taps import tapped_session
-from npuopt.quantization.rounding.cancellation import ROUNDED_AT_ONCE, feedback
+from npuopt.quantization.rounding.cancellation import ROUNDED_AT_ONCE, damped, feedback
 from npuopt.quantization.rounding.features import Moments, spread
+from npuopt.quantization.rounding.refinement import refine
 from npuopt.quantization.rounding.round_weights import MOMENT_BYTES, MOST_FEATURES
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def round_held_weights(
 ) -> dict[str, Blocks]:
     """Round weights of products by the data that they are multiplied with (GPTQ, on the grid of each block).
 
-    Scales are those with the least squared error, weighed by what the features are worth. Left out: weights of other
+    Scales are those with the least squared error, weighed by what the features are worth, and are fitted to the
+    integers after it. Left out: weights of other
     ops, those of more than `most_features` features, and what saw fewer positions than it has features. A table that
     is looked up as well counts errors of both uses.
 
@@ -84,7 +86,7 @@ def round_held_weights(
         threads: threads of the runtime, 0 for all cores.
 
     Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers", ICLR
-    2023; scales are found ahead of it, as its "static groups" do.
+    2023; scales are found ahead of it, as its "static groups" do, and refined after it (`refinement`).
     """
     found = (Product.of(node, blocks) for node in model.graph)
     products = [item for item in found if item is not None and 0 < item.rows.shape[1] <= most_features]
@@ -106,7 +108,7 @@ def round_held_weights(
                 progress(done, total)
         for item in portion:
             met = moments[item.data.name or ""]
-            blocked = _rounded(item, met.second(centred=False)) if met.are_known else None
+            blocked = _rounded(item, met.second(centred=False), met.positions) if met.are_known else None
             if blocked is not None:
                 rounded[item.weight.name or ""] = blocked
     return rounded
@@ -127,13 +129,13 @@ def _portions(products: Iterable[Product], moment_bytes: int) -> Iterator[list[P
         yield portion
 
 
-def _rounded(product: Product, second: np.ndarray) -> Blocks | None:
-    """Return the weight as integers; None where the data says nothing."""
+def _rounded(product: Product, second: np.ndarray, positions: int) -> Blocks | None:
+    """Return the weight as integers, by the moments of so many positions; None where the data says nothing."""
     rows, held = product.rows, product.held.format
     if any(is_op(user, "Gather") for user in users(product.weight)):
         second = second + np.eye(len(second)) * np.trace(second) / len(second)
-    cancellation = feedback(second)
-    if cancellation is None:
+    cancellation, trusted = feedback(second, positions), damped(second, positions)
+    if cancellation is None or trusted is None:
         return None
     blocks = round_blocks(rows, held, second)
     repeat, features = held.block or rows.shape[1], rows.shape[1]
@@ -147,4 +149,4 @@ def _rounded(product: Product, second: np.ndarray) -> Blocks | None:
         middle = held.middle if blocks.zero_points is None else each(blocks.zero_points[part])
         wanted = rows[part].astype(np.float64)
         blocks.integers[part] = cancellation.steps(wanted, each(blocks.scales[part]), limits(held.dtype), middle)
-    return blocks
+    return refine(rows, blocks, held, trusted)

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 DAMPING = 0.01
 """Added to the diagonal, as a share of its mean, so that features that hardly vary do not attract large moves."""
 
+DOUBT = 0.25
+"""What is added for each feature of a position that was seen: moments of few positions promise more than they hold.
+Measured on Gemma 3 270M, 4 bits, fitted to 2,728 positions and tried on 1,364 others: products of 2,048 features gain
+1.5 dB over 0.01, those of 640 and 1,024 0.4 dB."""
+
 BLOCK = 32
 """Features after which the moves of all others are made at once."""
 
@@ -118,22 +123,37 @@ class Cancellation:
         return each[:, self.order] if each.ndim > 1 and each.shape[1] > 1 else each
 
 
-def feedback(second: np.ndarray) -> Cancellation | None:
+def damped(second: np.ndarray, positions: int | None = None) -> np.ndarray | None:
+    """Return mean products of features with what they promise too much taken back; None where all are zero.
+
+    Args:
+        second: finite, [features, features].
+        positions: how many the means are of; None for as many as anybody could want.
+    """
+    level = float(np.einsum("ii->i", second).mean())
+    if not level > 0:
+        return None
+    share = DAMPING if positions is None else max(DAMPING, DOUBT * len(second) / positions)
+    result = second.copy()
+    np.einsum("ii->i", result)[:] += share * level
+    return result
+
+
+def feedback(second: np.ndarray, positions: int | None = None) -> Cancellation | None:
     """Return how errors cancel on features with these mean products; None where that cannot be computed.
 
     Args:
         second: finite, [features, features].
+        positions: how many the means are of; None for as many as anybody could want.
     """
-    damped = second.copy()
-    diagonal = np.einsum("ii->i", damped)
-    level = float(diagonal.mean())
-    if not level > 0:
+    trusted = damped(second, positions)
+    if trusted is None:
         return None  # features that are always zero say nothing
-    diagonal += DAMPING * level
+    diagonal = np.diagonal(trusted)
     order = np.argsort(-diagonal, kind="stable")
     backwards = order[::-1]
     try:
-        factor = np.linalg.cholesky(damped[np.ix_(backwards, backwards)])[::-1, ::-1]
+        factor = np.linalg.cholesky(trusted[np.ix_(backwards, backwards)])[::-1, ::-1]
     except np.linalg.LinAlgError:
         return None
     moves = np.ascontiguousarray(factor / np.diagonal(factor), np.float32)

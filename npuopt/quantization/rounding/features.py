@@ -152,6 +152,11 @@ class Moments:
             self._sum_up()
 
     @property
+    def positions(self) -> int:
+        """How many positions were seen."""
+        return self._count + sum(map(len, self._collected))
+
+    @property
     def are_known(self) -> bool:
         """Say whether at least as many positions as features were seen, and numbers at all of them.
 

@@ -172,7 +172,7 @@ def _round_all(
         corrected = 2 in encodings.corrections.get(layer.output, {})
         key = (layer.sees, corrected)
         if key not in known:
-            known[key] = feedback(seen.second(centred=corrected)) if seen.are_known else None
+            known[key] = feedback(seen.second(centred=corrected), seen.positions) if seen.are_known else None
         cancellation = known[key]
         if cancellation is not None:
             yield layer.output, _rounded(layer, cancellation, seen.mean if corrected else None)
