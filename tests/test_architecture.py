@@ -70,6 +70,7 @@ ALLOWED = {
     | ROOMS
     | {"decoder"}
     | road(
+        "cache_holding",
         "figures",
         "options",
         "preparation",
@@ -82,6 +83,9 @@ ALLOWED = {
         "records",
     ),
     "road.language_model_memory": FOUNDATION | {"partition", "bundle"} | road("language_model"),
+    "road.cache_holding": FOUNDATION
+    | {"pipeline", "quantization", "bundle"}
+    | road("driving", "language_model", "options", "profile_quantizing"),
     "road.profile_quantizing": FOUNDATION
     | {"pipeline", "quantization", "bundle"}
     | road("driving", "language_model", "options", "quantizing", "stepping"),

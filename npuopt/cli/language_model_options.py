@@ -22,6 +22,21 @@ class CacheChoice(StrEnum):
     whole = "whole"
 
 
+class CacheType(StrEnum):
+    """Integers of a cache."""
+
+    int8 = "int8"
+    int16 = "int16"
+
+
+class CacheScalesChoice(StrEnum):
+    """What of an integer cache shares one scale."""
+
+    tensor = "tensor"
+    head = "head"
+    channel = "channel"
+
+
 ContextOption = Annotated[
     int | None,
     typer.Option("--context", min=1, help="The model is a decoder: give it a cache of so many tokens.", metavar="N"),
@@ -41,6 +56,14 @@ CacheOption = Annotated[
         help="What of the cache comes out: new keys and values, the cache written in place, or the whole cache moved"
         " along; the target's own choice without it.",
     ),
+]
+CacheTypeOption = Annotated[
+    CacheType | None,
+    typer.Option("--cache-type", help="Hold keys and values as integers, in the caller's memory too."),
+]
+CacheScalesOption = Annotated[
+    CacheScalesChoice,
+    typer.Option("--cache-scales", help="An integer cache has one scale, or one for each head or channel."),
 ]
 LastLogitsOption = Annotated[
     bool, typer.Option("--last-logits", help="Compute the logits of one token of a run only, which an input names.")
@@ -99,6 +122,8 @@ def language_model_options(  # one parameter an option
     speculate: list[int] | None,
     cache: CacheChoice | None,
     *,
+    cache_type: CacheType | None = None,
+    cache_scales: CacheScalesChoice = CacheScalesChoice.tensor,
     last_logits: bool,
     hints: Path | None,
     tokenizer: list[Path] | None,
@@ -115,6 +140,7 @@ def language_model_options(  # one parameter an option
         "--chunk": chunk,
         "--decode-tokens": speculate,
         "--cache": cache,
+        "--cache-type": cache_type,
         "--last-logits": last_logits,
         "--decoder-hints": hints,
         "--tokenizer": tokenizer,
@@ -127,6 +153,8 @@ def language_model_options(  # one parameter an option
         if given:
             raise UsageError(f"{given[0]} is for language models", hint="give --context N too")
         return None
+    if cache_scales is not CacheScalesChoice.tensor and cache_type is None:
+        raise UsageError("--cache-scales is for caches of integers", hint="give --cache-type int8 too")
     from npuopt.road.options import LanguageModelOptions
 
     return LanguageModelOptions(
@@ -134,6 +162,8 @@ def language_model_options(  # one parameter an option
         chunk=chunk if chunk is not None else min(LanguageModelOptions.chunk, context),
         speculate=tuple(dict.fromkeys(speculate or ())),
         form=None if cache is None else cache.value,
+        cache_type=None if cache_type is None else cache_type.value,
+        cache_scales=cache_scales.value,
         last_logits=last_logits,
         hints=hints,
         adapter=adapter,

@@ -15,6 +15,7 @@ from npuopt.errors import InputError, UsageError, cannot_write
 from npuopt.graph.saving import save_sharing
 from npuopt.partition import extract_region, partition, save_refused
 from npuopt.pipeline.runner import Runner
+from npuopt.road.cache_holding import hold_caches
 from npuopt.road.compilation import compile_plan, require_share
 from npuopt.road.decoding import cache_form, freeze_profile, lower_raised, merge_adapter, open_decoder
 from npuopt.road.figures import region_figures
@@ -88,6 +89,7 @@ def compile_language_model(
         if quantized is not None and quantized.encodings is not None:
             quantized.write(folder)
             record = held_caches(record, quantized.encodings)
+        record = hold_caches(built, record, options, say=say)
         for item in built.values():
             item.plan = partition(item.prepared.model, target, scheme)
             require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)

@@ -18,6 +18,9 @@ def silent(text: str) -> None:
     del text
 
 
+CacheScales: TypeAlias = Literal["tensor", "head", "channel"]
+"""What of a cache shares one scale."""
+
 PREFILL, DECODE = "prefill", "decode"
 """Names of profiles."""
 
@@ -31,6 +34,8 @@ class LanguageModelOptions:
         chunk: new tokens in a run of the profile `prefill`.
         speculate: new tokens of further profiles `decode_K`, beside `decode` of one.
         form: of the cache, `new`, `in-place` or `whole`; the target's first when None.
+        cache_type: hold keys and values as integers, `int8` or `int16`; as the scheme has it when None.
+        cache_scales: what of an integer cache shares one scale.
         last_logits: give the logits of one token only, the one that the input `last_token` names.
         hints: a YAML file that says what the graph does not tell.
         adapter: low-rank adapters that become inputs of all profiles, so that others go in without compiling.
@@ -44,6 +49,8 @@ class LanguageModelOptions:
     chunk: int = 128
     speculate: tuple[int, ...] = ()
     form: str | None = None
+    cache_type: Literal["int8", "int16"] | None = None
+    cache_scales: CacheScales = "tensor"
     last_logits: bool = False
     hints: Path | None = None
     adapter: Path | None = None

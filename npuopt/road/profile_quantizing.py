@@ -131,7 +131,17 @@ class Texts:
         single = self.record.model_copy(update={"profiles": self.record.profiles[:1]})
         for text in self._tokens:
             driver = Driver(single, lambda _, feeds: self._session.run(feeds))
-            yield from driver.samples(text[: self.record.context_length].tolist())
+            yield from driver.samples(readable(text, single))
+
+
+def readable(text: np.ndarray, record: LanguageModelRecord) -> list[int]:
+    """Return what of a text the only profile of the record can read: all of it, up to the context.
+
+    A cache that is written in place has no room for the padding of a chunk that reaches over its end.
+    """
+    sequence, count = record.profiles[0].sequence, min(len(text), record.context_length)
+    over = record.cache_form == "in-place" and -(-count // sequence) * sequence > record.context_length
+    return text[: count - count % sequence if over else count].tolist()
 
 
 def read_texts(source: object, record: LanguageModelRecord) -> np.ndarray:

@@ -51,10 +51,12 @@ def test_check_says_what_it_found():
         ((TINY, *WHERE, "--tokenizer", "nowhere.json"), 3, "there is no such file"),
         ((TINY, "--target", "qualcomm/sm8750", "--context", "64", "--cache", "in-place"), 2, "does not take a cache"),
         ((TINY, "--target", "host/onnxruntime", "--chunk", "64"), 2, "--chunk is for language models"),
+        ((TINY, *WHERE, "--cache-scales", "head"), 2, "--cache-scales is for caches of integers"),
+        ((TINY, *WHERE, "--precision", "fp32", "--cache-type", "int8"), 2, "are seen on texts"),
         ((TINY, *WHERE, "--max-memory", "1MB"), 4, "more than the 1.0 MB allowed: weights 12.6 MB"),
         ((TINY, *WHERE, "--max-memory", "lots"), 2, "'lots' is no size"),
     ],
-    ids=["no decoder", "chunk", "tokenizer", "cache form", "no context", "memory", "size"],
+    ids=["no decoder", "chunk", "tokenizer", "cache form", "no context", "scales", "no texts", "memory", "size"],
 )
 def test_what_cannot_be_is_said_in_a_sentence(tmp_path, arguments, code, text):
     done = npuopt("compile", *arguments, "-o", tmp_path / "out")

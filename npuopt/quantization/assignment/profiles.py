@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from npuopt.errors import InternalError
-from npuopt.graph import input_at, is_op, nodes
+from npuopt.graph import input_at, is_op, nodes, producer
 from npuopt.quantization.roles import float_values
 
 if TYPE_CHECKING:
@@ -65,6 +65,51 @@ def holdings(model: Model) -> Mapping[str, tuple[tuple[float, ...], tuple[int, .
         if source is not None and source.name:
             found[source.name] = (numbers[0], tuple(int(point) for point in numbers[1]))
     return found
+
+
+Holding: TypeAlias = "tuple[str, tuple[float, ...], tuple[int, ...]]"
+"""Integer type, scales and zero points."""
+
+
+def cache_holdings(model: Model, caches: Mapping[str, str]) -> dict[str, set[Holding | None]]:
+    """Return every way in which a graph reads and makes integer caches, by input; None stands for any other way.
+
+    Args:
+        model: of one profile.
+        caches: the output that gives a cache back, by the input that takes it.
+    """
+    inputs = {value.name: value for value in model.graph.inputs}
+    outputs = {value.name: value for value in model.graph.outputs}
+    found: dict[str, set[Holding | None]] = {}
+    for given, made in caches.items():
+        ways = found.setdefault(given, set())
+        values = [value for value in (inputs.get(given), outputs.get(made)) if value is not None]
+        for value in values:
+            node = producer(value, "QuantizeLinear")
+            ways.update(set() if node is None else {_holding(node)})
+            for use in value.uses():
+                moves = is_op(use.node, "TensorScatter", "Slice")
+                ways.update(_joined(use.node) if moves else {_holding(use.node)})
+        if len(values) < 2:
+            ways.add(None)
+    return found
+
+
+def _joined(node: Node) -> set[Holding | None]:
+    """Return how what is put beside a cache is held, by the one node that does so."""
+    joins = [use.node for value in node.outputs for use in value.uses()] if is_op(node, "Slice") else [node]
+    return {_holding(producer(input_at(join, 1), "QuantizeLinear")) for join in joins}
+
+
+def _holding(node: Node | None) -> Holding | None:
+    """Return what a QuantizeLinear or DequantizeLinear says."""
+    zero_point = None if node is None else input_at(node, 2)
+    if node is None or zero_point is None or zero_point.const_value is None:
+        return None
+    if not is_op(node, "QuantizeLinear", "DequantizeLinear"):
+        return None
+    dtype = str(zero_point.const_value.numpy().dtype)
+    return dtype, _numbers(input_at(node, 1)), tuple(int(point) for point in _numbers(zero_point))
 
 
 def _numbers(value: Value | None) -> tuple[float, ...]:

@@ -29,9 +29,7 @@ class Caches:
     def __init__(self, record: LanguageModelRecord) -> None:
         self._record = record
         self.form: CacheForm = record.cache_form
-        self.buffers: dict[str, np.ndarray] = {
-            cache.input: np.zeros(shape_of(cache), cache.dtype) for cache in record.caches
-        }
+        self.buffers: dict[str, np.ndarray] = {cache.input: empty(cache) for cache in record.caches}
         kinds = {(cache.length, cache.window) for cache in record.caches}
         kinds |= {(mask.length, mask.window) for mask in record.masks}
         self._places = {kind: Places(*kind) for kind in sorted(kinds, key=str)}
@@ -39,8 +37,7 @@ class Caches:
 
     def forget(self) -> None:
         """Empty them all."""
-        for buffer in self.buffers.values():
-            buffer[:] = 0
+        self.buffers = {cache.input: empty(cache) for cache in self._record.caches}
         for places in self._places.values():
             places.clear()
         self.length = 0
@@ -105,6 +102,17 @@ class Caches:
 def shape_of(cache: CacheTensor) -> tuple[int, int, int, int]:
     """Return the shape of a cache's buffer."""
     return 1, cache.heads, cache.length, cache.size
+
+
+def empty(cache: CacheTensor) -> np.ndarray:
+    """Return a cache's buffer full of nothing: of zeros, or of what stands for them."""
+    buffer = np.zeros(shape_of(cache), cache.dtype)
+    held = cache.held_as
+    if held is not None and buffer.dtype.kind in "iu":
+        shape = [1, 1, 1, 1]
+        shape[held.axis or 0] = -1
+        buffer[:] = np.array(held.zero_point, buffer.dtype).reshape(shape)
+    return buffer
 
 
 def bytes_per_token(record: LanguageModelRecord) -> int:
