@@ -15,9 +15,11 @@ ROADS = {
     "qnn": "npuopt.delegates.qnn.delegate:QnnDelegate",
     "openvino": "npuopt.delegates.openvino.delegate:OpenVinoDelegate",
     "ethosu": "npuopt.delegates.ethosu.delegate:EthosUDelegate",
+    "vitisai": "npuopt.delegates.vitisai.delegate:VitisAiDelegate",
     "coreml": "npuopt.delegates.coreml.delegate:CoreMlDelegate",
     "rknn": "npuopt.delegates.rknn.delegate:RknnDelegate",
     "tvm": "npuopt.delegates.host.tvm_delegate:TvmDelegate",
+    "iree": "npuopt.delegates.iree.delegate:IreeDelegate",
     "ort": "npuopt.delegates.host.ort_delegate:OrtDelegate",
     "litert": "npuopt.delegates.litert.delegate:LiteRtDelegate",
 }

@@ -32,6 +32,16 @@ class TvmDelegate(Facts):
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class IreeDelegate(Facts):
+    """Compiled by IREE for a processor."""
+
+    road: Literal["iree"]
+    triple: str = Field(description="LLVM target triple.")
+    cpu: str = Field(description="LLVM processor name.")
+    features: tuple[str, ...] = Field(default=(), description="LLVM processor features, such as +avx2.")
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 class OpenVinoDelegate(Facts):
     """Converted by OpenVINO, and compiled by its NPU plug-in where the vendor's NPU compiler is at hand."""
 
@@ -69,6 +79,17 @@ class EthosUDelegate(Facts):
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class VitisAiDelegate(Facts):
+    """Written as the ONNX model that AMD's Vitis AI provider compiles on its first session."""
+
+    road: Literal["vitisai"]
+    backend: Literal["X1", "X2"] = Field(description="The provider's compiler for integers (its option `target`).")
+    xclbin: str | None = Field(
+        default=None, description="The NPU binary that older chips are configured with, as the provider's option."
+    )
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 class CoreMlDelegate(Facts):
     """Translated to a Core ML package."""
 
@@ -91,10 +112,12 @@ class RknnDelegate(Facts):
 Delegate: TypeAlias = Annotated[
     QnnDelegate
     | TvmDelegate
+    | IreeDelegate
     | OrtDelegate
     | LiteRtDelegate
     | OpenVinoDelegate
     | EthosUDelegate
+    | VitisAiDelegate
     | CoreMlDelegate
     | RknnDelegate,
     Field(discriminator="road"),

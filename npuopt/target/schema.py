@@ -71,7 +71,11 @@ class Scheme(Facts):
     power_of_two: bool = Field(
         default=False, description="Scales of activations and weights are powers of two: a shift does their product."
     )
-    bias: DataTypeName | None = Field(default=None, description="Element type of biases; as in float when absent.")
+    bias: DataTypeName | None = Field(
+        default=None,
+        description="Element type of biases: int32 in the accumulator's scale, narrower ones in a scale of their own;"
+        " as activations when absent.",
+    )
     source: str | None = None
 
     @property
@@ -88,6 +92,11 @@ class Scheme(Facts):
     def needs_ranges(self) -> bool:
         """Say whether what activations reach has to be known ahead of time."""
         return not self.is_float
+
+    @property
+    def accumulates_bias(self) -> bool:
+        """Say whether biases are held in the scale of the sums that they are added to."""
+        return self.bias == "int32"
 
     @property
     def tensor_types(self) -> tuple[DataTypeName, ...]:
