@@ -17,6 +17,7 @@ from npuopt.graph.headers import header_proto, to_proto
 from npuopt.graph.inference import infer_node, infer_shapes
 from npuopt.graph.loading import check, load
 from npuopt.graph.matcher import Anything, Constant, Either, Match, Number, Op, match
+from npuopt.graph.opset_older import write_down
 from npuopt.graph.origins import Origin, note_origins, origins, scale_origins
 from npuopt.graph.queries import (
     attribute,
@@ -107,4 +108,5 @@ __all__ = [
     "to_text",
     "unknown_ops",
     "users",
+    "write_down",
 ]

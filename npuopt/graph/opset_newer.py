@@ -46,8 +46,7 @@ def _what_is_new(node: ir.Node, version: int, canonical: int) -> str:
         return "is of an op that does not exist there"
     schema = onnx.defs.get_schema(node.op_type, canonical, "")
     for name in [name for name in node.attributes if name not in schema.attributes]:
-        default = newer.attributes[name].default_value
-        if default.name and node.attributes[name].value == onnx.helper.get_attribute_value(default):
+        if node.attributes[name].value == _default(newer, name):
             del node.attributes[name]
         else:
             return f"uses the attribute {name!r}, which that opset does not have"
@@ -55,6 +54,13 @@ def _what_is_new(node: ir.Node, version: int, canonical: int) -> str:
     if len(node.inputs) > len(schema.inputs) and not variadic:
         return "has more inputs than that opset allows"
     return _type_fault(node.inputs, schema.inputs, "reads") or _type_fault(node.outputs, schema.outputs, "makes")
+
+
+def _default(schema: onnx.defs.OpSchema, name: str) -> object:
+    """Return an attribute's default, None where it has none."""
+    default = schema.attributes[name].default_value
+    value: object = onnx.helper.get_attribute_value(default) if default.name else None
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _type_fault(

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from npuopt.quantization.roles import Role
 
 
+def type_of_constant(wish: Wishes, index: int, role: Role) -> IntegerType:
+    """Return the type of a constant that has a scale of its own: an operand like an activation, or a narrow bias."""
+    narrow = wish.scheme.bias if role == "bias" else None
+    return wish.operand(index) if narrow is None else cast("IntegerType", narrow)
+
+
 class ConstantPlan:
     """Encodings of constants, given those of the activations they meet.
 
@@ -49,12 +55,12 @@ class ConstantPlan:
         """Return the encoding in which a node reads the constant at `index`."""
         if role == "weight":
             return self._weight(wish, index, value)
-        if role == "bias" and wish.scheme.bias is not None:
+        if role == "bias" and wish.scheme.accumulates_bias:
             weight = self._read(wish, wish.rule.weights[0])
             return bias_encoding(weight, self._read(wish, 0), cast("IntegerType", wish.scheme.bias))
         if wish.node in self._activations.movers:
             return self._activations.carried(wish.node)
-        return constant_encoding(numbers(value), wish.operand(index), wish.scheme)
+        return constant_encoding(numbers(value), type_of_constant(wish, index, role), wish.scheme)
 
     def correction(self, wish: Wishes, role: Role) -> np.ndarray | None:
         """Return what to add to a bias to make up for the rounding of the weights beside it, one number an element."""
@@ -74,7 +80,7 @@ class ConstantPlan:
         held = WeightFormat.of(wish, wide=wish.node.outputs[0].name in self._wide)
         encoding = weight_encoding(numbers(value), held, channel_axis(wish.node, index))
         bias = None if wish.rule.bias is None else input_at(wish.node, wish.rule.bias)
-        if bias is not None and is_constant(bias) and wish.scheme.bias is not None:
+        if bias is not None and is_constant(bias) and wish.scheme.accumulates_bias:
             shifts = wish.scheme.power_of_two
             encoding = widened_for_bias(encoding, self._read(wish, 0), numbers(bias), shifts=shifts)
         self._weights[wish.node, index] = encoding

@@ -9,6 +9,7 @@ import numpy as np
 
 from npuopt.graph import input_at, is_constant, origins
 from npuopt.quantization.arithmetic import dequantize, limits
+from npuopt.quantization.assignment.constants import type_of_constant
 from npuopt.quantization.assignment.weights import (
     WeightFormat,
     bias_encoding,
@@ -57,7 +58,7 @@ class HeldConstants:
                 continue
             if kind == "weight" and self._weight(wish, index, value) is None:
                 return f"weight {value.name} does not lie on steps that {wish.scheme_name} has for it"
-            if kind == "bias" and wish.scheme.bias is not None:
+            if kind == "bias" and wish.scheme.accumulates_bias:
                 weight = input_at(wish.node, wish.rule.weights[0])
                 if weight is None or not is_constant(weight):
                     return f"the weight beside bias {value.name} is computed at run time"
@@ -71,14 +72,15 @@ class HeldConstants:
         """Return the encoding in which a node reads the constant at `index`; the node was not refused."""
         if kind == "weight":
             found = cast("Encoding", self._weight(wish, index, value))
-        elif kind == "bias" and wish.scheme.bias is not None:
+        elif kind == "bias" and wish.scheme.accumulates_bias:
             found = self._bias(wish, operand)
         elif wish.moves:
             found = operand(wish, index, value)
         else:
             own = own_encoding(value, self._incoming)
-            own = None if own is None or own.axis is not None else recast(own, wish.operand(index))
-            found = own or constant_encoding(numbers(value), wish.operand(index), wish.scheme)
+            dtype = type_of_constant(wish, index, kind)
+            own = None if own is None or own.axis is not None else recast(own, dtype)
+            found = own or constant_encoding(numbers(value), dtype, wish.scheme)
         self._keep_integers(value, found)
         return found
 

@@ -115,6 +115,8 @@ class Quantizer:
         if role == "activation":
             return activation_encoding(self._activation(), item.low, item.high)
         if role == "bias":
+            if self.scheme.bias is not None and not self.scheme.accumulates_bias:
+                return activation_encoding(self.scheme.bias, float(values.min()), float(values.max()))
             data, weight = known.get(draft.names[0]), known.get(draft.names[1])
             if self.scheme.bias is None or data is None or weight is None or not _one_each(values, weight):
                 return activation_encoding(self._activation(), item.low, item.high)
