@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,6 +13,7 @@ from onnx_ir.passes.common import InlinePass, RemoveUnusedFunctionsPass, RemoveU
 from npuopt.errors import InputError
 from npuopt.graph import graphs_of, label, nodes
 from npuopt.graph.inference import learn
+from npuopt.graph.shadowing import end_shadowing
 from npuopt.pipeline import Entry, Pass, Report
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from onnx_ir import Function, OperatorIdentifier
 
-    from npuopt.graph import Model, Node
+    from npuopt.graph import Graph, Model, Node, Value
     from npuopt.target import Target
 
 
@@ -75,7 +77,30 @@ def _calls(model: Model, candidates: Iterable[Node]) -> list[Node]:
     return [node for node in candidates if node.op_identifier() in model.functions]
 
 
+def _make_way(model: Model) -> None:
+    """Rename what functions make after something in a subgraph: onnx-ir looks for free names in one graph only.
+
+    It puts numbers behind names, so those with a number are taken with them.
+    """
+    inner = (graph for graph in graphs_of(model) if graph is not model.graph)
+    held = [value for graph in inner for value in (*graph.inputs, *graph.initializers.values(), *_made(graph))]
+    taken = {_stem(value.name or "") for value in held}
+    for function in model.functions.values() if taken else ():
+        for value in _made(function):
+            while value.name and _stem(value.name) in taken:
+                value.name = f"{function.name}/{value.name}"
+
+
+def _made(graph: Graph | Function) -> list[Value]:
+    return [output for node in graph.all_nodes() for output in node.outputs]
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"(_\d+)+$", "", name)
+
+
 def _inline(model: Model, refused: dict[OperatorIdentifier, str]) -> None:
+    _make_way(model)
     outputs = [list(graph.outputs) for graph in graphs_of(model)]
     inline = InlinePass(criteria=lambda function: function.identifier() not in refused)
     try:
@@ -86,6 +111,7 @@ def _inline(model: Model, refused: dict[OperatorIdentifier, str]) -> None:
         for new, old in zip(graph.outputs, before, strict=True):
             learn(new, old)
             new.metadata_props.update(old.metadata_props)
+    end_shadowing(model)
     RemoveUnusedFunctionsPass()(model)
     RemoveUnusedOpsetsPass()(model)
 

@@ -9,6 +9,7 @@ import onnx
 import onnx.shape_inference
 from hypothesis import strategies as st
 
+from fuzz.glue import add_glue
 from support.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from fuzz.patterns import Pattern
 
 MOST_PATTERNS = 4
+SHAPES = ((2, 3), (4,), (2, 1, 4), (1, 2, 3, 4), (1, 1, 6, 2), (1, 3, 1, 1), (2, 0, 3))
+"""Of the inputs of a graph without patterns."""
+MOST_GLUE = 12
 LARGEST = 4096
 """Elements of the largest value that is read again; patterns multiply sizes."""
 
@@ -46,41 +50,16 @@ class Chained(Surroundings):
 
 
 def draw_graph(around: Chained, patterns: Sequence[Pattern]) -> list[Pattern]:
-    """Add a few patterns, and simple ops between them; returns the patterns."""
+    """Add a few patterns, and simple ops between them, or such ops alone; returns the patterns."""
+    if around.choose(False, False, True):
+        for _ in range(2):
+            around.op("Neg", around.input(*around.choose(*SHAPES)))
+        for _ in range(around.draw(st.integers(4, MOST_GLUE))):
+            add_glue(around)
+        return []
     chosen = around.draw(st.lists(st.sampled_from(patterns), min_size=1, max_size=MOST_PATTERNS))
     for pattern in chosen:
         pattern.build(around)
         for _ in range(around.choose(0, 0, 1, 2)):
-            _add_glue(around)
+            add_glue(around)
     return chosen
-
-
-def _add_glue(around: Chained) -> None:
-    values = around.values()
-    if not values:
-        return
-    shape = around.choose(*values)
-    value = around.choose(*values[shape])
-    kind = around.choose("unary", "binary", "transpose", "reshape", "concat", "slice", "pad", "constant")
-    if kind == "unary":
-        around.op(around.choose("Relu", "Neg", "Abs", "Identity", "Tanh", "Sigmoid"), value)
-    elif kind == "binary":
-        around.op(around.choose("Add", "Sub", "Mul", "Max"), value, around.choose(*values[shape]))
-    elif kind == "transpose" and shape:
-        around.op("Transpose", value, perm=around.draw(st.permutations(range(len(shape)))))
-    elif kind == "reshape" and 0 not in shape:
-        wanted = around.choose([-1], [1, -1], [*shape, 1], [1, *shape], [0, -1] if shape else [1])
-        around.op("Reshape", value, around.constant(np.array(wanted), varies=False))
-    elif kind == "concat" and shape:
-        axis = around.draw(st.integers(-len(shape), len(shape) - 1))
-        around.op("Concat", value, around.choose(*values[shape]), axis=axis)
-    elif kind == "slice" and shape:
-        ends = [np.array([around.choose(0, 1, -2)]), np.array([around.choose(2, 2**40, -1)])]
-        axes = np.array([around.draw(st.integers(-len(shape), len(shape) - 1))])
-        around.op("Slice", value, *(around.constant(item, varies=False) for item in (*ends, axes)))
-    elif kind == "pad" and shape:
-        pads = np.array(around.draw(st.lists(st.integers(0, 1), min_size=2 * len(shape), max_size=2 * len(shape))))
-        around.op("Pad", value, around.constant(pads, varies=False))
-    else:
-        array = np.array(around.choose(1.0, 0.0, -1.0, 0.5), "f")
-        around.op(around.choose("Add", "Mul", "Sub", "Div" if array else "Mul"), value, around.constant(array))

@@ -40,6 +40,28 @@ def test_a_function_that_nobody_calls_is_dropped():
     assert report.changed[0].text == "nobody calls it any more"
 
 
+@pytest.mark.parametrize("inner", ["b", "b_1", "b_1_2", "Twice/b"])
+def test_names_of_a_body_do_not_hide_those_of_a_branch(inner):
+    """Found by fuzzing: the function makes a `b`, and so does a branch, which is in the graph behind the call."""
+    function = '<domain: "local", opset_import: ["": 24]> Twice (a) => (c) {b = Neg(a) c = Add(b, b)}'
+    branches = f"""then_branch = t () => (float[2] p) {{"{inner}" = Relu(d) p = Exp("{inner}")}},
+        else_branch = e () => (float[2] q) <float[2] c = {{1, 2}}> {{q = Add(d, c)}}"""
+    body = f"d = local.Twice(x) e = local.Twice(d) y = If(k) <{branches}> z = local.Twice(e)"
+    text = f"{HEADER} g (float[2] x, bool k) => (float[2] y, float[2] z) {{{body}}} {function}"
+    assert_rewrites(FoldFunctions(), text, None)
+
+
+def test_names_of_a_branch_in_a_body_do_not_hide_those_of_the_graph():
+    function = """<domain: "local", opset_import: ["": 24]> Chosen (k, a) => (c) {
+        c = If(k) <then_branch = t () => (float[2] p) {b = Relu(a) p = Exp(b)},
+                   else_branch = e () => (float[2] q) {b = Abs(a) q = Neg(b)}>
+    }"""
+    text = (
+        f"{HEADER} g (float[2] x, bool k) => (float[2] y) {{b = Neg(x) c = local.Chosen(k, b) y = Abs(c)}} {function}"
+    )
+    assert_rewrites(FoldFunctions(), text, None)
+
+
 @pytest.mark.parametrize(
     ("function", "because"),
     [
