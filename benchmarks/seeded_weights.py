@@ -23,23 +23,30 @@ def seeded_weights(source: Path, path: Path) -> None:
     """
     model = onnx.load(source)
     shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    near_one = _factors(model.graph)
     kept: list[onnx.NodeProto] = []
     for node in model.graph.node:
         if node.op_type != "ConstantOfShape" or node.input[0] not in shapes:
             kept.append(node)
             continue
         name, shape = node.output[0], tuple(int(dim) for dim in shapes[node.input[0]])
-        model.graph.initializer.append(numpy_helper.from_array(_draw(name, shape, node), name))
+        model.graph.initializer.append(numpy_helper.from_array(_draw(name, shape, near_one=name in near_one), name))
     del model.graph.node[:]
     model.graph.node.extend(kept)
     onnx.save(model, path)
 
 
-def _draw(name: str, shape: tuple[int, ...], node: onnx.NodeProto) -> np.ndarray:
+def _factors(graph: onnx.GraphProto) -> set[str]:
+    """Return what channels are divided by or multiplied with: variances and scales."""
+    spread = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ("Unsqueeze", "Reshape")}
+    factors = {node.input[at] for node in graph.node if node.op_type == "BatchNormalization" for at in (1, 4)}
+    factors |= {name for node in graph.node if node.op_type == "Mul" for name in node.input}
+    return factors | {spread[name] for name in factors if name in spread}
+
+
+def _draw(name: str, shape: tuple[int, ...], *, near_one: bool) -> np.ndarray:
     random = np.random.default_rng(zlib.crc32(name.encode()))
     if len(shape) > 1:
         return random.normal(scale=sqrt(2 / prod(shape[1:])), size=shape).astype(np.float32)
-    filled = numpy_helper.to_array(node.attribute[0].t).reshape(-1)[0] if node.attribute else np.float32(0)
-    return (random.uniform(0.9, 1.1, shape) if filled >= 0.5 else random.normal(scale=0.02, size=shape)).astype(
-        np.float32
-    )
+    drawn = random.uniform(0.9, 1.1, shape) if near_one else random.normal(scale=0.02, size=shape)
+    return drawn.astype(np.float32)

@@ -236,7 +236,7 @@ class _Driver:
                 tried.append(f"{lowering.name}: {why}")
             elif best.lowering is None or cost < best.cost:
                 best = _Choice(lowering, cost, ())
-        return _Choice(best.lowering, best.cost, tuple(tried))
+        return _Choice(best.lowering, best.cost, tuple(dict.fromkeys(tried)))  # forms of one lowering may fail alike
 
     def _candidates(self, node: Node) -> list[Lowering]:
         name = qualified_op_type(node)

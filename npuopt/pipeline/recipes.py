@@ -92,8 +92,11 @@ RAISED = {
 }
 """Fusions that are left out for a target which does not take what they make: lowering gives back another graph."""
 
-LAYOUT = ("move-transposes",)
-"""Run once all fusions are done, which know the axes as exporters write them."""
+LAYOUT = ("move-transposes", "fuse-reshaped-transpose")
+"""Run once all fusions are done, which know the axes as exporters write them.
+
+Transposes find their place first: blocks of axes can no longer be told apart.
+"""
 
 MOVE = ("move-slices",)
 """Run with LAYOUT. The others of the group are for models that need them, on request."""

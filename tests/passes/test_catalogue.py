@@ -39,6 +39,7 @@ KEEPS_ITS_OP = {
     "lower-narrow-dequantize-linear",
     "lower-normalization-axis",
     "lower-pool-ceiling",
+    "lower-power-to-reciprocal-roots",
     "lower-softmax-axis",
     "lower-transpose-rank",
     "lower-variadic-extremes",
