@@ -18,6 +18,7 @@ ROADS = {
     "vitisai": "npuopt.delegates.vitisai.delegate:VitisAiDelegate",
     "coreml": "npuopt.delegates.coreml.delegate:CoreMlDelegate",
     "rknn": "npuopt.delegates.rknn.delegate:RknnDelegate",
+    "imx500": "npuopt.delegates.imx500.delegate:Imx500Delegate",
     "tvm": "npuopt.delegates.host.tvm_delegate:TvmDelegate",
     "iree": "npuopt.delegates.iree.delegate:IreeDelegate",
     "ort": "npuopt.delegates.host.ort_delegate:OrtDelegate",

@@ -109,6 +109,13 @@ class RknnDelegate(Facts):
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class Imx500Delegate(Facts):
+    """Packed by Sony's converter for the IMX500."""
+
+    road: Literal["imx500"]
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 Delegate: TypeAlias = Annotated[
     QnnDelegate
     | TvmDelegate
@@ -119,6 +126,7 @@ Delegate: TypeAlias = Annotated[
     | EthosUDelegate
     | VitisAiDelegate
     | CoreMlDelegate
-    | RknnDelegate,
+    | RknnDelegate
+    | Imx500Delegate,
     Field(discriminator="road"),
 ]
