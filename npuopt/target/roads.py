@@ -79,6 +79,13 @@ class EthosUDelegate(Facts):
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class NnapiDelegate(Facts):
+    """Written as the ONNX model that ONNX Runtime's NNAPI provider reads on Android."""
+
+    road: Literal["nnapi"]
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 class VitisAiDelegate(Facts):
     """Written as the ONNX model that AMD's Vitis AI provider compiles on its first session."""
 
@@ -124,6 +131,7 @@ Delegate: TypeAlias = Annotated[
     | LiteRtDelegate
     | OpenVinoDelegate
     | EthosUDelegate
+    | NnapiDelegate
     | VitisAiDelegate
     | CoreMlDelegate
     | RknnDelegate
