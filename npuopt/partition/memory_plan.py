@@ -35,7 +35,8 @@ class MemoryPlan:
     Attributes:
         peak: most that its run-time tensors take at once.
         at: the node at which they do.
-        on_chip: most that those of them take at once that stay in the scratchpad.
+        on_chip: most of the scratchpad that is in use at once; all of it where something spills, for pieces of that
+            pass through the room that is left.
         weights: its constants.
         spilled: names of the buffers that do not fit into the scratchpad and live in DRAM.
         spilled_bytes: their sizes together.
@@ -71,16 +72,14 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
     steps = max(len(order), 1)
     used = _usage(lifetimes, steps)
     peak = int(used.argmax())
-    size = target.memory.scratchpad_kib
-    spilled = _spilled(lifetimes, steps, None if size is None else size * 1024)
-    away = {life.name for life in spilled}
-    staying = [life for life in lifetimes if life.name not in away]
+    room = None if target.memory.scratchpad_kib is None else target.memory.scratchpad_kib * 1024
+    spilled = _spilled(lifetimes, steps, room)
     return MemoryPlan(
         peak=int(used[peak]),
         at="" if not order else order[peak].name or order[peak].outputs[0].name or "",
-        on_chip=int(_usage(staying, steps).max()),
+        on_chip=room if room is not None and spilled else int(used[peak]),
         weights=sum(storage.weight_bytes(node) for node in order),
-        spilled=frozenset(away),
+        spilled=frozenset(life.name for life in spilled),
         spilled_bytes=sum(life.bytes for life in spilled),
         lifetimes=tuple(lifetimes),
     )

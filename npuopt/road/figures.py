@@ -19,7 +19,7 @@ class MemoryFigures:
     Attributes:
         weights: constants, as the device holds them.
         peak: most that its run-time tensors take at once.
-        on_chip: most that those take at once which stay in the scratchpad.
+        on_chip: most of the scratchpad that is in use at once.
         spilled: run-time tensors that do not fit into it.
     """
 
