@@ -4,18 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Builder, DataType, has_one_use, producer
-from npuopt.passes.fuse.scales import raises_rank, read_scale
+from npuopt.graph import Builder, has_one_use, producer
+from npuopt.passes.fuse.scales import LIMITS, WIDE_RANGE, raises_rank, read_scale
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
     from npuopt.graph import Editor, Node
     from npuopt.target import Target
-
-WIDE_RANGE = (DataType.FLOAT, DataType.DOUBLE)
-"""Element types in which a factor or its parts do not run out of exponent."""
-LIMITS = (2.0**-60, 2.0**60)
-"""Factors between which a product of two of them, and of moderate numbers, keeps its exponent."""
 
 
 @dataclass(frozen=True)

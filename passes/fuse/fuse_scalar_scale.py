@@ -3,10 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from npuopt.graph import (
-    DataType,
     element_type,
     is_constant,
     producer,
@@ -14,14 +11,12 @@ from npuopt.graph import (
     scalar,
 )
 from npuopt.passes.fuse.scale_plan import ScalePlan
+from npuopt.passes.fuse.scales import LIMITS, WIDE_RANGE
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
     from npuopt.graph import Editor, Node, Value
     from npuopt.target import Target
-
-WIDE_RANGE = (DataType.FLOAT, DataType.DOUBLE)
-"""Element types in which scaled weights do not run out of exponent."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +28,8 @@ class FuseScalarScale(NodePass):
     it.
 
     Left alone: half precision; a way up that ends in an input or an op that is not linear; a value on it that is
-    read elsewhere or is a graph output; a large constant with other readers, which would be kept twice; a factor
-    that raises the rank, or is zero or not finite.
+    read elsewhere or is a graph output; a large constant with other readers, which would be kept twice; a
+    constant that would leave the range of its type; a factor that raises the rank, is zero, not finite or far from 1.
     """
 
     name = "fuse-scalar-scale"
@@ -48,13 +43,15 @@ class FuseScalarScale(NodePass):
             return None
         value, factor_value = split
         number = scalar(factor_value)
-        if number is None or number == 0 or not np.isfinite(number):
-            return Declined(f"its factor is {number}")
+        if number is None or not LIMITS[0] <= abs(number) <= LIMITS[1]:
+            return Declined(f"its factor is {number}, which is zero, not finite or far from 1")
         if rank(node.outputs[0]) is None or rank(node.outputs[0]) != rank(value):
             return Declined("its factor raises the rank, or the rank is not known")
         plan = ScalePlan(number if node.op_type == "Mul" else 1 / number)
         if not plan.reaches_constants(value, node):
             return Declined(plan.why)
+        if why := plan.misfit():
+            return Declined(why)
         plan.apply(edit)
         edit.replace(node.outputs[0], value)
         edit.erase(node)

@@ -58,6 +58,19 @@ class ScalePlan:
             return self._refuse(f"its way up ends at {node.op_type}, which is not linear")
         return all(self._into(node, index) for index in places if index < len(node.inputs))
 
+    def misfit(self) -> str:
+        """Return which constant the factor would take out of the range of its type, or an empty string."""
+        for node, index in self.places:
+            value = node.inputs[index]
+            known = constant(value)
+            if value is None or known is None:
+                continue
+            largest = float(np.abs(known[np.isfinite(known)]).max(initial=0)) * abs(self.factor)
+            limits = np.finfo(known.dtype)
+            if largest and not float(limits.tiny / limits.eps) <= largest <= float(limits.max):
+                return f"the largest number of {value.name!r} would become {largest:g}"
+        return ""
+
     def apply(self, edit: Editor) -> None:
         """Give every place its scaled constant."""
         for value in self.scaled:

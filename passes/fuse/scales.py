@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from npuopt.graph import is_constant, is_op, rank, scalar
+from npuopt.graph import DataType, is_constant, is_op, rank, scalar
 
 if TYPE_CHECKING:
     from npuopt.graph import Node, Value
+
+WIDE_RANGE = (DataType.FLOAT, DataType.DOUBLE)
+"""Element types in which a factor or its parts do not run out of exponent."""
+LIMITS = (2.0**-60, 2.0**60)
+"""Factors between which a product of two of them, and of moderate numbers, keeps its exponent."""
 
 
 def read_scale(node: Node | None) -> tuple[Value, float] | None:

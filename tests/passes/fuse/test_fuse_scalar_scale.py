@@ -76,6 +76,21 @@ def test_a_large_constant_with_other_readers_is_not_copied():
     assert_leaves(FuseScalarScale(), text, because="'w' has other readers")
 
 
+@pytest.mark.parametrize(
+    ("weight", "factor", "because"),
+    [
+        ("1e30", "1e18", "would become 1e+48"),
+        ("1e-30", "1e-10", "would become 1e-40"),
+        ("1e30", "1e-30", "far from 1"),
+        ("2", "1e30", "far from 1"),
+    ],
+)
+def test_leaves_what_would_leave_the_range_of_its_type(weight, factor, because):
+    constants = f"<float[2] w = {{{weight}, 0}}, float c = {{{factor}}}>"
+    text = f"(float[2] x) => (float[2] y) {constants} {{p = Mul(x, w) y = Mul(p, c)}}"
+    assert_leaves(FuseScalarScale(), text, because=because)
+
+
 def test_numbers_in_any_surroundings():
     def build(around: Surroundings) -> None:
         generator = np.random.default_rng(6)
