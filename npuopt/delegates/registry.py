@@ -24,6 +24,8 @@ ROADS = {
     "iree": "npuopt.delegates.iree.delegate:IreeDelegate",
     "ort": "npuopt.delegates.host.ort_delegate:OrtDelegate",
     "litert": "npuopt.delegates.litert.delegate:LiteRtDelegate",
+    "litert-aot": "npuopt.delegates.tflite_vendors.aot:LiteRtAotDelegate",
+    "edgetpu": "npuopt.delegates.tflite_vendors.edgetpu:EdgeTpuDelegate",
 }
 
 

@@ -60,6 +60,26 @@ def inputs_have_equal_shape(node: Node) -> str:
     return f"the inputs have shapes {' and '.join(str(list(shape or ())) for shape in shapes)}; nothing is broadcast"
 
 
+@predicate("outputs-have-equal-shape")
+def outputs_have_equal_shape(node: Node) -> str:
+    """All outputs have the same shape."""
+    shapes = [dims(value) for value in node.outputs]
+    if all(shape == shapes[0] for shape in shapes):
+        return ""
+    return f"the outputs have shapes {' and '.join(str(list(shape or ())) for shape in shapes)}; equal ones are taken"
+
+
+@predicate("slopes-are-one-for-each-channel")
+def slopes_are_one_for_each_channel(node: Node) -> str:
+    """Input 1, but for axis 1 of input 0, has dimensions of 1."""
+    depth, shape = rank(input_at(node, 0)), dims(input_at(node, 1))
+    if shape is None or depth is None:
+        return "the shape of the slopes is not known"
+    channels = len(shape) - depth + 1
+    others = [size for axis, size in enumerate(shape) if axis != channels]
+    return "" if all(size == 1 for size in others) else f"the slopes have shape {list(shape)}; one a channel is taken"
+
+
 @predicate("convolution-is-depthwise-or-dense")
 def convolution_is_depthwise_or_dense(node: Node) -> str:
     """The attribute group is 1 or equals the number of input channels."""

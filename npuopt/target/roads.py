@@ -67,6 +67,36 @@ class LiteRtDelegate(Facts):
     max_opset: int | None = Field(None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class LiteRtAotDelegate(Facts):
+    """Compiled by LiteRT's ahead-of-time tool, with the vendor's plug-in and SDK."""
+
+    road: Literal["litert-aot"]
+    vendor: str = Field(
+        pattern=r"^[a-z]+(_[a-z]+)*$", description="LiteRT's folder of the plug-in, and ending of the SDK's package."
+    )
+    manufacturer: str = Field(pattern=r"^\w+$", description="The plug-in's name of the vendor.")
+    soc_model: str = Field(pattern=r"^\w+$", description="The plug-in's name of the chip.")
+    library: str = Field(pattern=r"^lib[\w.+-]+\.so$", description="Library of the SDK by which the SDK is known.")
+    sdk_folder: str = Field(
+        default="", pattern=r"^[\w*/-]*$", description="Where libraries lie in the SDK, * for any name."
+    )
+    options: tuple[str, ...] = Field(default=(), description="More options of the tool, as --name=value.")
+    kernels: Literal["reference", "builtin", "xnnpack"] = Field(
+        "builtin", description="What computes the numbers, before the vendor's compiler."
+    )
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
+class EdgeTpuDelegate(Facts):
+    """Compiled by Google's edgetpu_compiler."""
+
+    road: Literal["edgetpu"]
+    kernels: Literal["reference", "builtin", "xnnpack"] = Field(
+        "builtin", description="What computes the numbers, before the vendor's compiler."
+    )
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 class EthosUDelegate(Facts):
     """Compiled by Arm Vela, from a TFLite model."""
 
@@ -129,6 +159,8 @@ Delegate: TypeAlias = Annotated[
     | IreeDelegate
     | OrtDelegate
     | LiteRtDelegate
+    | LiteRtAotDelegate
+    | EdgeTpuDelegate
     | OpenVinoDelegate
     | EthosUDelegate
     | NnapiDelegate

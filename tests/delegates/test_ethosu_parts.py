@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from npuopt.delegates.ethosu.placement import nodes_on_device
 from npuopt.delegates.ethosu.summary import figures
+from npuopt.delegates.litert.placement import nodes_on_device
 from support.rewrites import model_from
 
 MODEL = """(float[1, 4] x) => (float[1, 4] y)
@@ -22,7 +22,7 @@ MODEL = """(float[1, 4] x) => (float[1, 4] y)
 
 
 def placed(operators, reasons):
-    return {node.name: node for node in nodes_on_device(model_from(MODEL), operators, reasons)}
+    return {node.name: node for node in nodes_on_device(model_from(MODEL), operators, reasons, "ethos-u")}
 
 
 def test_everything_in_a_command_stream_is_on_the_npu():

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from npuopt.delegates.contract import CompiledRegion
-from npuopt.delegates.ethosu.placement import NPU, nodes_on_device
 from npuopt.delegates.ethosu.summary import figures
 from npuopt.delegates.litert.interpret import interpret
+from npuopt.delegates.litert.placement import nodes_on_device
 from npuopt.delegates.litert.ports import save_ports
 from npuopt.delegates.litert.toolchain import ensure_available as ensure_interpreter
 from npuopt.delegates.process import run_child
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WORKER = Path(__file__).with_name("worker.py")
 COMPILER = "the Ethos-U compiler (Vela)"
 TOOLCHAIN = "vela"
+NPU = "ethos-u"
+"""Custom operator that holds a command stream."""
 MODEL_FILE, PORTS_FILE, LOG_FILE = "model.tflite", "model.json", "vela.log"
 KERNELS = "builtin"
 """Those of LiteRT whose rounding the NPU follows; XNNPACK's differ by one in places."""
@@ -72,7 +74,7 @@ class EthosUDelegate:
         if not any(name == NPU for name, _ in operators):
             why = next(iter(answer["reasons"].values()), "no reason given")
             raise VendorToolError(f"{COMPILER} left everything to the processor: {why}", where=str(model))
-        nodes = nodes_on_device(loaded, operators, cast("Mapping[str, str]", answer["reasons"]))
+        nodes = nodes_on_device(loaded, operators, cast("Mapping[str, str]", answer["reasons"]), NPU)
         compiled = str(answer["compiled"])
         known: dict[str, Any] = {
             **figures(answer["summary"]),

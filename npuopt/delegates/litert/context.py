@@ -144,7 +144,7 @@ class Context:
 
     def operator(self, name: str, inputs: Sequence[int], outputs: Sequence[int], kind: str, **options: Option) -> None:
         """Add an operator; `kind` is the element type that its version depends on."""
-        given = FlatOperator(name, version(name, kind), tuple(inputs), tuple(outputs), options)
+        given = FlatOperator(name, version(name, kind, options), tuple(inputs), tuple(outputs), options)
         self.flat.operators.append(given)
 
     def emit(self, name: str, inputs: Sequence[int], *results: Result, kind: str = "", **options: Option) -> None:

@@ -61,6 +61,16 @@ def test_ops_between_integers(tmp_path, name):
     assert exported.operators == operators
 
 
+@pytest.mark.parametrize("op", ["Add", "Sub"])
+def test_scales_of_powers_of_two_are_nothing_special_in_16_bits(tmp_path, op):
+    scales = {"s": np.array(2**-12, np.float32), "nothing": np.array(0, np.int16)}
+    body = f"""n_q = QuantizeLinear(x, s, nothing) n = DequantizeLinear(n_q, s, nothing)
+m_q = QuantizeLinear(z, s, nothing) m = DequantizeLinear(m_q, s, nothing) y = {op}(m, n)"""
+    graph = Graph(body, {"x": SHAPE, "z": SHAPE}, SHAPE, scales)
+    path = graph.quantized(tmp_path / "q.onnx", "int16", output=f"{2**-13} 0")
+    assert_same(path, graph.sample(), steps=2 * 2**-13)
+
+
 FLOAT = {
     "matmul-transposed": (
         "t = Transpose <perm = [0, 1, 3, 2]> (z) y = MatMul(x, t)",

@@ -39,6 +39,8 @@ BINARY = {
     "GreaterOrEqual": "GREATER_EQUAL", "Less": "LESS", "LessOrEqual": "LESS_EQUAL", "Max": "MAXIMUM", "Min": "MINIMUM",
     "Mul": "MUL", "Or": "LOGICAL_OR", "Pow": "POW", "Sub": "SUB",
 }  # fmt: skip
+ARITHMETIC = frozenset({"ADD", "DIV", "MUL", "SUB"})
+"""Operators that end with an activation of their own."""
 ROOT = -0.5
 """The exponent that RSQRT has."""
 SMALL = 1e-6
@@ -64,8 +66,10 @@ def binary(step: Step, context: Context) -> None:
         wanted = context.wanted_encoding(step.output)
         if wanted is not None:
             sides = [context.requantize(side, wanted) for side in sides]
-    options = {"fusedActivationFunction": step.activation} if name in ("ADD", "DIV", "MUL", "SUB") else {}
     kind = sides[0].dtype
+    options: dict[str, int] = {"fusedActivationFunction": step.activation} if name in ARITHMETIC else {}
+    if kind == "int16" and name in ("ADD", "SUB"):
+        options["potScaleInt16"] = False  # scales that happen to be powers of two are shifted wrong, or refused
     context.emit(name, [side.index for side in sides], Result(step.output, order), kind=kind, **options)
 
 

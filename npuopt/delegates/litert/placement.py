@@ -1,4 +1,4 @@
-"""Where each node of a region went: what the compiled TFLite file still holds besides the NPU's command stream."""
+"""Where each node of a region went: what a compiled TFLite file still holds besides the vendor's custom operator."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 
     from npuopt.graph import Model, Node
 
-NPU = "ethos-u"
-"""Custom operator that holds a command stream."""
 ADDED = re.compile(r"_(transposed|requantized|whole|above|reduced|copy|padded|\d+)$")
 """What the exporter appends to names of tensors that ONNX does not have."""
 
 
 def nodes_on_device(
-    model: Model, operators: Sequence[tuple[str, Sequence[str]]], reasons: Mapping[str, str]
+    model: Model, operators: Sequence[tuple[str, Sequence[str]]], reasons: Mapping[str, str], device: str
 ) -> tuple[NodeOnDevice, ...]:
     """Say for every node of the region whether the NPU has it.
 
@@ -30,15 +28,16 @@ def nodes_on_device(
     Args:
         model: the region.
         operators: of the compiled file: name, names of its outputs.
-        reasons: why operators are left, by the name of their output; "" has what Vela says without naming one.
+        reasons: why operators are left, by the name of their output; "" has what the tool says without naming one.
+        device: name of the custom operator that holds what runs on the NPU.
     """
     makers = _makers(model.graph)
     left: dict[str, str] = {}
     strangers: list[NodeOnDevice] = []
     for name, made in operators:
-        if name == NPU:
+        if name == device:
             continue
-        unnamed = reasons.get("", "Vela gives no reason")
+        unnamed = reasons.get("", "the compiler gives no reason")
         why = next((reasons[tensor] for tensor in made if tensor in reasons), unnamed)
         node = next((found for tensor in made if (found := _owner(tensor, name, makers))), None)
         if node is None:
