@@ -76,7 +76,7 @@ def compile_language_model(
     wanted = options.language_model
     if wanted is None:
         raise UsageError("a language model is compiled for a context", hint="give --context")
-    _require_sound(wanted)
+    _require_sound(wanted, options.dims)
     form = cache_form(target, wanted.form)
     scheme = choose_scheme(target, options.precision, calibrated=options.calibration is not None)
     with atomic_folder(out) as folder:
@@ -123,7 +123,7 @@ def check_language_model(
     if wanted is None:
         raise UsageError("a language model is looked at for a context", hint="give --context")
     target = load_target(target_name)
-    _require_sound(wanted)
+    _require_sound(wanted, options.dims)
     form = cache_form(target, wanted.form)
     scheme = choose_scheme(target, options.precision, calibrated=True)
     opened = open_decoder(model, wanted.context, read_hints(wanted.hints), say=say)
@@ -195,7 +195,13 @@ def _models(built: Mapping[str, Built]) -> dict[str, Model]:
     return models
 
 
-def _require_sound(wanted: LanguageModelOptions) -> None:
+def _require_sound(wanted: LanguageModelOptions, sizes: Mapping[str, int]) -> None:
+    other = next((name for name, size in sizes.items() if size != 1), None)
+    if other is not None:
+        what = (
+            f"dim {other} of {sizes[other]}: a language model is compiled for one text at once, and its lengths follow"
+        )
+        raise UsageError(f"{what} from --context and --chunk", hint="leave --dim out")
     if wanted.context < LEAST_CONTEXT:
         raise UsageError(f"a context of {wanted.context} is less than {LEAST_CONTEXT}, below which nothing can be told")
     for name, new in wanted.lengths.items():

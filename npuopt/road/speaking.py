@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from npuopt.bundle import read_manifest
 from npuopt.delegates.contract import Limits
-from npuopt.errors import UsageError
+from npuopt.errors import InputError, UsageError
 from npuopt.evaluate.next_tokens import NextTokens
 from npuopt.evaluate.perplexity import token_windows
 from npuopt.evaluate.token_samples import IDS, perplexity_samples
@@ -61,11 +61,13 @@ def language_windows(
         The token ids and the logits [1, window, vocabulary] of each window, and the tokens that follow.
 
     Raises:
-        InputError: when the text is too short, or has ids outside the vocabulary.
+        InputError: when the text is too short, is no single text, or has ids outside the vocabulary.
     """
     decoder = open_decoder(path, engine=engine, limits=limits)
+    if tokens.ndim != 1:
+        raise InputError(f"tokens are {tokens.dtype.name}{list(tokens.shape)}; one text of token ids is read at once")
+    require_known(tokens.tolist(), decoder.vocabulary)
     rows = token_windows(tokens, min(window, decoder.context))
-    require_known([int(tokens.min()), int(tokens.max())], decoder.vocabulary)
 
     def runs() -> Windows:
         for row in rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import onnx
 import pytest
 
 from npuopt.bundle import read_manifest
@@ -48,6 +49,7 @@ def test_check_says_what_it_found():
     [
         ((CLASSIFIER, *WHERE), 3, "has no attention"),
         ((TINY, *WHERE, "--chunk", 65), 2, "profile prefill of 65 tokens does not fit a context of 64"),
+        ((TINY, *WHERE, "--dim", "batch=2"), 2, "dim batch of 2: a language model is compiled for one text at once"),
         ((TINY, *WHERE, "--tokenizer", "nowhere.json"), 3, "there is no such file"),
         ((TINY, "--target", "qualcomm/sm8750", "--context", "64", "--cache", "in-place"), 2, "does not take a cache"),
         ((TINY, "--target", "host/onnxruntime", "--chunk", "64"), 2, "--chunk is for language models"),
@@ -56,9 +58,36 @@ def test_check_says_what_it_found():
         ((TINY, *WHERE, "--max-memory", "1MB"), 4, "more than the 1.0 MB allowed: weights 12.6 MB"),
         ((TINY, *WHERE, "--max-memory", "lots"), 2, "'lots' is no size"),
     ],
-    ids=["no decoder", "chunk", "tokenizer", "cache form", "no context", "scales", "no texts", "memory", "size"],
+    ids=[
+        "no decoder",
+        "chunk",
+        "batch",
+        "tokenizer",
+        "cache form",
+        "no context",
+        "scales",
+        "no texts",
+        "memory",
+        "size",
+    ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(tmp_path, arguments, code, text):
     done = npuopt("compile", *arguments, "-o", tmp_path / "out")
     assert text in complaint(done, code)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_caches_for_the_same_keys_are_told_apart_from_none(tmp_path):
+    """New keys are joined with one cache too many: which of them is the cache of the layer cannot be told."""
+    model = onnx.load(TINY)
+    cache = next(value for value in model.graph.input if value.name == "past_k_0")
+    other = onnx.ValueInfoProto()
+    other.CopyFrom(cache)
+    other.name = "other_k_0"
+    model.graph.input.append(other)
+    join = next(node for node in model.graph.node if node.op_type == "Concat" and "past_k_0" in node.input)
+    join.input.insert(0, "other_k_0")
+    onnx.save(model, tmp_path / "two.onnx")
+    done = npuopt("compile", tmp_path / "two.onnx", *WHERE, "-o", tmp_path / "out")
+    assert "looks like a cache, and no attention takes it as its past" in complaint(done, 3)
     assert not (tmp_path / "out").exists()

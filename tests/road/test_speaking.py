@@ -55,3 +55,9 @@ def test_what_does_not_go_together(artifact, text, tmp_path) -> None:
     np.save(tmp_path / "large.npy", np.full(99, 4096))
     large = ["evaluate", artifact, "--data", tmp_path / "large.npy", "--task", "perplexity"]
     assert "outside the model's vocabulary" in complaint(npuopt(*large), 3)
+    np.save(tmp_path / "one.npy", np.where(np.arange(99) == 40, 5000, 7))
+    one = ["evaluate", artifact, "--data", tmp_path / "one.npy", "--task", "next-tokens", "--against", artifact]
+    assert "token 40 has the id 5000" in complaint(npuopt(*one), 3)
+    np.save(tmp_path / "two.npy", np.zeros((2, 99), int))
+    two = ["evaluate", artifact, "--data", tmp_path / "two.npy", "--task", "next-tokens", "--against", artifact]
+    assert "tokens are int64[2, 99]; one text" in complaint(npuopt(*two), 3)
