@@ -105,12 +105,14 @@ class Editor:
         if not isinstance(graph, ir.Graph):
             raise ValueError(f"{near.name} is in no graph that can hold an initializer")  # noqa: TRY004 -- a state, not an argument's type
         value_name = self.fresh_name(name or f"{near.name or near.op_type}/constant")
-        tensor = _tensor(array, value_name)
-        value = ir.Value(
-            name=value_name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        graph.register_initializer(value)
-        return value
+        return _registered(_tensor(array, value_name), value_name, graph)
+
+    def shared_constant(self, tensor: ir.TensorProtocol, *, near: ir.Node, name: str) -> ir.Value:
+        """Add an initializer that holds the very tensor of another model, and return its value."""
+        graph = near.graph
+        if not isinstance(graph, ir.Graph):
+            raise ValueError(f"{near.name} is in no graph that can hold an initializer")  # noqa: TRY004 -- a state, not an argument's type
+        return _registered(tensor, self.fresh_name(name), graph)
 
     def refill(self, value: ir.Value, array: np.ndarray) -> None:
         """Let an initializer hold other numbers of its shape and element type, for all that read it."""
@@ -233,6 +235,13 @@ class Editor:
         new.doc_string = old.doc_string or new.doc_string
         new.metadata_props.update(old.metadata_props)
         new.meta.update(old.meta)  # pyright: ignore[reportUnknownMemberType] -- a UserDict without type arguments
+
+
+def _registered(tensor: ir.TensorProtocol, name: str, graph: ir.Graph) -> ir.Value:
+    shape = ir.Shape(tuple(tensor.shape.numpy()))
+    value = ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
 
 
 def _tensor(array: np.ndarray, name: str) -> ir.TensorProtocol:

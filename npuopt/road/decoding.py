@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from npuopt.bundle import CacheForm
     from npuopt.decoder import Decoder, Hints
-    from npuopt.graph import Model
+    from npuopt.graph import Model, Value
     from npuopt.road.options import LanguageModelOptions, Say
     from npuopt.target import Target
 
@@ -102,13 +102,13 @@ def lower_raised(model: Model, target: Target, scheme: str) -> None:
             Runner(None, "off").run_until_stable(model, [find_pass(name)() for name in (*lowerings, *CLEAN)])
 
 
-def _drop_extra_inputs(model: Model, decoder: Decoder) -> None:
-    """Remove inputs that only said how long the text is, which is known now.
+def _drop_inputs(model: Model, dropped: list[Value]) -> None:
+    """Remove those inputs that are left of some that only said how long the text is, which is known now.
 
     Raises:
         InputError: when one of them is still read.
     """
-    for value in [value for value in model.graph.inputs if value.name in decoder.extra]:
+    for value in [value for value in model.graph.inputs if value in dropped]:
         if value.uses():
             reader = next(iter(value.uses())).node
             raise InputError(
@@ -133,8 +133,9 @@ def freeze_profile(opened: Opened, new: int, form: CacheForm, options: LanguageM
     first = next(value for value in model.graph.inputs if value.name == tokens)
     free = [axis for axis, dim in enumerate(dims(first) or ()) if not isinstance(dim, int)]
     sizes = {f"{tokens}:{axis}": (1, new)[axis] for axis in free if axis < 2}
+    extra = [value for value in model.graph.inputs if value.name in decoder.extra]
     adapters = [] if options.adapter is None else [InsertAdapters(adapters=options.adapter)]
     runner.run(model, [*steps, FreezeDims(dims=tuple(sizes.items())), *adapters])
     runner.run_until_stable(model, [find_pass(name)() for name in CLEAN])
-    _drop_extra_inputs(model, decoder)
+    _drop_inputs(model, extra)
     return model

@@ -12,7 +12,9 @@ from npuopt.bundle import HeldAs
 from npuopt.errors import InputError, InternalError
 from npuopt.graph import Session
 from npuopt.pipeline.catalogue import find_pass, with_options
+from npuopt.quantization import Encodings
 from npuopt.quantization.assignment.profiles import carried_over, drift, tied
+from npuopt.quantization.rounding.weight_only import held_weights
 from npuopt.road.driving import Driver
 from npuopt.road.quantizing import quantize_model
 from npuopt.road.stepping import run_rewrites
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from npuopt.bundle import LanguageModelRecord
-    from npuopt.quantization import Encodings
     from npuopt.road.language_model import Built
     from npuopt.road.options import CompileOptions, Say
     from npuopt.road.quantizing import Quantized
@@ -53,8 +54,7 @@ def quantize_profiles(
     if found.is_float:
         if not found.is_weight_only:
             return None
-        done = [quantize_model(item.prepared, target, scheme, plain, say=say) for item in built.values()]
-        return done[0]
+        return _hold_all(built, target, scheme, plain, say=say)
     first = next(iter(built.values()))
     reader = Texts(record, first.prepared.model, options.calibration)
     quantized = quantize_model(
@@ -81,6 +81,22 @@ def quantize_profiles(
         item.prepared.runner.run(item.prepared.model, [insert])
     quantized.encodings = shared
     quantized.before = None
+    return quantized
+
+
+def _hold_all(
+    built: Mapping[str, Built], target: Target, scheme: str, options: CompileOptions, *, say: Say
+) -> Quantized:
+    """Hold the weights of the first profile as integers, and let the others share them."""
+    first, *others = [item.prepared for item in built.values()]
+    quantized = quantize_model(first, target, scheme, options, say=say)
+    for prepared in others:
+        encodings = quantized.encodings or Encodings(tensors={})
+        known = {name: how for name, how in encodings.blocks.items() if name in prepared.model.graph.initializers}
+        found = {"encodings": encodings.model_copy(update={"blocks": known}), "held": first.model}
+        prepared.runner.run(prepared.model, [with_options(find_pass("insert-weight-dequantize"), found)])
+        if options.encodings is None and held_weights(prepared.model, target, scheme).blocks:
+            quantize_model(prepared, target, scheme, options, say=say)  # what this profile alone has
     return quantized
 
 

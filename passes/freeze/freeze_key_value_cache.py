@@ -106,7 +106,9 @@ def _attend(node: Node, layer: Layer, index: int, length: int, inputs: _Inputs) 
     mask_name = mask_input(layer.window)
     attributes = {name: item for name, item in node.attributes.items() if name != "is_causal"}
     places = length + (wanted.new if wanted.form == "new" else 0)
-    mask = inputs.of(mask_name, [1, 1, wanted.new, places], kind)
+    mask = inputs.of(mask_name, [1, 1, wanted.new, places], DataType.FLOAT)  # as callers make it
+    if kind != DataType.FLOAT:
+        mask = build("Cast", mask, to=kind)
     if wanted.form == "new":
         # all three outputs: some compilers take no past without giving the present back, read or not
         result = build.many("Attention", 3, node.inputs[0], *fresh, mask, *caches, **attributes)[0]

@@ -66,6 +66,8 @@ class InsertPositionInputs(Pass):
         for value in [value for value in model.graph.inputs if not value.uses() and not value.is_graph_output()]:
             model.graph.inputs.remove(value)
             report.notes.append(f"dropped input {value.name}, which nothing reads now")
+        if positions is not None and self.input not in {value.name for value in model.graph.inputs}:
+            positions.name = self.input  # the model's own input of that name has gone
         return report
 
 

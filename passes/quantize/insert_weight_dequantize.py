@@ -44,6 +44,7 @@ class InsertWeightDequantize(Pass):
             where there are none, all features count the same.
         rounded: the integers (`Blocks`) of weights that are rounded already, by name.
         left: weights that stay float by the plan, and why; for the report.
+        held: a model whose weights of the same names are held already, as these are then: its tensors are shared.
     """
 
     name: ClassVar[str] = "insert-weight-dequantize"
@@ -54,6 +55,7 @@ class InsertWeightDequantize(Pass):
     moments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     rounded: Mapping[str, Any] = field(default_factory=dict[str, Any])
     left: Mapping[str, str] = field(default_factory=dict[str, str])
+    held: Any = None
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Hold the weights."""
@@ -69,14 +71,27 @@ class InsertWeightDequantize(Pass):
             value = model.graph.initializers.get(name)
             if value is None:
                 continue  # it is held already
-            blocks = self.rounded.get(name) or self._rounded(value, held)
-            _hold(value, held, blocks, edit, next(iter(model.graph)))
+            first = next(iter(model.graph))
+            parameters = self._shared(name, edit, first)
+            if not parameters:
+                blocks = self.rounded.get(name) or self._rounded(value, held)
+                parameters = _parameters(value, held, blocks, edit, first)
+            _hold(value, held, parameters, edit, first)
             if isinstance(value.const_value, InFile):
                 value.const_value.source.release()  # what was read of the file is not needed again
             share = "channel" if held.block is None else f"{held.block} along axis {held.axis}"
             report.changed.append(Entry(name, "constant", f"{held.dtype}, one scale for each {share}"))
         report.declined = [Entry(name, "constant", why) for name, why in sorted(self.left.items())]
         return report
+
+    def _shared(self, name: str, edit: Editor, first: Node) -> list[Value]:
+        """Return the integers, scales and zero points of the other model; nothing where it does not hold the weight."""
+        if self.held is None:
+            return []
+        others = cast("Model", self.held).graph.initializers
+        found = [others.get(f"{name}/{part}") for part in ("quantized", "scale", "zero_point")]
+        tensors = [value.const_value for value in found if value is not None and value.const_value is not None]
+        return [edit.shared_constant(tensor, near=first, name=tensor.name or name) for tensor in tensors]
 
     def _rounded(self, value: Value, held: BlockEncoding) -> Blocks:
         array = cast("np.ndarray", constant(value))
@@ -88,9 +103,9 @@ class InsertWeightDequantize(Pass):
             raise InputError(error.what, where=value.name or "") from error
 
 
-def _hold(value: Value, held: BlockEncoding, blocks: Blocks, edit: Editor, first: Node) -> None:
-    """Let the readers of `value` read it from integers, and take it out of the graph."""
-    array, name, home = cast("np.ndarray", constant(value)), value.name or "", value.graph
+def _parameters(value: Value, held: BlockEncoding, blocks: Blocks, edit: Editor, first: Node) -> list[Value]:
+    """Make constants of a weight's integers, scales and zero points."""
+    array, name = cast("np.ndarray", constant(value)), value.name or ""
     shape, storage = array.shape, STORAGE[held.dtype]
     integers = held.like_weight(blocks.integers, shape).astype(storage)
     parameters = [edit.constant(integers, near=first, name=f"{name}/quantized")]
@@ -102,6 +117,12 @@ def _hold(value: Value, held: BlockEncoding, blocks: Blocks, edit: Editor, first
     if zero_points is not None:
         points = held.like_scales(zero_points, shape).astype(storage)
         parameters.append(edit.constant(points, near=first, name=f"{name}/zero_point"))
+    return parameters
+
+
+def _hold(value: Value, held: BlockEncoding, parameters: list[Value], edit: Editor, first: Node) -> None:
+    """Let the readers of `value` read it from integers, and take it out of the graph."""
+    name, home = value.name or "", value.graph
     attributes = {"axis": held.axis, "block_size": held.block}
     dequantized = edit.emit("DequantizeLinear", parameters, attributes, before=first, name=name)
     edit.replace(value, dequantized)

@@ -38,6 +38,15 @@ def test_positions_themselves_are_the_input():
     np.testing.assert_array_equal(got, [[[4, 6], [8, 10]]])
 
 
+def test_the_models_own_input_of_positions_gives_way():
+    own = LEARNED.replace("(int64[1,new] ids)", "(int64[1,new] ids, int64[1,new] position_ids)")
+    model = model_from(own.replace("z = Gather(table, p)", "z = Gather(table, position_ids)"))
+    InsertPositionInputs((PositionTable("z", 1, np.arange(8).reshape(4, 1, 2).astype(np.float32)),), 2)(model)
+    assert [value.name for value in model.graph.inputs] == ["ids", "position_ids"]
+    got = Session(model).run({"ids": np.array([[0, 1]]), "position_ids": np.array([[2, 3]])})["q"]
+    np.testing.assert_array_equal(got, [[[4, 6], [8, 10]]])
+
+
 def test_values_that_are_not_there_are_left():
     text = "(float[1, 2] x) => (float[1, 2] y) { y = Relu(x) }"
     table = PositionTable("gone", 0, np.arange(4))

@@ -142,3 +142,14 @@ def test_what_the_runtime_computes_is_what_was_rounded(held, kind, tmp_path):
         # Optimized, the runtime rounds what it multiplies with to 8 bits.
         tolerance = 0.15 if optimize else 0.02 if kind == "float16" else 1e-4
         np.testing.assert_allclose(made, x.astype(np.float32) @ weight, atol=tolerance, rtol=tolerance)
+
+
+def test_weights_that_another_model_holds_are_shared():
+    how = {"w": BlockEncoding(dtype="int4", axis=0, block=2)}
+    first, other = model_from(PRODUCT), model_from(PRODUCT)
+    hold("least-squares", **how)(first)
+    InsertWeightDequantize(encodings=Encodings(tensors={}, blocks=how), held=first)(other)
+    tensors = [model.graph.initializers["w/quantized"].const_value for model in (first, other)]
+    assert tensors[0] is tensors[1]
+    feeds = {"x": np.arange(8, dtype=np.float32).reshape(2, 4)}
+    np.testing.assert_array_equal(Session(other).run(feeds)["y"], Session(first).run(feeds)["y"])
