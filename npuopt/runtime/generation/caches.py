@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npuopt.errors import InputError
+from npuopt.errors import InputError, UsageError
 from npuopt.runtime.generation.places import NOTHING, Places
 
 if TYPE_CHECKING:
@@ -77,6 +77,27 @@ class Caches:
         for places in self._places.values():
             places.held = places.after(self.form, new)
         self.length += int((new != NOTHING).sum())
+
+    def rewind(self, length: int) -> None:
+        """Hold the first `length` tokens only; what lies at the places of the others is overwritten in time.
+
+        Raises:
+            UsageError: when some of them are not held any more, or a moving cache (form `whole`) has moved on.
+        """
+        if not 0 <= length <= self.length:
+            raise UsageError(f"{length} tokens are to stay of {self.length}")
+        if length == self.length:
+            return
+        if self.form == "whole":
+            raise UsageError("caches of the form whole cannot go back", hint="compile with --cache new or in-place")
+        for places in self._places.values():
+            first = 0 if places.window is None else max(0, length - places.window + 1)
+            if not np.isin(np.arange(first, length), places.held).all():
+                what = f"the caches of a window of {places.window} tokens cannot go back from {self.length} to {length}"
+                raise UsageError(what, hint="forget, and read again")
+        for places in self._places.values():
+            places.held[places.held >= length] = NOTHING
+        self.length = length
 
     def _keep(self, cache: CacheTensor, made: np.ndarray, new: NDArray[np.int64]) -> None:
         if self.form != "new":

@@ -86,6 +86,14 @@ class CachedDecoder:
         """Forget everything."""
         self.caches.forget()
 
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` tokens: those of a draft, say, that the logits do not bear out.
+
+        Raises:
+            UsageError: when the caches cannot go back so far.
+        """
+        self.caches.rewind(length)
+
     def read(self, tokens: Sequence[int]) -> NDArray[np.floating]:
         """Read tokens after those it remembers; return the last one's logits, [vocabulary].
 

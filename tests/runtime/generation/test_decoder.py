@@ -107,3 +107,29 @@ def test_outputs_of_another_shape(folder, form) -> None:
     with pytest.raises(InputError, match="output present_value_1 is"):
         decoder.read(TEXT[:3])
     assert decoder.length == 0
+
+
+def test_a_draft_is_checked_in_one_run_and_taken_back_where_it_is_wrong(decoder, form) -> None:
+    """The wider a run, the more places a window's cache has to go back over, but for those of the form `new`."""
+    decoder.read(TEXT[:12])
+    if form == "whole":
+        with pytest.raises(UsageError, match="form whole cannot go back"):
+            decoder.rewind(11)
+        return
+    kept = 3 if form == "new" else 1
+    draft = [*TEXT[12 : 12 + kept], *[7] * (CHUNK - kept)]
+    logits = decoder.read_all(draft, "prefill")
+    expected = Weights.drawn().logits(TEXT)
+    np.testing.assert_allclose(logits[:kept], expected[12 : 12 + kept], atol=1e-4)
+    decoder.rewind(12 + kept)
+    assert decoder.length == 12 + kept
+    np.testing.assert_allclose(decoder.read_all(TEXT[12 + kept :]), expected[12 + kept :], atol=1e-4)
+
+
+def test_going_back_too_far_changes_nothing(decoder, form) -> None:
+    decoder.read(TEXT[:20])
+    for length, words in ((21, "21 tokens are to stay of 20"), (3, "cannot go back")):
+        with pytest.raises(UsageError, match=words):
+            decoder.rewind(length)
+    decoder.rewind(20)
+    np.testing.assert_allclose(decoder.read(TEXT[20:]), Weights.drawn().logits(TEXT)[-1], atol=1e-4)
