@@ -83,6 +83,20 @@ def test_quantization_becomes_sonys_quantizers(tmp_path):
     assert (model.producer_name, model.opset_import[0].version) == ("pytorch", 15)
 
 
+def test_shapes_are_written_in_full(tmp_path):
+    text = """
+        <ir_version: 10, opset_import: ["" : 24]> net (float[1,4,4,4] x) => (float[1,64] y)
+        <float s = {0.25}, int8 z = {0}, int64[2] flat = {0, -1}> {
+            [xq] xq = QuantizeLinear (x, s, z)  [xd] xd = DequantizeLinear (xq, s, z)  [move] r = Reshape (xd, flat)
+            [yq] yq = QuantizeLinear (r, s, z)  [yd] y = DequantizeLinear (yq, s, z)
+        }
+    """
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "region.onnx")
+    write_quantizers(tmp_path / "region.onnx", tmp_path / "out.onnx")
+    [shape] = onnx.load(tmp_path / "out.onnx").graph.initializer
+    assert numpy_helper.to_array(shape).tolist() == [1, 64]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -137,6 +151,8 @@ def test_the_memory_report_becomes_figures(compile_with):
         ({"crash": True}, "the IMX500 converter refused it: it ended with code -6"),
         ({"code": 1, "log": "2026 ERROR : CODE: [USOP] The network contains unsupported ops: Asinh [/a/b.py:1]"},
          r"refused it: \[USOP\] The network contains unsupported ops: Asinh; its log"),
+        ({"code": 1, "log": "2026 ERROR : CODE: [INVOP] Errors are:\nNode: a\n  0 in shape [/a:1]\n2026-1 INFO"},
+         r"refused it: \[INVOP\] Errors are: Node: a 0 in shape; its log"),
         ({"report": {**REPORT, "Fit In Chip": False}}, "takes 164090 of the sensor's 8388608 bytes"),
         ({"report": {"Fit In Chip": True}}, "memory report is of an unknown form"),
         ({"java": False}, "it needs Java 17 on PATH"),

@@ -4,6 +4,7 @@ The converter of the IMX500 knows these alone (package mct-quantizers 1.6.0, dom
     QuantizeLinear -> DequantizeLinear   ActivationPOTQuantizer, threshold = scale * 128 (unsigned: 256)
     DequantizeLinear of a constant       WeightsPOTQuantizer of the float weight, threshold = scale * 128
     DequantizeLinear of a constant bias  the float bias
+Shapes to reshape to are written in full: it takes no 0, which stands for a dimension of the input.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class _Rewriter:
         for node in self.graph.node:
             if node.op_type == "DequantizeLinear":
                 nodes += self._dequantized(node, is_bias=node.output[0] in biases)
+            elif node.op_type == "Reshape":
+                nodes.append(self._reshaped(node))
             elif node.op_type != "QuantizeLinear":
                 nodes.append(node)
         del self.graph.node[:]
@@ -82,6 +85,15 @@ class _Rewriter:
         for index, node in enumerate(self.graph.node):
             node.name = node.name or f"node_{index}"
             del node.metadata_props[:]
+
+    def _reshaped(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        known = {value.name: value for value in (*self.graph.value_info, *self.graph.output)}
+        if node.output[0] in known:
+            dims = known[node.output[0]].type.tensor_type.shape.dim
+            name = f"{node.output[0]}_shape"
+            self.added.append(numpy_helper.from_array(np.array([dim.dim_value for dim in dims], np.int64), name))
+            node.input[1] = name
+        return node
 
     def _dequantized(self, node: onnx.NodeProto, *, is_bias: bool) -> list[onnx.NodeProto]:
         held = self.constants.get(node.input[0])

@@ -20,8 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-ERROR = re.compile(r"ERROR : (?:CODE: )?(.*)")
-PLACE = re.compile(r"\s*\[/\S+:\d+\]$")
+ERROR = re.compile(r"ERROR : (?:CODE: )?(.*(?:\n(?!\d{4}-|Traceback).*)*)")
+"""An error and what it says on the lines behind, up to the next message."""
+PLACE = re.compile(r"\s*\[/\S+:\d+\]\s*$")
 """Where in the converter's own code a line was printed."""
 HEAP = "-Xmx4g"
 """Of Java, which else reserves a quarter of the machine's memory."""
@@ -55,7 +56,7 @@ def convert(request: dict) -> dict:
     print(printed)
     report = folder / f"{model.stem}_MemoryReport.json"
     if child.returncode or not report.is_file() or not (folder / "packerOut.zip").is_file():
-        said = [PLACE.sub("", match[1]).strip() for match in ERROR.finditer(printed)]
+        said = [" ".join(PLACE.sub("", match[1]).split()) for match in ERROR.finditer(printed)]
         return {"refused": (said[0] if said else f"it ended with code {child.returncode}")[:400]}
     memory = json.loads(report.read_text(encoding="utf-8"))["Memory Report"]
     return {"memory": memory, "seconds": time.perf_counter() - started}
