@@ -43,6 +43,17 @@ def test_noisy_nodes_and_what_makes_their_inputs_are_widened(tmp_path):
     assert applied.held.encodings.corrections == {}
 
 
+def test_small_errors_are_widened_too_where_they_add_up(tmp_path):
+    work = work_on(TEXT, tmp_path, x=X)
+    found = [
+        set(WidenActivations(least_sqnr_db=0, least_total_db=total).apply(work, start(work)).held.encodings.precisions)
+        for total in (0, 30, 60)
+    ]
+    assert found[0] == set()
+    assert found[1] >= {"h", "p"}, "the noisiest first, with what makes its input"
+    assert found[2] == {"p", "h", "y"}, "a Reshape takes the type of what it moves"
+
+
 def test_nodes_whose_scheme_the_user_chose_stay(tmp_path):
     work = work_on(TEXT, tmp_path, x=X)
     work.precisions = {"h": "fp16"}

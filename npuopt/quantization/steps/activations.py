@@ -25,15 +25,23 @@ class WidenActivations(IntegerStep):
 
     What counts is what a node makes of its rounded inputs: outliers that cost a sum next to nothing ruin the
     normalization behind it. Measured on MiniLM at a8w8, where the sums ahead of normalizations range up to 190: mean
-    cosine of embeddings 0.9936 instead of 0.7909 (30 sentences), for 63 of 180 nodes. On tiny_llama's prefill it takes
-    one node of 261 and on EfficientNet-Lite0 none, which lose little without it.
+    cosine of embeddings 0.9936 instead of 0.7909 (30 sentences), for 63 of 180 nodes. On tiny_llama's prefill such
+    nodes are one of 261 and on EfficientNet-Lite0 none, which lose little without it.
+
+    Errors that are small alone add up along a deep network: beyond the noisy nodes, the noisiest of the others are
+    widened until what is left, all nodes' noise together, keeps to a bound. It is no estimate of the output's noise,
+    which additions dilute, but tells deep networks from shallow ones. Measured at a8w8: the PP-OCR recognizer reads
+    76.0 instead of 67.0 % of 200 lines (float: 90.5 %), for 36 of 188 nodes; perplexity of tiny_llama grows by 0.65
+    instead of 0.69 %; Fashion-MNIST and EfficientNet-Lite0 stay as they were.
 
     Attributes:
         least_sqnr_db: what a node must reach with its inputs rounded, to keep 8 bits.
+        least_total_db: what the nodes that keep 8 bits must reach together, their noise added up.
     """
 
     name: ClassVar[str] = "widen-activations"
     least_sqnr_db: float = 28.0
+    least_total_db: float = 15.0
 
     def apply(self, work: Work, held: Held) -> Applied:
         """Choose the encodings anew with a 16-bit scheme for the noisy nodes."""
@@ -49,16 +57,19 @@ class WidenActivations(IntegerStep):
         names = [node.outputs[0].name or "" for node, wish in wishes.items() if not wish.moves]
         errors = local_errors(work.model, held.encodings, names, work.samples, threads=work.threads)
         masked = {value.name for value in find_masks(work.model).scores}
-        noisy = [
-            node
+        ratios = {
+            node: errors.nodes[name]
             for node in wishes
-            if errors.nodes.get(node.outputs[0].name or "", self.least_sqnr_db) < self.least_sqnr_db
-            and node.outputs[0].name not in masked
-        ]
+            if (name := node.outputs[0].name or "") in errors.nodes and name not in masked
+        }
+        noisy = _noisiest(ratios, self.least_sqnr_db, self.least_total_db)
+        least = max((ratios[node] for node in noisy), default=self.least_sqnr_db)
+        least = max(least, self.least_sqnr_db)
         chosen = dict.fromkeys(
             each.outputs[0].name or ""
-            for node in noisy
-            for each in (node, *_makers(node, wishes, errors, self.least_sqnr_db))
+            for node in wishes
+            if node in noisy
+            for each in (node, *_makers(node, wishes, errors, least))
             if work.target.accepts(each, wide)
         )
         chosen = {name: wide for name in chosen if name not in known}
@@ -79,6 +90,19 @@ def wider_scheme(target: Target, scheme: str) -> str | None:
         if other.activation in SIXTEEN_BITS and (other.weight, other.weight_axis) == (own.weight, own.weight_axis):
             return name
     return None
+
+
+def _noisiest(ratios: Mapping[Node, float], least_db: float, least_total_db: float) -> set[Node]:
+    """Return the nodes below `least_db`, and the noisiest others until the noise of the rest keeps to its bound."""
+    noise = {node: min(1.0, 10 ** (-ratio / 10)) for node, ratio in ratios.items()}
+    left = sum(noise.values())
+    found: set[Node] = set()
+    for node in sorted(ratios, key=ratios.__getitem__):
+        if ratios[node] >= least_db and left <= 10 ** (-least_total_db / 10):
+            break
+        left -= noise[node]
+        found.add(node)
+    return found
 
 
 def _makers(node: Node, wishes: Mapping[Node, Wishes], errors: LocalErrors, least: float) -> list[Node]:
