@@ -16,6 +16,9 @@ class QnnDelegate(Facts):
     soc_model: int = Field(ge=1, description="The vendor's number of the chip.")
     arch: str = Field(description="Architecture of the accelerator, such as v79.")
     vtcm_mib: int = Field(ge=1, description="On-chip memory that one graph may use, in MiB.")
+    dlc: bool | None = Field(
+        default=None, description="Also write a .dlc container, which the vendor's own tools (SNPE, QAIRT) read."
+    )
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 

@@ -46,12 +46,12 @@ def float_model(path: Path, body: str, shape: str = "1,8,16", out: str = "") -> 
     return path
 
 
-def hexagon(soc_model: int = 69, arch: str = "v79", vtcm_mib: int = 8) -> Target:
+def hexagon(soc_model: int = 69, arch: str = "v79", vtcm_mib: int = 8, more: str = "") -> Target:
     return parse_target(f"""
 name: test/hexagon
 title: a test's chip
 source: test
-delegate: {{road: qnn, soc_model: {soc_model}, arch: {arch}, vtcm_mib: {vtcm_mib}}}
+delegate: {{road: qnn, soc_model: {soc_model}, arch: {arch}, vtcm_mib: {vtcm_mib}{more}}}
 schemes: {{fp16: {{activation: float16, tensors: [float32, float16]}}}}
 ops: {{Relu: {{schemes: [fp16]}}}}
 """)

@@ -43,6 +43,15 @@ def image(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-3, 3, (1, 4, 8, 8)).astype(np.float32)
 
 
+def test_a_container_for_the_vendors_own_tools_on_request(region, tmp_path):
+    compiled = region(quantized_model(tmp_path / "net.onnx"), hexagon(more=", dlc: true"))
+    assert compiled.files[-1] == "net.dlc"
+    path = compiled.folder / "net.dlc"
+    assert compiled.figures["dlc_bytes"] == path.stat().st_size
+    assert b"conv" in path.read_bytes(), "the graph names the nodes; its zip has no checksums to read parts by"
+    assert not (compiled.folder / "dlc").exists()
+
+
 def test_a_quantized_region_is_compiled_and_proven(region, tmp_path):
     compiled = region(quantized_model(tmp_path / "net.onnx"))
     placed = {node.name: node for node in compiled.nodes}

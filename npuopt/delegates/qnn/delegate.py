@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.process import run_child
+from npuopt.delegates.qnn.container import write_containers
 from npuopt.delegates.qnn.context import Context, read_context
 from npuopt.delegates.qnn.placement import Account, nodes_on_device, read_placement
 from npuopt.delegates.qnn.simulate import WORKER, simulate
@@ -45,6 +46,8 @@ class QnnDelegate:
 
     def compile(self, model: Path, folder: Path, target: Target, *, limits: Limits) -> CompiledRegion:
         """Compile `model` into an EPContext model with its binary, and prove what is in it.
+
+        Where the descriptor asks for it, the graph is also written as a .dlc container for the vendor's own tools.
 
         Every node of `model` needs a name of its own. Besides the two files, the folder gets the provider's op trace
         and the log. The binary is not the same byte for byte from run to run: a few scratch bytes differ.
@@ -85,6 +88,9 @@ class QnnDelegate:
         }
         tools = {**answer["tools"], "qnn-sdk": context.sdk}
         files = (output.name, context.binary.name, TRACE_FILE)
+        if chip.dlc:
+            containers, about = write_containers(model, folder, provider_options(target), limits=limits)
+            files, figures = (*files, *containers), {**figures, **about}
         return CompiledRegion(self.road, folder, files, nodes, figures, tools, LOG_FILE)
 
     def run(

@@ -7,6 +7,7 @@ behind Python's back and can crash. Imports nothing of npuopt, so that it also r
 
 Requests, all with `provider_options` (strings by name):
     {"operation": "compile", "model": file, "output": file for the EPContext model}
+    {"operation": "export", "model": file, "folder": folder for the containers}
     {"operation": "simulate", "model": file, "inputs": [npz], "outputs": [npz to write], "names": [input name]}
     {"operation": "probe", "models": [{"name", "model", "names", "inputs": npz or null, "outputs": npz to write}],
      "results": file of JSON lines to append to, "scratch": folder}
@@ -32,7 +33,8 @@ def main() -> None:
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     onnxruntime.set_default_logger_severity(3)
     onnxruntime.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
-    answer = {"compile": compile_model, "simulate": simulate, "probe": probe}[request["operation"]](request)
+    operations = {"compile": compile_model, "export": export, "simulate": simulate, "probe": probe}
+    answer = operations[request["operation"]](request)
     answer["tools"] = {name: version(name) for name in ("onnxruntime", "onnxruntime-qnn")}
     Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
 
@@ -85,6 +87,21 @@ def compile_model(request: dict) -> dict:
     except Exception as error:  # noqa: BLE001 -- whatever the vendor's library throws is its refusal
         return {"refused": str(error), "trace": read_trace(output.parent)}
     return {"placement": placement(session), "seconds": time.perf_counter() - started}
+
+
+def export(request: dict) -> dict:
+    """Have every graph that the NPU gets written as a container; this excludes writing an EPContext model."""
+    options = {
+        **request["provider_options"],
+        "dump_qnn_ir_dlc": "1",
+        "dump_qnn_ir_dlc_dir": request["folder"],
+    }
+    started = time.perf_counter()
+    try:
+        open_session(request["model"], options, {})
+    except Exception as error:  # noqa: BLE001 -- whatever the vendor's library throws is its refusal
+        return {"refused": str(error)}
+    return {"seconds": time.perf_counter() - started}
 
 
 def simulate(request: dict) -> dict:
