@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.graph import constant, is_constant, label, producer, static_shape
+from npuopt.passes.layout.borders import leaving
 from npuopt.passes.layout.forms import data_inputs, form
 from npuopt.passes.layout.orders import composed, inverse, is_identity, order_of
-from npuopt.passes.layout.regions import leaving
 from npuopt.pipeline import Entry
 
 if TYPE_CHECKING:
