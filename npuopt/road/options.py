@@ -42,7 +42,6 @@ class LanguageModelOptions:
         merge_adapter: low-rank adapters that are added to the weights.
         tokenizer: files to carry along.
         max_memory: bytes that weights, caches and working memory of the largest profile may take; no limit when None.
-        host_embedding: keep the embedding out of the graphs, as a table that the caller looks tokens up in.
     """
 
     context: int = 1024
@@ -57,7 +56,6 @@ class LanguageModelOptions:
     merge_adapter: Path | None = None
     tokenizer: tuple[Path, ...] = ()
     max_memory: int | None = None
-    host_embedding: bool = False
 
     @property
     def lengths(self) -> dict[str, int]:

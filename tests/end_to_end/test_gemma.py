@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from npuopt.decoder import NO_HINTS
 from npuopt.graph import Session, dims, is_op, load, nodes
 from npuopt.graph.queries import attribute
 from npuopt.pipeline.runner import Runner
+from npuopt.road.decoding import cache_form, open_decoder
+from npuopt.road.language_model import build_profiles
+from npuopt.road.options import CompileOptions, LanguageModelOptions, silent
 from npuopt.road.preparation import prepare
+from npuopt.target import load_target
 from support.models import model_folder
 
 if TYPE_CHECKING:
@@ -54,3 +59,17 @@ def test_gemma_is_raised_and_keeps_its_numbers() -> None:
     logits = Session(model, threads=1).run({"input_ids": ids})["logits"]
     assert float(np.abs(logits - expected).max()) <= RELATIVE * float(np.abs(expected).max())
     assert (logits.argmax(-1) == expected.argmax(-1)).all()
+
+
+@pytest.mark.parametrize("scheme", ["fp16", "a16w8"])
+def test_every_node_of_both_profiles_is_for_the_npu(scheme) -> None:
+    """The context is longer than the window; the exported model has no cache, so one is added."""
+    target, options = load_target("qualcomm/sm8750"), LanguageModelOptions(context=1024, chunk=128)
+    opened = open_decoder(model_folder("gemma") / "model.onnx", options.context, NO_HINTS, say=silent)
+    assert opened.decoder.windows == (None, 512)
+    form = cache_form(target, None)
+    built = build_profiles(opened, target, scheme, form, CompileOptions(language_model=options), None, say=silent)
+    assert {name: {item.where for item in made.plan.placements} for name, made in built.items()} == {
+        "prefill": {"npu"},
+        "decode": {"npu"},
+    }
