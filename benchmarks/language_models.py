@@ -17,7 +17,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class Subject:
         calibration: texts to see ranges on.
         context: of the cache.
         chunk: of prefill.
-        schemes: of each target: a float one, and those that are quantized.
+        schemes: of each target: a float one, and those that are quantized; behind a plus, the type of an integer cache.
         most: per cent of perplexity that a quantized one may lose.
         prompt: that it goes on from.
     """
@@ -121,7 +121,11 @@ def subjects() -> dict[str, Subject]:
             calibration=llama / "calibration_prefill.npz",
             context=128,
             chunk=32,
-            schemes={"qualcomm/sm8750": ("fp16", "a16w8"), "host/x86-64": ("fp32",)},
+            schemes={
+                "qualcomm/sm8750": ("fp16", "a16w8", "a16w8+int8"),
+                "host/x86-64": ("fp32",),
+                "host/onnxruntime": ("fp32+int16", "fp32+int8"),
+            },
             most=0.5,
         ),
     }
@@ -165,14 +169,12 @@ def compiled(name: str, subject: Subject, targets: Sequence[str] | None, folder:
 
 def compile_to(out: Path, subject: Subject, target: str, scheme: str) -> None:
     """Compile a model for one target in one scheme."""
-    wanted = LanguageModelOptions(context=subject.context, chunk=subject.chunk)
-    is_float = scheme.startswith("fp")
-    options = CompileOptions(
-        precision=scheme,
-        calibration=None if is_float else str(subject.calibration),
-        verify="off",
-        language_model=wanted,
-    )
+    precision, _, cache = scheme.partition("+")
+    kind: Literal["int8", "int16"] | None = "int8" if cache == "int8" else "int16" if cache == "int16" else None
+    wanted = LanguageModelOptions(context=subject.context, chunk=subject.chunk, cache_type=kind)
+    is_float = precision.startswith("fp") and kind is None
+    data = None if is_float else str(subject.calibration)
+    options = CompileOptions(precision=precision, calibration=data, verify="off", language_model=wanted)
     api.compile(subject.source, target, out, options)
 
 
@@ -214,14 +216,8 @@ def quality(artifact: Compiled, windows: int) -> Iterator[Row]:
     """Hold a quantized model against the float one on the same windows, read by either profile."""
     subject, perplexities = artifact.subject, list[float]()
     for profile in ("decode", "prefill"):
-        report = compare_next_tokens(
-            artifact.folder,
-            subject.source,
-            text_ids(subject),
-            window=subject.context,
-            limit=windows,
-            profile=profile,
-        )
+        both, size = (artifact.folder, subject.source), subject.context
+        report = compare_next_tokens(*both, text_ids(subject), window=size, limit=windows, profile=profile)
         own, other = report["perplexity"], report["reference_perplexity"]
         perplexities.append(own)
         lost = 100 * (own / other - 1)

@@ -93,6 +93,9 @@ class Driver:
         feeds[record.tokens or record.embeddings or ""] = ids
         if record.position_ids is not None:
             feeds[record.position_ids] = np.clip(places, 0, record.positions - 1)[None].astype(np.int64)
+        for adapter in record.adapters:  # none: the model as it was
+            feeds[adapter.down] = np.zeros((adapter.features, adapter.rank), np.float32)
+            feeds[adapter.up] = np.zeros((adapter.rank, adapter.outputs), np.float32)
         if record.write_position is not None:
             feeds[record.write_position] = np.array([self.position], np.int64)
         if record.last_token is not None:

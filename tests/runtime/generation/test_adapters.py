@@ -107,3 +107,9 @@ def test_a_model_without_adapters(tmp_path) -> None:
     generator = open_generator(write_artifact(tmp_path / "artifact"))
     with pytest.raises(UsageError, match="was compiled without adapters; compile it with --adapter FILE"):
         generator.use_adapter(adapter_file(tmp_path / "a.npz"))
+
+
+def test_ranges_of_a_model_with_adapters_are_those_of_the_model_alone(folder, tmp_path) -> None:
+    texts = ("--calibration", TINY.with_name("calibration_prefill.npz"), "--precision", "fp32", "--cache-type", "int8")
+    out = compiled(tmp_path / "out", "--adapter", folder / "shape.npz", *texts)
+    assert {buffer.dtype.name for buffer in open_generator(out).decoder.caches.buffers.values()} == {"uint8"}
