@@ -39,8 +39,10 @@ TOLERANCE = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-4}
 RANDOM = {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"}
 STANDARD = "clean, fuse, layout and move"
 """The pipeline without a target, whose result the targets are given."""
-LEAST_CHANGED = {STANDARD: 300, "qualcomm/sm8750": 80, "qualcomm/qcs6490": 150, "host/x86-64": 50}
-"""Cases that these pipelines must change."""
+PARTS = 4
+"""Every test takes one case of so many, as all of them take minutes."""
+LEAST_CHANGED = {STANDARD: 60, "qualcomm/sm8750": 15, "qualcomm/qcs6490": 30, "host/x86-64": 10, "host/onnxruntime": 0}
+"""Cases of a part that these pipelines must change, where it is not 1; ONNX Runtime runs all of them as they are."""
 
 
 @cache
@@ -71,12 +73,13 @@ def pipelines() -> dict[str, Target | None]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("constants", [False, True], ids=["run-time inputs", "constant inputs"])
-def test_no_pipeline_gives_other_numbers(constants: bool, tmp_path: Path) -> None:
+def test_no_pipeline_gives_other_numbers(constants: bool, part: int, tmp_path: Path) -> None:
     counts: dict[str, Counter[str]] = {name: Counter() for name in pipelines()}
     unused: Counter[str] = Counter()
     wrong: list[str] = []
-    for case in cases():
+    for case in cases()[part::PARTS]:
         path = tmp_path / "case.onnx"
         feeds = write(case, path, constants=constants)
         expected = answers(case, path, feeds)
