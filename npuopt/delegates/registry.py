@@ -20,6 +20,8 @@ ROADS = {
     "coreml": "npuopt.delegates.coreml.delegate:CoreMlDelegate",
     "rknn": "npuopt.delegates.rknn.delegate:RknnDelegate",
     "imx500": "npuopt.delegates.imx500.delegate:Imx500Delegate",
+    "espressif": "npuopt.delegates.post_training.delegate:EspressifDelegate",
+    "kendryte": "npuopt.delegates.post_training.delegate:KendryteDelegate",
     "tvm": "npuopt.delegates.host.tvm_delegate:TvmDelegate",
     "iree": "npuopt.delegates.iree.delegate:IreeDelegate",
     "ort": "npuopt.delegates.host.ort_delegate:OrtDelegate",

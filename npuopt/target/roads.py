@@ -156,6 +156,29 @@ class Imx500Delegate(Facts):
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class EspressifDelegate(Facts):
+    """Quantized and packed for ESP-DL by Espressif's esp-ppq."""
+
+    road: Literal["espressif"]
+    chip: str = Field(pattern=r"^esp32\w+$", description="The tool's name of the chip.")
+    bits: Literal[8, 16] = Field(default=8, description="Bits of activations and weights that the tool quantizes to.")
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
+class KendryteDelegate(Facts):
+    """Quantized and compiled by Kendryte's nncase."""
+
+    road: Literal["kendryte"]
+    chip: Literal["k230"] = Field(description="The compiler's name of the chip.")
+    activation: Literal["uint8", "int8", "int16"] = Field(
+        default="uint8", description="What the compiler quantizes activations to."
+    )
+    weight: Literal["uint8", "int8", "int16"] = Field(
+        default="uint8", description="What the compiler quantizes weights to."
+    )
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 Delegate: TypeAlias = Annotated[
     QnnDelegate
     | TvmDelegate
@@ -170,6 +193,8 @@ Delegate: TypeAlias = Annotated[
     | VitisAiDelegate
     | CoreMlDelegate
     | RknnDelegate
-    | Imx500Delegate,
+    | Imx500Delegate
+    | EspressifDelegate
+    | KendryteDelegate,
     Field(discriminator="road"),
 ]
