@@ -59,6 +59,7 @@ class Row:
     figures: dict[str, Any] = field(default_factory=dict[str, Any])
     estimated_seconds: float | None = None
     estimated_peak: int | None = None
+    estimated_on_chip: int | None = None
     why: str = ""
 
 
@@ -144,7 +145,8 @@ def compile_one(name: str, subject: Subject, target: str, out: Path, arguments: 
         **_closeness(manifest),
         figures=_figures(manifest),
         estimated_seconds=sum(times) if times else None,
-        estimated_peak=max((region.memory.on_chip for region in checked.regions if region.memory), default=None),
+        estimated_peak=max((region.memory.peak for region in checked.regions if region.memory), default=None),
+        estimated_on_chip=max((region.memory.on_chip for region in checked.regions if region.memory), default=None),
     )
 
 
@@ -214,7 +216,9 @@ def print_estimates(rows: Sequence[Row]) -> None:
     print("\n| model | target | estimated / vendor's cycles | estimated / vendor's peak SRAM |\n|---|---|---|---|")
     for row, cost in zip(known, estimated, strict=True):
         sram = row.figures.get("sram_bytes")
-        memory = "" if not sram or row.estimated_peak is None else f"{row.estimated_peak / sram:.2f}"
+        # what has nowhere to go but SRAM takes as much of it as it needs, whatever size the descriptor says it has
+        expected = row.estimated_on_chip if row.figures.get("dram_bytes") else row.estimated_peak
+        memory = "" if not sram or expected is None else f"{expected / sram:.2f}"
         print(f"| {row.model} | {row.target} | {cost / row.figures['cycles']:.2f} | {memory} |")
 
 
