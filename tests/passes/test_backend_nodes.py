@@ -41,8 +41,8 @@ STANDARD = "clean, fuse, layout and move"
 """The pipeline without a target, whose result the targets are given."""
 PARTS = 4
 """Every test takes one case of so many, as all of them take minutes."""
-LEAST_CHANGED = {STANDARD: 60, "qualcomm/sm8750": 15, "qualcomm/qcs6490": 30, "host/x86-64": 10, "host/onnxruntime": 0}
-"""Cases of a part that these pipelines must change, where it is not 1; ONNX Runtime runs all of them as they are."""
+LEAST_CHANGED = {STANDARD: 40, "qualcomm/sm8750": 15, "qualcomm/qcs6490": 30, "host/x86-64": 10}
+"""Cases of a part that these pipelines must change; others may find nothing to lower in a part."""
 
 
 @cache
@@ -95,7 +95,7 @@ def test_no_pipeline_gives_other_numbers(constants: bool, part: int, tmp_path: P
     print(f"not used: {dict(unused)}")
     print("\n".join(f"{name}: {dict(found)}" for name, found in counts.items()))
     assert not wrong, "\n".join(wrong)
-    few = {name: found for name, found in counts.items() if found["same numbers"] < LEAST_CHANGED.get(name, 1)}
+    few = {name: found for name, found in counts.items() if found["same numbers"] < LEAST_CHANGED.get(name, 0)}
     assert not few, "too few cases are changed for this test to say much"
 
 
