@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import onnx
 
-from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.coreml.hand_over import hand_over
 from npuopt.delegates.process import run_child
@@ -113,26 +113,24 @@ class CoreMlDelegate:
         if sys.platform != "darwin":
             raise VendorToolError("Core ML runs on macOS only", hint="take the .mlpackage to a Mac")
         with tempfile.TemporaryDirectory(prefix="npuopt-coreml-") as scratch:
-            given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
-            made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
-            for path, sample in zip(given, samples, strict=True):
-                save_arrays(path, [_narrow(sample[value.name]) for value in inputs])
+            files = SampleFiles.write(
+                Path(scratch), ([_narrow(sample[value.name]) for value in inputs] for sample in samples)
+            )
             request = {
                 "operation": "run",
                 "model": str((region.folder / PACKAGE).resolve()),
                 "names": [port_name(value.name) for value in inputs],
                 "results": [port_name(value.name) for value in outputs],
-                "inputs": [str(path) for path in given],
-                "outputs": [str(path) for path in made],
+                **files.request,
             }
             log, python = Path(scratch) / LOG_FILE, environment("coreml").python
             run_child(WORKER, request, log=log, limits=limits, python=python).require(TOOL, where=str(region.folder))
             return [
                 {
                     value.name: array.astype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-                    for value, array in zip(outputs, load_arrays(path), strict=True)
+                    for value, array in zip(outputs, arrays, strict=True)
                 }
-                for path in made
+                for arrays in files.results()
             ]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.host.linking import architecture_of, find_linker, this_architecture
 from npuopt.delegates.process import run_child
@@ -102,19 +102,15 @@ class TvmDelegate:
             _check_sample(sample, description["inputs"])
         names = [item["name"] for item in description["inputs"]]
         with tempfile.TemporaryDirectory(prefix="npuopt-tvm-") as scratch:
-            given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
-            made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
-            for path, sample in zip(given, samples, strict=True):
-                save_arrays(path, [sample[name] for name in names])
+            files = SampleFiles.write(Path(scratch), ([sample[name] for name in names] for sample in samples))
             request = {
                 "operation": "run",
                 "folder": str(region.folder.resolve()),
-                "inputs": [str(path) for path in given],
-                "outputs": [str(path) for path in made],
+                **files.request,
             }
             child = run_child(WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits)
             answer = child.require("the compiled model", where=str(region.folder))
-            return [dict(zip(answer["outputs"], load_arrays(path), strict=True)) for path in made]
+            return [dict(zip(answer["outputs"], arrays, strict=True)) for arrays in files.results()]
 
 
 def processor_of(target: Target) -> Processor:

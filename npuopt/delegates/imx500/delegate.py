@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion, NodeOnDevice
 from npuopt.delegates.imx500.quantizers import write_quantizers
 from npuopt.delegates.process import run_child
@@ -93,22 +93,18 @@ class Imx500Delegate:
         for sample in samples:
             check_sample(sample, inputs)
         with tempfile.TemporaryDirectory(prefix="npuopt-imx500-") as scratch:
-            given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
-            made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
-            for path, sample in zip(given, samples, strict=True):
-                save_arrays(path, [sample[value.name] for value in inputs])
+            files = SampleFiles.write(Path(scratch), ([sample[value.name] for value in inputs] for sample in samples))
             request = {
                 "operation": "run",
                 "model": str((region.folder / MODEL_FILE).resolve()),
-                "inputs": [str(path) for path in given],
-                "outputs": [str(path) for path in made],
+                **files.request,
             }
             child = run_child(
                 WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits, python=environment(TOOLCHAIN).python
             )
             child.require("mct-quantizers in ONNX Runtime", where=str(region.folder))
             names = [value.name for value in header.graph.output]
-            return [dict(zip(names, load_arrays(path), strict=True)) for path in made]
+            return [dict(zip(names, arrays, strict=True)) for arrays in files.results()]
 
 
 def memory_figures(report: Mapping[str, Any], where: str) -> dict[str, Any]:

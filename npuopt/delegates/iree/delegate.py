@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.asking import Worker
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.host.linking import architecture_of, this_architecture
@@ -103,20 +103,16 @@ class IreeDelegate:
         for sample in samples:
             check_sample(sample, inputs)
         with tempfile.TemporaryDirectory(prefix="npuopt-iree-") as scratch:
-            given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
-            made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
-            for path, sample in zip(given, samples, strict=True):
-                save_arrays(path, [sample[value.name] for value in inputs])
+            files = SampleFiles.write(Path(scratch), ([sample[value.name] for value in inputs] for sample in samples))
             request = {
                 "operation": "run",
                 "model": str((region.folder / MODULE_FILE).resolve()),
                 "function": header.graph.name,
-                "inputs": [str(path) for path in given],
-                "outputs": [str(path) for path in made],
+                **files.request,
             }
             log, python = Path(scratch) / LOG_FILE, environment("iree").python
             run_child(WORKER, request, log=log, limits=limits, python=python).require(TOOL, where=str(region.folder))
-            return [dict(zip(results, load_arrays(path), strict=True)) for path in made]
+            return [dict(zip(results, arrays, strict=True)) for arrays in files.results()]
 
     def probe(
         self,

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.litert.ports import load_ports
 from npuopt.delegates.process import run_child
 from npuopt.errors import InputError
@@ -43,18 +43,16 @@ def interpret(
         if missing := [port.name for port in inputs if port.name not in sample]:
             raise InputError("is missing from the sample", where=f"input {missing[0]!r}")
     with tempfile.TemporaryDirectory(prefix="npuopt-litert-") as scratch:
-        given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
-        made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
-        for path, sample in zip(given, samples, strict=True):
-            save_arrays(path, [port.store(sample[port.name]) for port in inputs])
+        files = SampleFiles.write(
+            Path(scratch), ([port.store(sample[port.name]) for port in inputs] for sample in samples)
+        )
         request = {
             "operation": "run",
             "model": str(model.resolve()),
             "kernels": kernels,
-            "inputs": [str(path) for path in given],
-            "outputs": [str(path) for path in made],
+            **files.request,
         }
         child = run_child(WORKER, request, log=Path(scratch) / "litert.log", limits=limits)
         child.require(INTERPRETER, where=str(model))
-        results = [load_arrays(path) for path in made]
+        results = files.results()
     return [{port.name: port.restore(array) for port, array in zip(outputs, arrays, strict=True)} for arrays in results]

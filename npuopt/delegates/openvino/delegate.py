@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion, NodeOnDevice
 from npuopt.delegates.openvino.blob import read_platform
 from npuopt.delegates.openvino.importer import refusal
@@ -115,23 +115,19 @@ class OpenVinoDelegate:
         for sample in samples:
             check_sample(sample, inputs)
         with tempfile.TemporaryDirectory(prefix="npuopt-openvino-") as scratch:
-            given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
-            made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
-            for path, sample in zip(given, samples, strict=True):
-                save_arrays(path, [sample[value.name] for value in inputs])
+            files = SampleFiles.write(Path(scratch), ([sample[value.name] for value in inputs] for sample in samples))
             request = {
                 "operation": "run",
                 "model": str((region.folder / MODEL_FILE).resolve()),
                 "names": [value.name for value in inputs],
                 "results": results,
-                "inputs": [str(path) for path in given],
-                "outputs": [str(path) for path in made],
+                **files.request,
             }
             child = run_child(WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits, python=interpreter())
             answer = child.require(TOOL, where=str(region.folder / MODEL_FILE))
             if answer["devices"] != ["CPU"]:
                 raise VendorToolError(f"{TOOL} ran it on {answer['devices']}, not on its CPU device")
-            return [dict(zip(results, load_arrays(path), strict=True)) for path in made]
+            return [dict(zip(results, arrays, strict=True)) for arrays in files.results()]
 
     def probe(
         self,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.process import run_child
 from npuopt.delegates.qnn.placement import DEQUANTIZE, PROVIDER, QUANTIZE, Account, original_name, read_placement
 from npuopt.delegates.samples import check_sample, read_header, run_time_inputs
@@ -43,22 +43,18 @@ def simulate(
         check_sample(sample, inputs)
     with tempfile.TemporaryDirectory(prefix="npuopt-simulate-") as scratch:
         folder = Path(scratch)
-        given = [folder / f"in{index}.npz" for index in range(len(samples))]
-        made = [folder / f"out{index}.npz" for index in range(len(samples))]
-        for path, sample in zip(given, samples, strict=True):
-            save_arrays(path, [sample[value.name] for value in inputs])
+        files = SampleFiles.write(folder, ([sample[value.name] for value in inputs] for sample in samples))
         request = {
             "operation": "simulate",
             "model": str(model),
             "names": [value.name for value in inputs],
-            "inputs": [str(path) for path in given],
-            "outputs": [str(path) for path in made],
+            **files.request,
             "provider_options": dict(provider_options),
         }
         child = run_child(WORKER, request, log=folder / "simulator.log", limits=limits)
         answer = child.require("the Hexagon simulator", where=str(model))
         _ensure_on_npu(header, Account(read_placement(answer)), model)
-        return [dict(zip(answer["outputs"], load_arrays(path), strict=True)) for path in made]
+        return [dict(zip(answer["outputs"], arrays, strict=True)) for arrays in files.results()]
 
 
 def _ensure_on_npu(header: onnx.ModelProto, account: Account, model: Path) -> None:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npuopt.delegates.arrays import load_arrays, save_arrays
+from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.process import run_child
 from npuopt.delegates.rknn.opset import write_down
@@ -101,23 +101,19 @@ class RknnDelegate:
         for sample in samples:
             check_sample(sample, inputs)
         with tempfile.TemporaryDirectory(prefix="npuopt-rknn-") as scratch:
-            given = [Path(scratch) / f"in{index}.npz" for index in range(len(samples))]
-            made = [Path(scratch) / f"out{index}.npz" for index in range(len(samples))]
-            for path, sample in zip(given, samples, strict=True):
-                save_arrays(path, [sample[value.name] for value in inputs])
+            files = SampleFiles.write(Path(scratch), ([sample[value.name] for value in inputs] for sample in samples))
             request = {
                 "operation": "simulate",
                 "model": str((region.folder / MODEL_FILE).resolve()),
                 "platform": chip_of(target).platform,
                 "folder": scratch,
-                "inputs": [str(path) for path in given],
-                "outputs": [str(path) for path in made],
+                **files.request,
             }
             log = Path(scratch) / LOG_FILE
             run_child(WORKER, request, log=log, limits=limits, python=tool.python).require(
                 f"{COMPILER}'s simulator", where=str(region.folder)
             )
-            arrays = [load_arrays(path) for path in made]
+            arrays = files.results()
         outputs = [(value.name, _shape(value)) for value in header.graph.output]
         return [
             {name: array.reshape(shape) for (name, shape), array in zip(outputs, found, strict=True)}
