@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.location import EXAMPLES, models_folder
 from benchmarks.optimize import run
-from npuopt.cli.options import parse_method
+from npuopt.cli.quantization_options import parse_method
 from npuopt.graph import graphs_of, load
 from npuopt.graph.execution import Session
 from npuopt.graph.seeded import seeded_inputs

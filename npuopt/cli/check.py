@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npuopt.cli.check_targets import print_targets, region_text
-from npuopt.cli.language_model_options import (
-    CacheOption,
-    ChunkOption,
-    ContextOption,
-    HintsOption,
-    language_model_options,
-)
+from npuopt.cli.language_model_options import DecoderOptions
+from npuopt.cli.option_groups import takes_groups
 from npuopt.cli.options import (
     DimOption,
     JsonOption,
@@ -34,6 +29,7 @@ if TYPE_CHECKING:
     from npuopt.api import CheckResult, CompileOptions
 
 
+@takes_groups
 def check_command(
     model: ModelArgument,
     target: TargetsOption = None,
@@ -51,18 +47,13 @@ def check_command(
         Path | None, typer.Option("--save-nodes", help="Save each refused node as a one-op model.", metavar="DIR")
     ] = None,
     pass_file: PassFileOption = None,
-    context: ContextOption = None,
-    chunk: ChunkOption = None,
-    cache: CacheOption = None,
-    decoder_hints: HintsOption = None,
+    decoder: DecoderOptions,
     json: JsonOption = False,
 ) -> None:
     """Say which nodes of MODEL the target takes and, for each it refuses, every reason."""
     from npuopt import api
 
-    wanted = language_model_options(
-        context, chunk, None, cache, last_logits=False, hints=decoder_hints, tokenizer=None, max_memory=None
-    )
+    wanted = decoder.language_model()
     options = api.CompileOptions(
         dims=parse_dims(dim), precision=precision, pass_files=tuple(pass_file or ()), language_model=wanted
     )

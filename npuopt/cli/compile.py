@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from npuopt.cli.compile_targets import print_artifacts
-from npuopt.cli.language_model_options import (
-    AdapterOption,
-    CacheOption,
-    CacheScalesChoice,
-    CacheScalesOption,
-    CacheTypeOption,
-    ChunkOption,
-    ContextOption,
-    HintsOption,
-    LastLogitsOption,
-    MaxMemoryOption,
-    MergeAdapterOption,
-    SpeculateOption,
-    TokenizerOption,
-    language_model_options,
-)
+from npuopt.cli.language_model_options import ProfileOptions
+from npuopt.cli.option_groups import takes_groups
 from npuopt.cli.options import (
-    BudgetOption,
-    CalibrationMethodOption,
-    CalibrationOption,
-    CalibrationStateOption,
     DimOption,
-    EncodingsOption,
-    FormChoice,
-    FormOption,
     JsonOption,
-    KeepOption,
-    LikeOption,
-    MaxDropOption,
     ModelArgument,
-    NoStepOption,
     PassFileOption,
-    PrecisionOption,
-    PrecisionsOption,
-    RequantizeOption,
     RequiredTargetsOption,
-    RoundingMethod,
-    RoundingOption,
-    StepOption,
     Verify,
     VerifyOption,
     parse_dims,
-    parse_like,
-    parse_method,
-    parse_precisions,
 )
 from npuopt.cli.output import (
     comparison_table,
@@ -67,6 +34,7 @@ from npuopt.cli.output import (
     progress,
     table,
 )
+from npuopt.cli.quantization_options import QuantizationOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,27 +43,13 @@ if TYPE_CHECKING:
     from npuopt.bundle import Manifest
 
 
+@takes_groups
 def compile_command(
     model: ModelArgument,
     target: RequiredTargetsOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The artifact's folder.", metavar="OUT")],
     *,
     dim: DimOption = None,
-    precision: PrecisionOption = "auto",
-    precisions: PrecisionsOption = None,
-    keep: KeepOption = None,
-    like: LikeOption = None,
-    max_drop: MaxDropOption = None,
-    budget: BudgetOption = None,
-    calibration: CalibrationOption = None,
-    calibration_method: CalibrationMethodOption = None,
-    calibration_state: CalibrationStateOption = None,
-    encodings: EncodingsOption = None,
-    requantize: RequantizeOption = False,
-    rounding: RoundingOption = RoundingMethod.least_squares,
-    form: FormOption = FormChoice.qdq,
-    step: StepOption = None,
-    no_step: NoStepOption = None,
     verify: VerifyOption = Verify.final,
     dump: Annotated[bool, typer.Option("--dump", help="Keep the graph after each pass in OUT/dumps.")] = False,
     host: Annotated[str, typer.Option("--host", help="What runs the host's part: ort or tvm.")] = "ort",
@@ -107,59 +61,23 @@ def compile_command(
         float, typer.Option("--time-limit", min=0.1, help="Seconds for each vendor tool run.")
     ] = 900.0,
     pass_file: PassFileOption = None,
-    context: ContextOption = None,
-    chunk: ChunkOption = None,
-    decode_tokens: SpeculateOption = None,
-    cache: CacheOption = None,
-    cache_type: CacheTypeOption = None,
-    cache_scales: CacheScalesOption = CacheScalesChoice.tensor,
-    last_logits: LastLogitsOption = False,
-    decoder_hints: HintsOption = None,
-    tokenizer: TokenizerOption = None,
-    max_memory: MaxMemoryOption = None,
-    adapter: AdapterOption = None,
-    merge_adapter: MergeAdapterOption = None,
+    quantization: QuantizationOptions,
+    profiles: ProfileOptions,
     json: JsonOption = False,
 ) -> None:
     """Optimize, quantize and compile MODEL for a target into the folder OUT."""
     from npuopt import api
 
-    options = api.CompileOptions(
+    options = replace(
+        quantization.compile_options(),
         dims=parse_dims(dim),
-        precision=precision,
-        precisions=parse_precisions(precisions, keep),
-        alike=parse_like(like),
-        max_drop=max_drop,
-        budget=budget,
-        calibration=calibration,
-        calibration_method=parse_method(calibration_method),
-        calibration_state=calibration_state,
-        encodings=encodings,
-        requantize=requantize,
-        rounding=rounding.value,
-        form=form.value,
-        steps=tuple(step or ()),
-        without_steps=tuple(no_step or ()),
         verify=verify.value,
         dump=dump,
         host=host,
         min_npu=min_npu,
         time_limit=time_limit,
         pass_files=tuple(pass_file or ()),
-        language_model=language_model_options(
-            context,
-            chunk,
-            decode_tokens,
-            cache,
-            cache_type=cache_type,
-            cache_scales=cache_scales,
-            last_logits=last_logits,
-            hints=decoder_hints,
-            tokenizer=tokenizer,
-            adapter=adapter,
-            merge_adapter=merge_adapter,
-            max_memory=max_memory,
-        ),
+        language_model=profiles.language_model(),
     )
     if len(set(target)) > 1:
         _compile_several(model, list(dict.fromkeys(target)), output, options, json=json)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from npuopt.cli.option_groups import takes_groups
 from npuopt.cli.options import JsonOption
 from npuopt.cli.output import print_json
 from npuopt.cli.run import Engine, FailureOption, OnFailure, report_fallback
@@ -28,24 +30,46 @@ class WhenFull(StrEnum):
     slide = "slide"
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions:
+    """How tokens are chosen, and where the answer ends."""
+
+    panel: ClassVar[str] = "The answer"
+
+    max_tokens: Annotated[int, typer.Option("--max-tokens", "-n", min=1, help="The most tokens to say.")] = 128
+    temperature: Annotated[float, typer.Option("--temperature", help="Of the draw; 0 takes the likeliest.")] = 0.0
+    top_k: Annotated[int, typer.Option("--top-k", help="Draw from this many of the likeliest; 0: from all.")] = 0
+    top_p: Annotated[float, typer.Option("--top-p", help="Draw from the likeliest that reach this in sum.")] = 1.0
+    repetition_penalty: Annotated[
+        float, typer.Option("--repetition-penalty", help="Turn away from tokens that were there; 1: not at all.")
+    ] = 1.0
+    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0
+    stop: Annotated[list[str] | None, typer.Option("--stop", help="A text that ends the answer.")] = None
+    when_full: Annotated[
+        WhenFull, typer.Option("--when-full", help="stop there, or slide: forget the middle and go on.")
+    ] = WhenFull.stop
+    sinks: Annotated[int, typer.Option("--sinks", min=0, help="First tokens that sliding keeps.")] = 4
+    past_end: Annotated[bool, typer.Option("--past-end", help="Go on after an end token.")] = False
+
+    def generate_options(self) -> GenerateOptions:
+        """Return what was asked for, as the runtime takes it."""
+        from npuopt.runtime import GenerateOptions, Sampling
+
+        return GenerateOptions(
+            max_tokens=self.max_tokens,
+            sampling=Sampling(self.temperature, self.top_k, self.top_p, self.repetition_penalty, self.seed),
+            stop=tuple(self.stop or ()),
+            when_full=self.when_full.value,
+            sinks=self.sinks,
+            past_end=self.past_end,
+        )
+
+
+@takes_groups
 def generate_command(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="The text to go on from.")] = "",
     *,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", "-n", min=1, help="The most tokens to say.")] = 128,
-    temperature: Annotated[float, typer.Option("--temperature", help="Of the draw; 0 takes the likeliest.")] = 0.0,
-    top_k: Annotated[int, typer.Option("--top-k", help="Draw from this many of the likeliest; 0: from all.")] = 0,
-    top_p: Annotated[float, typer.Option("--top-p", help="Draw from the likeliest that reach this in sum.")] = 1.0,
-    repetition_penalty: Annotated[
-        float, typer.Option("--repetition-penalty", help="Turn away from tokens that were there; 1: not at all.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
-    stop: Annotated[list[str] | None, typer.Option("--stop", help="A text that ends the answer.")] = None,
-    when_full: Annotated[
-        WhenFull, typer.Option("--when-full", help="stop there, or slide: forget the middle and go on.")
-    ] = WhenFull.stop,
-    sinks: Annotated[int, typer.Option("--sinks", min=0, help="First tokens that sliding keeps.")] = 4,
-    past_end: Annotated[bool, typer.Option("--past-end", help="Go on after an end token.")] = False,
     engine: Annotated[
         Engine, typer.Option("--engine", help="cpu: ONNX Runtime; device: the compiled parts (a simulator here).")
     ] = Engine.cpu,
@@ -65,20 +89,13 @@ def generate_command(
     time_limit: Annotated[
         float, typer.Option("--time-limit", min=0.1, help="Seconds for each vendor tool run.")
     ] = 900.0,
+    answer: AnswerOptions,
     json: JsonOption = False,
 ) -> None:
     """Say, token by token, what the language model in ARTIFACT says to a prompt. Ctrl-C keeps what was said."""
     from npuopt.delegates.contract import Limits
-    from npuopt.runtime import GenerateOptions, Sampling, open_generator, restore_session, save_session
+    from npuopt.runtime import open_generator, restore_session, save_session
 
-    options = GenerateOptions(
-        max_tokens=max_tokens,
-        sampling=Sampling(temperature, top_k, top_p, repetition_penalty, seed),
-        stop=tuple(stop or ()),
-        when_full=when_full.value,
-        sinks=sinks,
-        past_end=past_end,
-    )
     generator = open_generator(
         artifact,
         engine=engine.value,
@@ -92,7 +109,7 @@ def generate_command(
         generator.use_adapter(adapter)
     if session is not None and session.exists():
         restore_session(generator, session)
-    said = _say(generator, prompt, options, aloud=not json)
+    said = _say(generator, prompt, answer.generate_options(), aloud=not json)
     if session is not None:
         save_session(generator, session)
     if json:

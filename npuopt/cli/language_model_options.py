@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -37,65 +38,6 @@ class CacheScalesChoice(StrEnum):
     channel = "channel"
 
 
-ContextOption = Annotated[
-    int | None,
-    typer.Option("--context", min=1, help="The model is a decoder: give it a cache of so many tokens.", metavar="N"),
-]
-ChunkOption = Annotated[
-    int | None,
-    typer.Option("--chunk", min=1, help="New tokens in a run of the profile prefill (128, or the context)."),
-]
-SpeculateOption = Annotated[
-    list[int] | None,
-    typer.Option("--decode-tokens", min=2, help="Add a profile decode_K of K new tokens.", metavar="K"),
-]
-CacheOption = Annotated[
-    CacheChoice | None,
-    typer.Option(
-        "--cache",
-        help="What of the cache comes out: new keys and values, the cache written in place, or the whole cache moved"
-        " along; the target's own choice without it.",
-    ),
-]
-CacheTypeOption = Annotated[
-    CacheType | None,
-    typer.Option("--cache-type", help="Hold keys and values as integers, in the caller's memory too."),
-]
-CacheScalesOption = Annotated[
-    CacheScalesChoice,
-    typer.Option("--cache-scales", help="An integer cache has one scale, or one for each head or channel."),
-]
-LastLogitsOption = Annotated[
-    bool, typer.Option("--last-logits", help="Compute the logits of one token of a run only, which an input names.")
-]
-HintsOption = Annotated[
-    Path | None,
-    typer.Option("--decoder-hints", help="A YAML file that says what the graph does not tell.", metavar="FILE"),
-]
-TokenizerOption = Annotated[
-    list[Path] | None,
-    typer.Option("--tokenizer", help="Carry this file of the tokenizer along.", metavar="FILE"),
-]
-AdapterOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--adapter",
-        help="Make low-rank adapters of these layers and ranks inputs, so that others go in without compiling.",
-        metavar="FILE",
-    ),
-]
-MergeAdapterOption = Annotated[
-    Path | None, typer.Option("--merge-adapter", help="Add these low-rank adapters to the weights.", metavar="FILE")
-]
-MaxMemoryOption = Annotated[
-    str | None,
-    typer.Option(
-        "--max-memory",
-        help="Fail (exit 4) when weights, caches and working memory need more, such as 512MB or 2GB.",
-        metavar="SIZE",
-    ),
-]
-
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
@@ -116,58 +58,121 @@ def parse_size(text: str) -> int:
     return int(number * UNITS[unit])
 
 
-def language_model_options(  # one parameter an option
-    context: int | None,
-    chunk: int | None,
-    speculate: list[int] | None,
-    cache: CacheChoice | None,
-    *,
-    cache_type: CacheType | None = None,
-    cache_scales: CacheScalesChoice = CacheScalesChoice.tensor,
-    last_logits: bool,
-    hints: Path | None,
-    tokenizer: list[Path] | None,
-    max_memory: str | None,
-    adapter: Path | None = None,
-    merge_adapter: Path | None = None,
-) -> LanguageModelOptions | None:
-    """Return what is asked for, or None where no context is given.
+@dataclass(frozen=True, kw_only=True)
+class DecoderOptions:
+    """What is known of a decoder, and how it is frozen."""
 
-    Raises:
-        UsageError: when options for a decoder are given without a context.
-    """
-    others = {
-        "--chunk": chunk,
-        "--decode-tokens": speculate,
-        "--cache": cache,
-        "--cache-type": cache_type,
-        "--last-logits": last_logits,
-        "--decoder-hints": hints,
-        "--tokenizer": tokenizer,
-        "--max-memory": max_memory,
-        "--adapter": adapter,
-        "--merge-adapter": merge_adapter,
-    }
-    given = [name for name, value in others.items() if value]
-    if context is None:
-        if given:
-            raise UsageError(f"{given[0]} is for language models", hint="give --context N too")
-        return None
-    if cache_scales is not CacheScalesChoice.tensor and cache_type is None:
-        raise UsageError("--cache-scales is for caches of integers", hint="give --cache-type int8 too")
-    from npuopt.road.options import LanguageModelOptions
+    panel: ClassVar[str] = "Language models"
 
-    return LanguageModelOptions(
-        context=context,
-        chunk=chunk if chunk is not None else min(LanguageModelOptions.chunk, context),
-        speculate=tuple(dict.fromkeys(speculate or ())),
-        form=None if cache is None else cache.value,
-        cache_type=None if cache_type is None else cache_type.value,
-        cache_scales=cache_scales.value,
-        last_logits=last_logits,
-        hints=hints,
-        adapter=adapter,
-        merge_adapter=merge_adapter,
-        tokenizer=tuple(tokenizer or ()),
-        max_memory=None if max_memory is None else parse_size(max_memory),
-    )
+    context: Annotated[
+        int | None,
+        typer.Option(
+            "--context", min=1, help="The model is a decoder: give it a cache of so many tokens.", metavar="N"
+        ),
+    ] = None
+    chunk: Annotated[
+        int | None,
+        typer.Option("--chunk", min=1, help="New tokens in a run of the profile prefill (128, or the context)."),
+    ] = None
+    cache: Annotated[
+        CacheChoice | None,
+        typer.Option(
+            "--cache",
+            help="What of the cache comes out: new keys and values, the cache written in place, or the whole cache"
+            " moved along; the target's own choice without it.",
+        ),
+    ] = None
+    decoder_hints: Annotated[
+        Path | None,
+        typer.Option("--decoder-hints", help="A YAML file that says what the graph does not tell.", metavar="FILE"),
+    ] = None
+
+    def language_model(self) -> LanguageModelOptions | None:
+        """Return what was asked for, as the road takes it; None where no context is given.
+
+        Raises:
+            UsageError: when options for a decoder are given without a context, or that do not go together.
+        """
+        if self.context is None:
+            self._refuse_others()
+            return None
+        from npuopt.road.options import LanguageModelOptions
+
+        return LanguageModelOptions(
+            context=self.context,
+            chunk=self.chunk if self.chunk is not None else min(LanguageModelOptions.chunk, self.context),
+            form=None if self.cache is None else self.cache.value,
+            hints=self.decoder_hints,
+        )
+
+    def _refuse_others(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) != field.default:
+                raise UsageError(
+                    f"--{field.name.replace('_', '-')} is for language models", hint="give --context N too"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions(DecoderOptions):
+    """All that can be asked of static profiles."""
+
+    decode_tokens: Annotated[
+        list[int] | None,
+        typer.Option("--decode-tokens", min=2, help="Add a profile decode_K of K new tokens.", metavar="K"),
+    ] = None
+    cache_type: Annotated[
+        CacheType | None,
+        typer.Option("--cache-type", help="Hold keys and values as integers, in the caller's memory too."),
+    ] = None
+    cache_scales: Annotated[
+        CacheScalesChoice,
+        typer.Option("--cache-scales", help="An integer cache has one scale, or one for each head or channel."),
+    ] = CacheScalesChoice.tensor
+    last_logits: Annotated[
+        bool, typer.Option("--last-logits", help="Compute the logits of one token of a run only, which an input names.")
+    ] = False
+    tokenizer: Annotated[
+        list[Path] | None,
+        typer.Option("--tokenizer", help="Carry this file of the tokenizer along.", metavar="FILE"),
+    ] = None
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--max-memory",
+            help="Fail (exit 4) when weights, caches and working memory need more, such as 512MB or 2GB.",
+            metavar="SIZE",
+        ),
+    ] = None
+    adapter: Annotated[
+        Path | None,
+        typer.Option(
+            "--adapter",
+            help="Make low-rank adapters of these layers and ranks inputs, so that others go in without compiling.",
+            metavar="FILE",
+        ),
+    ] = None
+    merge_adapter: Annotated[
+        Path | None, typer.Option("--merge-adapter", help="Add these low-rank adapters to the weights.", metavar="FILE")
+    ] = None
+
+    def language_model(self) -> LanguageModelOptions | None:
+        """Return what was asked for, as the road takes it; None where no context is given.
+
+        Raises:
+            UsageError: when options for a decoder are given without a context, or that do not go together.
+        """
+        if self.context is not None and self.cache_type is None and self.cache_scales is not CacheScalesChoice.tensor:
+            raise UsageError("--cache-scales is for caches of integers", hint="give --cache-type int8 too")
+        asked = super().language_model()
+        return asked and replace(
+            asked,
+            speculate=tuple(dict.fromkeys(self.decode_tokens or ())),
+            cache_type=None if self.cache_type is None else self.cache_type.value,
+            cache_scales=self.cache_scales.value,
+            last_logits=self.last_logits,
+            tokenizer=tuple(self.tokenizer or ()),
+            max_memory=None if self.max_memory is None else parse_size(self.max_memory),
+            adapter=self.adapter,
+            merge_adapter=self.merge_adapter,
+        )

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from npuopt.cli.options import (
-    BudgetOption,
-    CalibrationMethodOption,
-    CalibrationOption,
-    CalibrationStateOption,
-    DimOption,
-    EncodingsOption,
-    FormChoice,
-    FormOption,
-    JsonOption,
-    KeepOption,
-    LikeOption,
-    MaxDropOption,
-    ModelArgument,
-    NoStepOption,
-    PassFileOption,
-    PrecisionOption,
-    PrecisionsOption,
-    RequantizeOption,
-    RoundingMethod,
-    RoundingOption,
-    StepOption,
-    TargetOption,
-    parse_dims,
-    parse_like,
-    parse_method,
-    parse_precisions,
-)
+from npuopt.cli.option_groups import takes_groups
+from npuopt.cli.options import DimOption, JsonOption, ModelArgument, PassFileOption, TargetOption, parse_dims
 from npuopt.cli.output import (
     comparison_table,
     console,
@@ -48,6 +23,7 @@ from npuopt.cli.output import (
     print_warnings,
     progress,
 )
+from npuopt.cli.quantization_options import QuantizationOptions
 
 
 class EncodingsFormat(StrEnum):
@@ -59,27 +35,13 @@ class EncodingsFormat(StrEnum):
     ort = "ort"
 
 
+@takes_groups
 def quantize_command(
     model: ModelArgument,
     target: TargetOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The quantized model.", metavar="OUT.onnx")],
     *,
     dim: DimOption = None,
-    precision: PrecisionOption = "auto",
-    precisions: PrecisionsOption = None,
-    keep: KeepOption = None,
-    like: LikeOption = None,
-    max_drop: MaxDropOption = None,
-    budget: BudgetOption = None,
-    calibration: CalibrationOption = None,
-    calibration_method: CalibrationMethodOption = None,
-    calibration_state: CalibrationStateOption = None,
-    encodings: EncodingsOption = None,
-    requantize: RequantizeOption = False,
-    rounding: RoundingOption = RoundingMethod.least_squares,
-    form: FormOption = FormChoice.qdq,
-    step: StepOption = None,
-    no_step: NoStepOption = None,
     save_encodings: Annotated[
         Path | None, typer.Option("--save-encodings", help="Write the encodings as JSON.", metavar="FILE")
     ] = None,
@@ -94,29 +56,13 @@ def quantize_command(
         bool, typer.Option("--steps-report", help="Also quantize without each step, to measure what it is worth.")
     ] = False,
     pass_file: PassFileOption = None,
+    quantization: QuantizationOptions,
     json: JsonOption = False,
 ) -> None:
     """Quantize MODEL as the target wants it and write the quantized model."""
     from npuopt import api
 
-    options = api.CompileOptions(
-        dims=parse_dims(dim),
-        precision=precision,
-        precisions=parse_precisions(precisions, keep),
-        alike=parse_like(like),
-        max_drop=max_drop,
-        budget=budget,
-        calibration=calibration,
-        calibration_method=parse_method(calibration_method),
-        calibration_state=calibration_state,
-        encodings=encodings,
-        requantize=requantize,
-        rounding=rounding.value,
-        form=form.value,
-        steps=tuple(step or ()),
-        without_steps=tuple(no_step or ()),
-        pass_files=tuple(pass_file or ()),
-    )
+    options = replace(quantization.compile_options(), dims=parse_dims(dim), pass_files=tuple(pass_file or ()))
     with progress() as say:
         result = api.quantize(
             model,

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from npuopt.cli.options import (
-    CalibrationMethodOption,
-    CalibrationOption,
-    DimOption,
-    EncodingsOption,
-    JsonOption,
-    KeepOption,
-    ModelArgument,
-    PassFileOption,
-    PrecisionOption,
-    PrecisionsOption,
-    TargetOption,
-    parse_dims,
-    parse_method,
-    parse_precisions,
-)
+from npuopt.cli.option_groups import takes_groups
+from npuopt.cli.options import DimOption, JsonOption, ModelArgument, PassFileOption, TargetOption, parse_dims
 from npuopt.cli.output import comparison_table, console, print_json, progress, table
+from npuopt.cli.quantization_options import SchemeOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
+@takes_groups
 def sensitivity_command(
     model: ModelArgument,
     target: TargetOption,
     *,
     dim: DimOption = None,
-    precision: PrecisionOption = "auto",
-    precisions: PrecisionsOption = None,
-    keep: KeepOption = None,
-    calibration: CalibrationOption = None,
-    calibration_method: CalibrationMethodOption = None,
-    encodings: EncodingsOption = None,
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="How many samples of the calibration data to look at.")
     ] = 16,
@@ -50,20 +33,13 @@ def sensitivity_command(
     ] = False,
     top: Annotated[int, typer.Option("--top", min=1, help="How many layers to print.")] = 20,
     pass_file: PassFileOption = None,
+    scheme: SchemeOptions,
     json: JsonOption = False,
 ) -> None:
     """Rank the layers of MODEL by what quantizing them costs."""
     from npuopt import api
 
-    options = api.CompileOptions(
-        dims=parse_dims(dim),
-        precision=precision,
-        precisions=parse_precisions(precisions, keep),
-        calibration=calibration,
-        calibration_method=parse_method(calibration_method),
-        encodings=encodings,
-        pass_files=tuple(pass_file or ()),
-    )
+    options = replace(scheme.compile_options(), dims=parse_dims(dim), pass_files=tuple(pass_file or ()))
     with progress() as say:
         result = api.sensitivity(model, target, options, at_outputs=at_outputs, samples=samples, say=say)
     if json:

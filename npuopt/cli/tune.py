@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from npuopt.cli.option_groups import takes_groups
 from npuopt.cli.options import (
     DimOption,
     JsonOption,
@@ -18,6 +20,9 @@ from npuopt.cli.options import (
     parse_dims,
 )
 from npuopt.cli.output import comparison_table, console, print_json, progress
+
+if TYPE_CHECKING:
+    from npuopt.tuning.options import TuningOptions
 
 
 class Loss(StrEnum):
@@ -34,6 +39,47 @@ class Sparsity(StrEnum):
     two_of_four = "2:4"
 
 
+@dataclass(frozen=True, kw_only=True)
+class LearningOptions:
+    """How the student learns."""
+
+    panel: ClassVar[str] = "Learning"
+
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="How often each sample is seen.")] = 4
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Samples for each step.")] = 4
+    weight_rate: Annotated[
+        float, typer.Option("--weight-rate", min=0, help="Learning rate of weights, relative to their size.")
+    ] = 1e-3
+    scale_rate: Annotated[
+        float, typer.Option("--scale-rate", min=0, help="Learning rate of scales, relative to their size.")
+    ] = 1e-3
+    loss: Annotated[Loss, typer.Option("--loss", help="Compare logits by divergence, or outputs by error.")] = Loss.kl
+    inner: Annotated[
+        list[str] | None,
+        typer.Option("--inner", help="An inner tensor that is to be like the float model's too.", metavar="TENSOR"),
+    ] = None
+    inner_weight: Annotated[float, typer.Option("--inner-weight", min=0, help="What inner tensors count.")] = 1.0
+    sparsity: Annotated[Sparsity, typer.Option("--sparsity", help="Keep two weights of four.")] = Sparsity.none
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0
+
+    def tuning_options(self) -> TuningOptions:
+        """Return what was asked for, as tuning takes it."""
+        from npuopt.tuning.options import TuningOptions
+
+        return TuningOptions(
+            epochs=self.epochs,
+            batch=self.batch,
+            weight_rate=self.weight_rate,
+            scale_rate=self.scale_rate,
+            loss=self.loss.value,
+            inner=tuple(self.inner or ()),
+            inner_weight=self.inner_weight,
+            sparsity=self.sparsity.value,
+            seed=self.seed,
+        )
+
+
+@takes_groups
 def tune_command(
     model: ModelArgument,
     target: TargetOption,
@@ -45,22 +91,6 @@ def tune_command(
     *,
     dim: DimOption = None,
     precision: PrecisionOption = "auto",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="How often each sample is seen.")] = 4,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Samples for each step.")] = 4,
-    weight_rate: Annotated[
-        float, typer.Option("--weight-rate", min=0, help="Learning rate of weights, relative to their size.")
-    ] = 1e-3,
-    scale_rate: Annotated[
-        float, typer.Option("--scale-rate", min=0, help="Learning rate of scales, relative to their size.")
-    ] = 1e-3,
-    loss: Annotated[Loss, typer.Option("--loss", help="Compare logits by divergence, or outputs by error.")] = Loss.kl,
-    inner: Annotated[
-        list[str] | None,
-        typer.Option("--inner", help="An inner tensor that is to be like the float model's too.", metavar="TENSOR"),
-    ] = None,
-    inner_weight: Annotated[float, typer.Option("--inner-weight", min=0, help="What inner tensors count.")] = 1.0,
-    sparsity: Annotated[Sparsity, typer.Option("--sparsity", help="Keep two weights of four.")] = Sparsity.none,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
     save_encodings: Annotated[
         Path | None, typer.Option("--save-encodings", help="Write the learned encodings as JSON.", metavar="FILE")
     ] = None,
@@ -77,35 +107,26 @@ def tune_command(
         typer.Option("--teacher", help="Agree with this model instead, as it was before pruning.", metavar="ONNX"),
     ] = None,
     pass_file: PassFileOption = None,
+    learning: LearningOptions,
     json: JsonOption = False,
 ) -> None:
     """Quantize MODEL for a target and tune it to agree with its float self; needs the `tune` extra (torch)."""
     from npuopt.road.distilling import TunedFiles, tune
     from npuopt.road.options import CompileOptions
-    from npuopt.tuning.options import TuningOptions
 
     options = CompileOptions(
         dims=parse_dims(dim), precision=precision, calibration=calibration, pass_files=tuple(pass_file or ())
     )
-    tuning = TuningOptions(
-        epochs=epochs,
-        batch=batch,
-        weight_rate=weight_rate,
-        scale_rate=scale_rate,
-        loss=loss.value,
-        inner=tuple(inner or ()),
-        inner_weight=inner_weight,
-        sparsity=sparsity.value,
-        seed=seed,
-    )
     with progress() as say:
         files = TunedFiles(output, save_encodings, float_output)
-        result = tune(model, target, files, options, tuning, teacher=teacher, say=say)
+        result = tune(model, target, files, options, learning.tuning_options(), teacher=teacher, say=say)
     if json:
         print_json(result)
         return
     before, after = result["losses"][0], result["losses"][result["best"]]
-    kept = f"epoch {result['best']} of {epochs} is kept" if result["best"] else "nothing learned was any better"
+    kept = (
+        f"epoch {result['best']} of {learning.epochs} is kept" if result["best"] else "nothing learned was any better"
+    )
     console().print(
         f"{result['output']}: scheme {result['scheme']}, {result['nodes']} nodes; distance from the float model on"
         f" held-out samples {before:.4g} -> {after:.4g}; {kept}",
