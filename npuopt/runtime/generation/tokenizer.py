@@ -18,6 +18,12 @@ SMALLEST_SHARE = 0.5
 MOST_BEYOND = 16
 """Ids past the logits that a tokenizer may have, or a thousandth of all: tokens that stand for images or sound."""
 
+LOOKED_BACK_AT = 16
+"""Tokens before an answer that decide how it begins."""
+
+UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+"""What bytes that are no whole character are decoded to."""
+
 
 class Tokenizer:
     """A tokenizer that fits the model.
@@ -82,10 +88,18 @@ class Detokenizer:
     """Turns tokens into text as they come; a character that several tokens make comes with the last of them."""
 
     def __init__(self, tokenizer: Any, before: Sequence[int] = ()) -> None:  # noqa: ANN401 -- the library has no types
-        """Begin after the tokens `before`, which decide about spaces."""
+        """Begin after the tokens `before`, which decide about spaces, and may end within a character."""
         decoders: Any = import_module("tokenizers.decoders")
         self._tokenizer = tokenizer
-        self._stream = decoders.DecodeStream(ids=list(before)[-16:] or None, skip_special_tokens=True)
+        latest = list(before)[-LOOKED_BACK_AT:]
+        # A stream that begins within a character would give out all of the tokens that it began with.
+        whole = next((end for end in range(len(latest), 0, -1) if not self._is_open(latest[:end])), 0)
+        self._stream = decoders.DecodeStream(ids=latest[:whole] or None, skip_special_tokens=True)
+        for token in latest[whole:]:
+            self.feed(token)
+
+    def _is_open(self, ids: Sequence[int]) -> bool:
+        return self._tokenizer.decode(ids, skip_special_tokens=True).endswith(UNFINISHED)
 
     def feed(self, token: int) -> str:
         """Return the text that is certain now."""

@@ -54,6 +54,15 @@ def test_a_stream_goes_on_after_a_prompt() -> None:
     assert tokenizer.decode(ids[:2]) + "".join(map(stream.feed, ids[2:])) == "one two three"
 
 
+@pytest.mark.parametrize("text", ["snow ☃ falls", "😀", "a" * 40 + "☃!"])
+def test_a_stream_that_begins_within_a_character_ends_it_and_repeats_nothing(text) -> None:
+    tokenizer = Tokenizer(FILE, 2048)
+    ids = tokenizer.encode(text)
+    for begun in range(len(ids) + 1):
+        before, after = tokenizer.stream(), tokenizer.stream(ids[:begun])
+        assert "".join(map(before.feed, ids[:begun])) + "".join(map(after.feed, ids[begun:])) == text
+
+
 def test_special_tokens_have_no_text() -> None:
     assert Tokenizer(FILE, 2048).stream().feed(0) == ""
 
