@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -33,8 +33,13 @@ from npuopt.cli import (
 )
 from npuopt.errors import NpuoptError, UsageError
 
+if TYPE_CHECKING:
+    from types import FrameType
+
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and after `kill`, as shells expect them: 128 + the signal's number."""
+
+STOPPED = "interrupted; nothing was written"
 
 RARELY = (100_000, 50, 100)
 """Garbage collection: a graph is many objects that live to the end, and looking through them costs a tenth of a run."""
@@ -91,26 +96,41 @@ def _on_terminate(number: int, frame: object) -> NoReturn:
     raise _Terminated
 
 
+class _Interrupts:
+    """Whether Ctrl-C came: an extension module that it meets as it loads raises an error of its own instead."""
+
+    came = False
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    _Interrupts.came = True
+    signal.default_int_handler(number, frame)
+
+
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and the exit code of its kind."""
     gc.set_threshold(*RARELY)
     atexit.register(gc.freeze)  # what is left ends with the process, and need not be looked through once more
+    _Interrupts.came = False
     debug = "--debug" in sys.argv or bool(os.environ.get("NPUOPT_DEBUG"))
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_terminate)
+        signal.signal(signal.SIGINT, _on_interrupt)
     try:
         sys.exit(_run(arguments))
     except NpuoptError as error:
         _fail(error, str(error), error.exit_code, debug=debug)
     except (KeyboardInterrupt, typer.Abort) as error:
-        _fail(error, "interrupted; nothing was written", INTERRUPTED, debug=debug)
+        _fail(error, STOPPED, INTERRUPTED, debug=debug)
     except _Terminated as error:
         _fail(error, "terminated; nothing was written", TERMINATED, debug=debug)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _fail(error, f"{place}{error.strerror or error}", NpuoptError.exit_code, debug=debug)
     except Exception as error:  # noqa: BLE001 -- the last line of defence: no user ever sees a bare traceback
+        if _Interrupts.came:
+            _fail(error, STOPPED, INTERRUPTED, debug=debug)
         describe = getattr(error, "format_message", None)
         if callable(describe):  # the option parser's own errors
             message = str(describe()).rstrip(".")

@@ -352,6 +352,24 @@ def test_a_signal_ends_the_vendors_tool_too(tmp_path, out, number, code) -> None
         os.kill(int(pid_file.read_text()), 0)
 
 
+def test_an_extension_module_that_turns_ctrl_c_into_an_error_of_its_own() -> None:
+    program = textwrap.dedent("""
+        import os, signal
+        from npuopt.cli import app
+
+        def run(arguments):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ImportError("initialization failed") from None
+
+        app._run = run
+        app.main()
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "npuopt: interrupted; nothing was written\n")
+
+
 def test_debug_shows_the_traceback_as_well(tmp_path) -> None:
     done = npuopt("optimize", tmp_path / "no.onnx", "-o", tmp_path / "o.onnx", "--debug")
     assert done.returncode == 3

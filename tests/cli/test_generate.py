@@ -1,10 +1,8 @@
 """`npuopt generate`, as a user runs it."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -95,30 +93,35 @@ def test_no_language_model(tmp_path) -> None:
     assert "is no npuopt artifact" in complaint(npuopt("generate", tmp_path, "-p", "x"), 3)
 
 
-SLOW = """
-import sys, time
+INTERRUPTED = """
+import os, signal, sys
 from npuopt.cli import main
 from npuopt.runtime.generation.engines import CpuEngine
 
-run = CpuEngine.run
-def slowly(self, profile, feeds):
-    time.sleep(0.2)
+run, left = CpuEngine.run, int(sys.argv[1])
+def interrupted(self, profile, feeds):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGINT)
     return run(self, profile, feeds)
-CpuEngine.run = slowly
-sys.argv = ["npuopt", *sys.argv[1:]]
+CpuEngine.run = interrupted
+sys.argv = ["npuopt", *sys.argv[2:]]
 main()
 """
 
 
-def test_ctrl_c_in_mid_stream_keeps_what_was_said(artifact, tmp_path) -> None:
+@pytest.mark.parametrize("runs", [2, 5, 8])
+def test_ctrl_c_in_mid_stream_keeps_what_was_said(artifact, tmp_path, runs) -> None:
     session = tmp_path / "session.npz"
     arguments = ["generate", artifact, "-p", "My fellow", "--past-end", "--session", session, "--json"]
     whole = said(*arguments[1:5], "-n", 20)["text"]
     child = subprocess.Popen(
-        [sys.executable, "-c", SLOW, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", INTERRUPTED, str(runs), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    time.sleep(4)
-    child.send_signal(signal.SIGINT)
     stdout, stderr = child.communicate(timeout=60)
     assert child.returncode == 130, stderr
     report = json.loads(stdout)
