@@ -15,6 +15,7 @@ from npuopt.delegates.litert.flat import Encoding, FlatModel, FlatOperator
 from npuopt.delegates.litert.values import (
     Held,
     Order,
+    constant_encoding,
     dequantizer,
     element,
     encoding_of,
@@ -59,11 +60,14 @@ class Context:
         flat: the model that is written.
         integers: whether the node under way is computed in integers.
         kind: the element type of its activations then, or `float32`.
+        interpreted: by LiteRT: 8-bit integers get another encoding by way of float, as its QUANTIZE between integers
+            rounds twice, 0.3 % of 16-bit numbers a step off. Compilers of NPUs want the one operator.
     """
 
     flat: FlatModel = field(default_factory=FlatModel)
     integers: bool = False
     kind: str = "float32"
+    interpreted: bool = False
     _inputs: dict[Value, tuple[Value, Encoding]] = field(default_factory=dict["Value", "tuple[Value, Encoding]"])
     _same: dict[Value, Value] = field(default_factory=dict["Value", "Value"])
     _held: dict[Value, dict[Order, Held]] = field(default_factory=dict["Value", dict[Order, Held]])
@@ -268,12 +272,9 @@ class Context:
     def _quantized_constant(self, value: Value, order: Order | None) -> Held:
         """Hold a small float constant beside integers: symmetric, in 8 or 16 bits as the node's other tensors."""
         array = expanded(numbers(value), order).astype(np.float64)
-        largest = float(np.abs(array).max(initial=0.0)) or 1.0
-        highest = int(np.iinfo(self.kind).max)
-        scale = float(np.float32(largest / highest))
-        integers = np.clip(np.rint(array / scale), -highest, highest).astype(self.kind)
+        encoding, highest = constant_encoding(value, self.kind), np.iinfo(self.kind).max
+        integers = np.clip(np.rint(array / encoding.scale), -highest, highest).astype(self.kind)
         wanted = order or plain(array.ndim)
-        encoding = Encoding((scale,), (0,))
         index = self.flat.constant(value.name or "", integers.transpose(wanted).copy(), encoding)
         return Held(index, tuple(array.shape[axis] for axis in wanted), self.kind, encoding, wanted)
 
@@ -285,8 +286,12 @@ class Context:
         return Held(index, shape, dtype, encoding, result.order)
 
     def _requantized(self, held: Held, dtype: str, encoding: Encoding, name: str) -> Held:
+        source = held.index
+        if self.interpreted and held.encoding is not None and dtype == "int8":
+            source = self.flat.add(f"{name}_rescaled", held.shape, "float32")
+            self.operator("DEQUANTIZE", [held.index], [source], held.dtype)
         index = self.flat.add(name, held.shape, dtype, encoding)
-        self.operator("QUANTIZE", [held.index], [index], dtype)
+        self.operator("QUANTIZE", [source], [index], dtype)
         return Held(index, held.shape, dtype, encoding, held.order)
 
     def _name(self, held: Held) -> str:

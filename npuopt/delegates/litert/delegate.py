@@ -43,7 +43,8 @@ class LiteRtDelegate:
             ToolchainMissingError: the extra is not installed.
             VendorToolError: a node has no TFLite form, or the interpreter does not run the model.
         """
-        written = write_region(model, folder, kernels_of(target), log=folder / LOG_FILE, limits=limits)
+        log = folder / LOG_FILE
+        written = write_region(model, folder, kernels_of(target), log=log, limits=limits, interpreted=True)
         nodes = _nodes(written.model, written.exported)
         files = (MODEL_FILE, PORTS_FILE)
         return CompiledRegion(self.road, folder, files, nodes, written.figures, written.tools, LOG_FILE)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from npuopt.delegates.litert.context import Context
-from npuopt.delegates.litert.emitters import EMITTERS, integer_kinds
+from npuopt.delegates.litert.emitters import EMITTERS
+from npuopt.delegates.litert.kernel_limits import why_in_float
 from npuopt.delegates.litert.ports import Port
 from npuopt.delegates.litert.step import step_of
 from npuopt.delegates.litert.values import (
@@ -47,21 +48,27 @@ class Exported:
     in_float: dict[str, str]
 
 
-def export(model: Path, output: Path) -> Exported:
+def export(model: Path, output: Path, *, interpreted: bool = False) -> Exported:
     """Write the ONNX file `model`, of static shapes and in the canonical opset, as the TFLite file `output`.
 
     Images are held channels last, graph inputs and outputs of rank 4 too where a node wants them so; inputs that are
     only quantized and outputs that are only dequantized become integer inputs and outputs.
 
+    Args:
+        model: the ONNX file.
+        output: the TFLite file.
+        interpreted: LiteRT's kernels compute the file, and no vendor's compiler reads it: what they are coarse at goes
+            through float.
+
     Raises:
         InputError: a node has no TFLite form, or the weights do not fit into the file.
     """
-    return export_model(load(model), output)
+    return export_model(load(model), output, interpreted=interpreted)
 
 
-def export_model(model: Model, output: Path) -> Exported:
+def export_model(model: Model, output: Path, *, interpreted: bool = False) -> Exported:
     """Write a model in memory; see `export`."""
-    exporter = _Exporter(model)
+    exporter = _Exporter(model, Context(interpreted=interpreted))
     flat = exporter.run()
     flat.write(output)
     operators: dict[str, int] = {}
@@ -73,9 +80,9 @@ def export_model(model: Model, output: Path) -> Exported:
 class _Exporter:
     """One export."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, context: Context) -> None:
         self.graph = model.graph
-        self.context = Context()
+        self.context = context
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
         self.in_float: dict[str, str] = {}
@@ -117,8 +124,8 @@ class _Exporter:
         step = step_of(node)
         self.done.update(step.swallowed)
         integers, kind = mode_of(node, step.outputs)
-        if integers and kind not in integer_kinds(node):
-            self.in_float[node.name or ""] = f"TFLite has no {kind} kernel for it, so it is computed in float"
+        if integers and (why := why_in_float(node, kind, step.outputs, interpreted=self.context.interpreted)):
+            self.in_float[node.name or ""] = why
             integers, kind = False, "float32"
         self.context.start(integers=integers, kind=kind)
         emitter(step, self.context)

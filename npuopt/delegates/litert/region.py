@@ -44,10 +44,13 @@ class WrittenRegion:
     tools: Mapping[str, str]
 
 
-def write_region(source: Path, folder: Path, kernels: str, *, log: Path, limits: Limits) -> WrittenRegion:
+def write_region(
+    source: Path, folder: Path, kernels: str, *, log: Path, limits: Limits, interpreted: bool = False
+) -> WrittenRegion:
     """Write the ONNX file `source` into `folder` as model.tflite, with model.json about its edge, and run it.
 
-    It is run on seeded data with `kernels`, which must take it, and with the sets of KERNELS beside.
+    It is run on seeded data with `kernels`, which must take it, and with the sets of KERNELS beside. With
+    `interpreted` those kernels are what computes in the end, and what they are coarse at goes through float.
 
     Raises:
         ToolchainMissingError: the extra is not installed.
@@ -61,7 +64,7 @@ def write_region(source: Path, folder: Path, kernels: str, *, log: Path, limits:
     started = time.perf_counter()
     model = load(source)
     try:
-        exported = export_model(model, path)
+        exported = export_model(model, path, interpreted=interpreted)
     except InputError as error:
         raise VendorToolError(error.what, where=error.where or str(source), hint=error.hint) from error
     seconds = time.perf_counter() - started

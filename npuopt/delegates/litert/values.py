@@ -151,3 +151,9 @@ def numbers(value: Value) -> np.ndarray:
     if array is None:
         raise InputError("is not known at compile time", where=value.name or "")
     return array
+
+
+def constant_encoding(value: Value, kind: str) -> Encoding:
+    """Return the symmetric encoding in which a small float constant is held beside integers of type `kind`."""
+    largest = float(np.abs(numbers(value).astype(np.float64)).max(initial=0.0)) or 1.0
+    return Encoding((float(np.float32(largest / int(np.iinfo(kind).max))),), (0,))

@@ -112,9 +112,16 @@ def run(model: Path, exported: Exported, sample: dict[str, np.ndarray], kernels:
     return {port.name: port.restore(array) for port, array in ports}
 
 
-def assert_same(model: Path, sample: dict[str, np.ndarray], *, steps: float, kernels: str = "reference") -> Exported:
+def assert_same(
+    model: Path,
+    sample: dict[str, np.ndarray],
+    *,
+    steps: float,
+    kernels: str = "reference",
+    interpreted: bool = False,
+) -> Exported:
     """Export a model and compare what LiteRT and ONNX Runtime compute; `steps` is the largest difference allowed."""
-    exported = export(model, model.with_suffix(".tflite"))
+    exported = export(model, model.with_suffix(".tflite"), interpreted=interpreted)
     made = run(model, exported, sample, kernels)
     reference = Session(model).run(sample)
     for name, wanted in reference.items():

@@ -61,6 +61,25 @@ def test_ops_between_integers(tmp_path, name):
     assert exported.operators == operators
 
 
+@pytest.mark.parametrize("kernels", ["builtin", "xnnpack"])
+def test_all_16_bit_numbers_become_the_right_8_bit_ones_through_float(tmp_path, kernels):
+    """Between integers alone LiteRT rounds 164 of them to the next step: twice, the first time to a 32nd of one."""
+    scales = {
+        "fine": np.array(0.00027252, np.float32),
+        "fine_zero": np.array(0, np.int16),
+        "coarse": np.array(0.01116247, np.float32),
+        "coarse_zero": np.array(-124, np.int8),
+    }
+    body = """q = QuantizeLinear(x, fine, fine_zero) d = DequantizeLinear(q, fine, fine_zero)
+r = QuantizeLinear(d, coarse, coarse_zero) y = DequantizeLinear(r, coarse, coarse_zero)"""
+    path = Graph(body, {"x": "1,65536"}, "1,65536", scales).in_float(tmp_path / "q.onnx")
+    sample = {"x": (np.arange(-32768, 32768) * np.float64(scales["fine"])).astype(np.float32)[None]}
+    through = assert_same(path, sample, steps=0, kernels=kernels, interpreted=True)
+    assert through.operators == {"DEQUANTIZE": 1, "QUANTIZE": 1}
+    with pytest.raises(AssertionError, match=r"off by 0\.0111"):
+        assert_same(path, sample, steps=0, kernels=kernels)
+
+
 @pytest.mark.parametrize("op", ["Add", "Sub"])
 def test_scales_of_powers_of_two_are_nothing_special_in_16_bits(tmp_path, op):
     scales = {"s": np.array(2**-12, np.float32), "nothing": np.array(0, np.int16)}

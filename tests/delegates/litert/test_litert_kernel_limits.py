@@ -1,0 +1,69 @@
+"""Nodes that LiteRT's integer kernels refuse, or compute badly, are computed in float between integers."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
+
+import numpy as np
+from delegates.litert.litert_cases import Graph, assert_same, run
+
+from npuopt.delegates.litert.export import export
+from npuopt.graph.execution import Session
+
+pytestmark = pytest.mark.litert
+
+SUM = """n_q = QuantizeLinear(x, wide, nothing) n = DequantizeLinear(n_q, wide, nothing)
+m_q = QuantizeLinear(z, fine, nothing) m = DequantizeLinear(m_q, fine, nothing) y = {}(m, n)"""
+
+
+def scales(wide: float, fine: float) -> dict[str, np.ndarray]:
+    return {
+        "wide": np.array(wide, np.float32),
+        "fine": np.array(fine, np.float32),
+        "nothing": np.array(0, np.int16),
+    }
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub"])
+def test_a_sum_that_ends_the_interpreter_is_computed_in_float(tmp_path, op):
+    """A tensor of zeros, such as a first state, has steps of one: 16,384 times those of the sum, and more."""
+    graph = Graph(SUM.format(op), {"x": "1,64", "z": "1,64"}, "1,64", scales(wide=1.0, fine=6.1e-5))
+    path = graph.quantized(tmp_path / "q.onnx", "int16", output="0.000061 0")
+    exported = assert_same(path, graph.sample(), steps=0)
+    assert exported.operators[op.upper()] == 1
+    assert "too fine" in " ".join(exported.in_float.values())
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub"])
+def test_steps_just_coarse_enough_stay_integers(tmp_path, op):
+    graph = Graph(SUM.format(op), {"x": "1,64", "z": "1,64"}, "1,64", scales(wide=0.9, fine=6.1e-5))
+    path = graph.quantized(tmp_path / "q.onnx", "int16", output="0.000061 0")
+    exported = export(path, path.with_suffix(".tflite"))
+    assert not exported.in_float
+    run(path, exported, graph.sample())
+
+
+@pytest.mark.parametrize(("classes", "in_float"), [(32, False), (33, True), (6625, True)])
+def test_a_softmax_of_many_numbers_in_16_bits_is_computed_in_float(tmp_path, classes, in_float):
+    graph = Graph("y = Softmax <axis = -1> (x)", {"x": f"4,{classes}"}, f"4,{classes}")
+    path = graph.quantized(tmp_path / "q.onnx", "int16", output=f"{1 / 32768} 0")
+    sample = {"x": np.random.default_rng(0).uniform(-6, 0, (4, classes)).astype(np.float32)}
+    sample["x"][:, 0] = 6
+    exported = assert_same(path, sample, steps=0.004, interpreted=True)
+    assert bool(exported.in_float) == in_float
+
+
+def test_a_compiler_of_npus_gets_the_softmax_in_integers(tmp_path):
+    """It has kernels of its own; in LiteRT's the largest of 6,625 numbers comes out at 0.71 instead of 1."""
+    graph = Graph("y = Softmax <axis = -1> (x)", {"x": "1,6625"}, "1,6625")
+    path = graph.quantized(tmp_path / "q.onnx", "int16", output=f"{1 / 32768} 0")
+    sample = {"x": np.full((1, 6625), -6, np.float32)}
+    sample["x"][:, 0] = 6
+    exported = export(path, path.with_suffix(".tflite"))
+    assert exported.operators == {"SOFTMAX": 1}
+    assert not exported.in_float
+    made, wanted = run(path, exported, sample)["y"], Session(path).run(sample)["y"]
+    assert made.argmax() == wanted.argmax() == 0
+    assert made.max() == pytest.approx(0.68, abs=0.05)
