@@ -75,6 +75,7 @@ def subjects(folder: Path) -> dict[str, Subject]:
         "minilm": Subject(fetched / "minilm/model.onnx", {"batch": 1, "seq": 128}, "calibration.npz"),
         "efficientnet_lite0": Subject(fetched / "efficientnet_lite0/model.onnx", {"batch": 1}, "calibration.npz"),
         "ppocr_rec": Subject(fetched / "ppocr_rec/model.onnx", {"x:0": 1, "x:2": 48, "x:3": 320}, "calibration.npz"),
+        "ppocr_det": Subject(fetched / "ppocr_det/model.onnx", {"x:0": 1, "x:2": 320, "x:3": 320}, "calibration.npz"),
         "silero": Subject(fetched / "silero/model.onnx", {"sequence_length": 32}, "calibration.npz"),
     }
     return {**named, **{name: Subject(folder / f"{name}.onnx") for name in LIGHT}}

@@ -38,6 +38,16 @@ def test_the_recognizer_reads_most_lines_but_not_all() -> None:
     assert 0.8 < exact_match(read, list(arrays["texts"])) < 1
 
 
+def test_the_detector_marks_lines_and_leaves_paper() -> None:
+    probability, arrays = evaluate("ppocr_det", every=4)
+    within = np.zeros(probability.shape, bool)
+    for inside, boxes in zip(within, arrays["boxes"], strict=True):
+        for top, bottom, left, right in boxes:
+            inside[..., top:bottom, left:right] = True
+    assert probability[within].mean() > 0.2
+    assert probability[~within].mean() < 0.01
+
+
 def test_silero_tells_speech_from_pauses() -> None:
     scores, arrays = evaluate("silero")
     assert frame_auc(scores, arrays["labels"]) > 0.95
@@ -52,7 +62,7 @@ def test_minilm_tells_tokens_from_padding() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [("minilm", "input_ids"), ("efficientnet_lite0", "input"), ("ppocr_rec", "x")]
+    ("name", "key"), [("minilm", "input_ids"), ("efficientnet_lite0", "input"), ("ppocr_rec", "x"), ("ppocr_det", "x")]
 )
 def test_calibration_and_evaluation_share_no_sample(name: str, key: str) -> None:
     folder = model_folder(name)

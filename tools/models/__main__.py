@@ -26,6 +26,7 @@ MODELS = {
     "minilm": ("sentences",),
     "efficientnet_lite0": ("photographs",),
     "ppocr_rec": ("sentences", "text_lines"),
+    "ppocr_det": ("ppocr_rec", "sentences", "text_lines"),
     "silero": (),
     "exporters": ("architectures",),
     "decoders": ("architectures", "exporters"),
