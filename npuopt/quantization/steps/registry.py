@@ -11,6 +11,7 @@ from npuopt.errors import UsageError
 from npuopt.quantization.steps.activations import WidenActivations
 from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
+from npuopt.quantization.steps.rotation import RotateResiduals
 from npuopt.quantization.steps.weights import CorrectBiases, RoundWeights, WidenWeights
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from npuopt.target.schema import Scheme
 
 STEPS: tuple[type[Step], ...] = (
+    RotateResiduals,
     EqualizeLayers,
     ScaleWeights,
     SmoothActivations,
