@@ -1,8 +1,9 @@
 """Puts many one-op models to a vendor's worker, in as few children as its crashes allow, and compares its numbers.
 
-The worker gets `{"operation": "probe", "models": [{"name", "model", "names", "inputs", "results", "outputs"}],
-"results"}` and appends to the file `results`: `{"started": name}` before each model, and `{"name": name, ...}` behind
-it, with `refused` where the tool said no. What it computed lies in the npz `outputs`, by position.
+The worker gets `{"operation": "probe", "models": [{"name", "model", "names", "inputs", "results", "shapes",
+"outputs"}], "results", "folder"}` and appends to the file `results`: `{"started": name}` before each model, and
+`{"name": name, ...}` behind it, with `refused` where the tool said no. What it computed lies in the npz `outputs`, by
+position; `folder` is scratch.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.process import run_child
+from npuopt.errors import VendorToolError
 from npuopt.target.probing.answer import Answer
 from npuopt.target.probing.build import run_reference
 from npuopt.target.probing.numbers import largest_error
@@ -27,8 +29,14 @@ if TYPE_CHECKING:
     from npuopt.delegates.contract import Limits
     from npuopt.target.probing.build import Question
 
-Refusal: TypeAlias = Callable[[Mapping[str, Any]], str]
-"""Why what the worker said means that the node is not taken; an empty string where it does not."""
+Refusal: TypeAlias = Callable[["Question", Mapping[str, Any]], str]
+"""Why what the worker said of a question means that its node is not taken; an empty string where it does not."""
+
+
+def write_model(question: Question, path: Path) -> None:
+    """Write a question's model as it is."""
+    path.write_bytes(question.model.SerializeToString())
+
 
 BATCH = 250
 """Models per child."""
@@ -48,6 +56,7 @@ class Worker:
             count as right.
         settings: go into each request.
         batch: models per child.
+        write: writes a question's model as the tool reads it; VendorToolError says that there is no such form.
     """
 
     tool: str
@@ -56,6 +65,7 @@ class Worker:
     largest_error: float
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     batch: int = BATCH
+    write: Callable[[Question, Path], None] = write_model
 
     def ask(
         self,
@@ -63,7 +73,7 @@ class Worker:
         *,
         limits: Limits,
         progress: Callable[[int], None] = lambda _: None,
-        refusal: Refusal = lambda _: "",
+        refusal: Refusal = lambda _, __: "",
     ) -> list[Answer]:
         """Put every question to the tool.
 
@@ -86,11 +96,17 @@ class Worker:
     def _batch(self, questions: Sequence[Question], folder: Path, limits: Limits, refusal: Refusal) -> list[Answer]:
         """Ask until every question has its answer: after a crash, a new child takes the questions behind it."""
         answers: dict[int, Answer] = {}
-        items = [_write(index, question, folder) for index, question in enumerate(questions)]
-        while len(answers) < len(items):
+        items: list[dict[str, Any]] = []
+        for index, question in enumerate(questions):
+            items.append(_item(index, question, folder))
+            try:
+                self.write(question, folder / f"{index}.onnx")
+            except VendorToolError as error:
+                answers[index] = Answer(taken=False, reason=error.what)
+        while left := [item for item in items if int(item["name"]) not in answers]:
             results = folder / f"results-{len(answers)}.jsonl"
-            left = [item for item in items if int(item["name"]) not in answers]
             request = {**self.settings, "operation": "probe", "models": left, "results": str(results)}
+            request["folder"] = str(folder)
             child = run_child(self.file, request, log=folder / "probe.log", limits=limits, python=self.python)
             running, before = None, len(answers)
             for said in _lines(results):
@@ -107,7 +123,7 @@ class Worker:
         return [answers[index] for index in range(len(questions))]
 
     def _judge(self, question: Question, said: Mapping[str, Any], outputs: Path, refusal: Refusal) -> Answer:
-        if why := refusal(said):
+        if why := refusal(question, said):
             return Answer(taken=False, reason=why)
         if "refused" in said:
             return Answer(taken=False, reason=" ".join(str(said["refused"]).split())[-MOST_SAID:])
@@ -122,16 +138,16 @@ class Worker:
         return Answer(taken=True, compared=True, error=error)
 
 
-def _write(index: int, question: Question, folder: Path) -> dict[str, Any]:
-    model, given = folder / f"{index}.onnx", folder / f"{index}-in.npz"
-    model.write_bytes(question.model.SerializeToString())
+def _item(index: int, question: Question, folder: Path) -> dict[str, Any]:
+    given, outputs = folder / f"{index}-in.npz", question.model.graph.output
     save_arrays(given, list(question.sample.values()))
     return {
         "name": str(index),
-        "model": str(model),
+        "model": str(folder / f"{index}.onnx"),
         "names": list(question.sample),
         "inputs": str(given),
-        "results": [value.name for value in question.model.graph.output],
+        "results": [value.name for value in outputs],
+        "shapes": [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in outputs],
         "outputs": str(folder / f"{index}-out.npz"),
     }
 

@@ -24,7 +24,7 @@ class NodeOnDevice:
         op_type: as in the region.
         on_npu: whether it runs on the NPU.
         reason: why it does not, or what is special about how it does.
-        edge: it quantizes a graph input or dequantizes a graph output, which hosts do on purpose.
+        edge: it quantizes, dequantizes or only lays out an input or output of the graph, which hosts do on purpose.
     """
 
     name: str

@@ -128,9 +128,9 @@ def require_share(share: float, wanted: float, model: Path, chip: Target) -> Non
 
 
 def _prove(region: CompiledRegion, part: Part) -> None:
-    """Check that the vendor's tool took every node of a region, conversions at its edge aside."""
+    """Check that the vendor's tool took every node of a region, conversions and layout at its edge aside."""
     edge = {node.name for node in part.nodes if converts(node) and _touches_edge(node, part)}
-    strays = [node for node in region.nodes if not node.on_npu and node.name not in edge]
+    strays = [node for node in region.nodes if not (node.on_npu or node.edge or node.name in edge)]
     if strays:
         first = strays[0]
         kept = f"; its log: {keep_log(region.folder / region.log)}" if region.log else ""

@@ -30,7 +30,7 @@ def probe(questions: Sequence[Question], *, limits: Limits, progress: Callable[[
     return worker.ask(questions, limits=limits, progress=progress, refusal=_by_the_table)
 
 
-def _by_the_table(said: Mapping[str, Any]) -> str:
+def _by_the_table(_: Question, said: Mapping[str, Any]) -> str:
     operations = [str(kind) for _, kind in said.get("operations", ())]
     if why := next((why for kind in operations if (why := refusal(kind))), ""):
         return why

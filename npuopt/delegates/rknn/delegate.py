@@ -76,8 +76,7 @@ class RknnDelegate:
             "numbers": "the toolkit's simulator, on what it builds anew from model.onnx",
             "toolchain": tool.record(),
         }
-        names = [(node.name, node.op_type) for node in read_header(model).graph.node]
-        nodes = nodes_on_device(names, layers, answer["not_lowered"])
+        nodes = nodes_on_device(read_header(model).graph, layers, answer["not_lowered"])
         files = (BINARY_FILE, MODEL_FILE, LAYERS_FILE)
         return CompiledRegion(self.road, folder, files, nodes, known, tool.tools(), LOG_FILE)
 
@@ -107,18 +106,15 @@ class RknnDelegate:
                 "model": str((region.folder / MODEL_FILE).resolve()),
                 "platform": chip_of(target).platform,
                 "folder": scratch,
+                "shapes": [_shape(value) for value in header.graph.output],
                 **files.request,
             }
             log = Path(scratch) / LOG_FILE
             run_child(WORKER, request, log=log, limits=limits, python=tool.python).require(
                 f"{COMPILER}'s simulator", where=str(region.folder)
             )
-            arrays = files.results()
-        outputs = [(value.name, _shape(value)) for value in header.graph.output]
-        return [
-            {name: array.reshape(shape) for (name, shape), array in zip(outputs, found, strict=True)}
-            for found in arrays
-        ]
+            names = [value.name for value in header.graph.output]
+            return [dict(zip(names, found, strict=True)) for found in files.results()]
 
     def probe(
         self,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from npuopt.delegates.rknn.spelling import spell
 from npuopt.errors import VendorToolError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def write_down(source: Path, output: Path, opset: int) -> None:
     """Write the model `source` as one of an older opset.
 
     From opset 19 to 24 the ops of before got further element types and attributes, which the ONNX checker sees in the
-    old schema; ops that changed otherwise, or are newer, are refused.
+    old schema; ops that changed otherwise are refused, and newer ones that cannot be spelled.
 
     Raises:
         VendorToolError: the old opset cannot say what the model says.
@@ -30,6 +31,7 @@ def write_down(source: Path, output: Path, opset: int) -> None:
         if node.domain in ("", "ai.onnx") and node.op_type in MEANS_SOMETHING_ELSE:
             what = f"{node.op_type} of opset {opset} is another operator"
             raise VendorToolError(what, where=node.name, hint="take it out of the target's descriptor")
+    spell(model)
     for imported in model.opset_import:
         if imported.domain in ("", "ai.onnx"):
             imported.version = min(imported.version, opset)

@@ -9,27 +9,35 @@ from npuopt.delegates.contract import NodeOnDevice
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import onnx
+
 EDGE = frozenset({"InputOperator", "OutputOperator"})
 """Layers that stand for the inputs and outputs of the model."""
 MOVING = frozenset({"Reshape", "Transpose", "exDataConvert"})
 """Layers that the toolkit adds to lay out inputs and outputs as the user has them."""
+MOVES = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"})
+"""Nodes that such a layer does too, where they read a graph input or make a graph output."""
+CONVERTS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+"""Conversions around a node that is asked about; hosts do those at the edge."""
 NPU = "NPU"
 
 
 def nodes_on_device(
-    nodes: Sequence[tuple[str, str]], layers: Sequence[Mapping[str, str]], not_lowered: Sequence[Sequence[str]]
+    graph: onnx.GraphProto, layers: Sequence[Mapping[str, str]], not_lowered: Sequence[Sequence[str]]
 ) -> tuple[NodeOnDevice, ...]:
     """Say for every node of the region whether the NPU has it.
 
     A layer names one node of those that became it; the others are computed with it. Layers of the processor that
-    belong to no node are listed under their own name, but for those that only lay out the model's edge.
+    belong to no node are listed under their own name, but for those that only lay out the model's edge. Nodes that
+    only move data and are merged with such a layer are at the edge.
 
     Args:
-        nodes: name and type of each node of the region.
+        graph: the region's.
         layers: rows of the table: kind, target, name.
         not_lowered: name and type of nodes that the toolkit leaves to the processor, by its own message.
     """
-    known = {name for name, _ in nodes}
+    known = {node.name: node for node in graph.node}
+    edge = _edge(graph)
     left = {name: f"the toolkit has no NPU form of {kind}" for name, kind in not_lowered if name in known}
     strangers: list[NodeOnDevice] = []
     for layer in layers:
@@ -41,10 +49,28 @@ def nodes_on_device(
         elif layer["kind"] not in MOVING:
             why = f"the toolkit's table puts it on the {layer['target']}"
             strangers.append(NodeOnDevice(name, layer["kind"], on_npu=False, reason=why))
+    laid_out = {
+        name for name in left if known[name].op_type in MOVES and edge & {known[name].input[0], *known[name].output}
+    }
     return (
-        *(NodeOnDevice(name, op_type, name not in left, left.get(name, "")) for name, op_type in nodes),
+        *(
+            NodeOnDevice(name, node.op_type, name not in left, left.get(name, ""), edge=name in laid_out)
+            for name, node in known.items()
+        ),
         *strangers,
     )
+
+
+def _edge(graph: onnx.GraphProto) -> set[str]:
+    """Name the graph's inputs and outputs, and what only conversions part from them."""
+    edge = {value.name for value in (*graph.input, *graph.output)}
+    for node in graph.node:
+        if node.op_type in CONVERTS and node.input[0] in edge:
+            edge.update(node.output)
+    for node in reversed(graph.node):
+        if node.op_type in CONVERTS and node.output[0] in edge:
+            edge.add(node.input[0])
+    return edge
 
 
 def node_name(full_name: str) -> str:

@@ -7,8 +7,8 @@ Imports nothing of npuopt. The toolkit's return codes say little; what counts is
 
 Requests, with `platform`, the toolkit's name of the chip, and `folder` for its log:
     {"operation": "build", "model": file, "output": file.rknn}
-    {"operation": "simulate", "model": file, "inputs": [npz], "outputs": [npz to write]}
-    {"operation": "probe", "models": [{"name", "model", "inputs", "outputs"}], "results": file of JSON lines}
+    {"operation": "simulate", "model": file, "inputs": [npz], "outputs": [npz to write], "shapes": of each output}
+    {"operation": "probe", "models": [{"name", "model", "inputs", "shapes", "outputs"}], "results": file of JSON lines}
 Arrays in an npz are called by the place of the input or output in the model.
 """
 
@@ -17,6 +17,7 @@ import ctypes
 import json
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -39,7 +40,11 @@ MEMORY_KINDS = ("Internal", "Weight")
 MEMORY = re.compile(rf"Total ({'|'.join(MEMORY_KINDS)}) Memory Size: ([\d.]+)(KB|MB|B)")
 NOT_LOWERED = re.compile(r"No lowering found for: (.*?), node type = (\w+)")
 REFUSAL = re.compile(r"\bE\S*\s+(?:\S*m)?((?:build|load_onnx|config|init_runtime|inference)[^\n]*|.*not support[^\n]*)")
+ERROR = re.compile(r"Traceback \(most recent call last\):\n(?: .*\n)*(\w+: [^\n]*)")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+MOST_SECONDS = 8
+"""For one question of a probe, which takes 0.2; on some the toolkit never ends. The alarm ends the process, and another
+one is asked the questions behind it."""
 LINE_BUFFERED = 1
 """C's _IOLBF: whole lines go to the file, so that those of the Python and the C++ half do not cut each other."""
 UNITS = {"B": 1, "KB": 1 << 10, "MB": 1 << 20}
@@ -95,7 +100,7 @@ def simulate(request: dict) -> dict:
     def run_all(tool: Tool) -> int:
         code = tool.init_runtime()
         for given, made in zip(request["inputs"], request["outputs"], strict=True):
-            infer(tool, given, made)
+            infer(tool, given, made, request["shapes"])
         return code
 
     answer, printed = run(request, request["model"], run_all)
@@ -109,9 +114,11 @@ def probe(request: dict) -> dict:
         for item in request["models"]:
             results.write(json.dumps({"started": item["name"]}) + "\n")
             results.flush()
+            signal.alarm(MOST_SECONDS)
             answer, printed = run(request, item["model"], lambda tool, item=item: infer_one(tool, item))
             if "refused" not in answer:
                 answer.update(read_log(printed))
+            signal.alarm(0)
             results.write(json.dumps({"name": item["name"], **answer}) + "\n")
             results.flush()
     return {}
@@ -120,18 +127,23 @@ def probe(request: dict) -> dict:
 def infer_one(tool: Tool, item: dict) -> int:
     """Run one sample of a question."""
     code = tool.init_runtime()
-    infer(tool, item["inputs"], item["outputs"])
+    infer(tool, item["inputs"], item["outputs"], item["shapes"])
     return code
 
 
-def infer(tool: Tool, given: str, made: str) -> None:
-    """Run the arrays of the npz `given`, in order, and write the outputs to the npz `made`."""
+def infer(tool: Tool, given: str, made: str, shapes: list) -> None:
+    """Run the arrays of the npz `given`, in order, and write the outputs to the npz `made`.
+
+    The simulator gives outputs of few dimensions further ones of 1; with as many elements they get their shapes back.
+    """
     arrays = arrays_of(given)
-    layouts = ["nchw" if array.ndim == 4 else None for array in arrays]
-    found = tool.inference(inputs=arrays, data_format=layouts if any(layouts) else None)
+    layouts = ["nchw"] * len(arrays) if any(array.ndim == 4 for array in arrays) else None  # None in it is an error
+    found = tool.inference(inputs=arrays, data_format=layouts)
     if found is None:
         raise RuntimeError("the simulator returned nothing")
-    by_place: dict[str, Any] = {str(place): np.asarray(one) for place, one in enumerate(found)}
+    by_place: dict[str, Any] = {}
+    for place, (one, shape) in enumerate(zip(map(np.asarray, found), shapes, strict=True)):
+        by_place[str(place)] = one.reshape(shape) if one.size == np.prod(shape, dtype=int) else one
     np.savez(made, **by_place)
 
 
@@ -164,7 +176,8 @@ def run(request: dict, model: str, then: Callable[[Tool], int]) -> tuple:
     printed = log.read_text(encoding="utf-8", errors="replace")
     if not thrown and not code:
         return {}, printed
-    said = [match[1].strip() for match in REFUSAL.finditer(COLOURS.sub("", printed))]
+    plain = COLOURS.sub("", printed)
+    said = [match[1].strip() for match in (*ERROR.finditer(plain), *REFUSAL.finditer(plain))]
     return {"refused": (said[0] if said else thrown or f"code {code}")[:400]}, printed
 
 
