@@ -17,6 +17,7 @@ from npuopt.graph.headers import header_proto, to_proto
 from npuopt.graph.inference import infer_node, infer_shapes
 from npuopt.graph.loading import check, load
 from npuopt.graph.matcher import Anything, Constant, Either, Match, Number, Op, match
+from npuopt.graph.node_names import name_nodes
 from npuopt.graph.opset_older import write_down
 from npuopt.graph.origins import Origin, note_origins, origins, scale_origins
 from npuopt.graph.queries import (
@@ -90,6 +91,7 @@ __all__ = [
     "label",
     "load",
     "match",
+    "name_nodes",
     "nodes",
     "note_origins",
     "only_user",

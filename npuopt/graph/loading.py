@@ -130,7 +130,17 @@ def _read(path: Path) -> tuple[onnx.ModelProto, WeightFiles]:
         raise InputError("not an ONNX file", where=str(path), hint="export it again") from None
     if not proto.HasField("graph"):
         raise InputError("not an ONNX file: it holds no graph", where=str(path), hint="export it again")
+    _forget_negative_dims(proto)
     return proto, files
+
+
+def _forget_negative_dims(proto: onnx.ModelProto) -> None:
+    """Leave dims open that are declared as -1, which some exporters write for want of a size."""
+    for graph in graph_protos(proto.graph):
+        for info in (*graph.input, *graph.output, *graph.value_info):
+            for dim in info.type.tensor_type.shape.dim:
+                if dim.dim_value < 0:
+                    dim.ClearField("dim_value")
 
 
 def _tensor_protos(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from npuopt.decoder import recognise
 from npuopt.errors import InputError, UsageError
-from npuopt.graph import dims, label, load, note_origins
+from npuopt.graph import dims, label, load, name_nodes, note_origins
 from npuopt.passes.freeze.freeze_dims import FreezeDims
 from npuopt.passes.freeze.freeze_key_value_cache import FreezeKeyValueCache
 from npuopt.passes.freeze.insert_position_inputs import InsertPositionInputs
@@ -56,6 +56,7 @@ def open_decoder(path: Path, context: int, hints: Hints, *, say: Say) -> Opened:
     """
     say(f"loading {path}")
     model = load(path)
+    name_nodes(model)
     note_origins(model)
     runner = Runner(None, "off")
     prepare(model, runner, {}, say=say)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from npuopt.errors import InputError, UsageError
-from npuopt.graph import load, nodes, note_origins, qualified_op_type
+from npuopt.graph import load, name_nodes, nodes, note_origins, qualified_op_type
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.recipes import CLEAN, UNQUANTIZE
 from npuopt.pipeline.runner import Runner
@@ -74,6 +74,7 @@ def open_source(
     foreign = None if options.encodings is None else read_foreign(options.encodings)
     say(f"loading {path}")
     model = load(path)
+    name_nodes(model)
     note_origins(model)
     integer = [name for name, scheme in target.schemes.items() if not scheme.is_float]
     wanted = options.precision

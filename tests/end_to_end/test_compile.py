@@ -82,6 +82,27 @@ def test_prefill_folds_the_empty_cache_away(tmp_path) -> None:
     assert manifest.placement.npu_fraction == 1.0
 
 
+@pytest.mark.parametrize("precision", ["fp16", "a16w8"])
+def test_nodes_without_names_and_the_sum_of_a_whole_tensor(tmp_path, precision) -> None:
+    """As some exporters leave nodes; and the chip's own sum of everything is wrong from run to run."""
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 24]> g (float[1, 48] x) => (float[1, 1] y) <int64[1] last = {1}> {
+            squares = Mul(x, x)
+            sum = ReduceSum(squares, last)
+            y = Sqrt(sum)
+        }"""
+    )
+    onnx.save(proto, tmp_path / "model.onnx")
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(16, 1, 48)).astype(np.float32))
+    data = tmp_path / "data.npz" if precision == "a16w8" else None
+    options = CompileOptions(precision=precision, calibration=data)
+    manifest = api.compile(tmp_path / "model.onnx", "qualcomm/sm8750", tmp_path / "out", options)
+    assert manifest.placement.npu_fraction == 1.0
+    compiled = next(stage for stage in manifest.verification if stage.name == "compiled")
+    ratio = compiled.outputs["y"].sqnr_db
+    assert ratio is None or ratio > 50  # None: the same numbers
+
+
 def test_dumps_show_every_pass_that_changed_something(fashion: Path) -> None:
     names = {path.name.split("-", 1)[1] for path in (fashion / "dumps").glob("*.txt")}
     assert {"source.txt", "freeze-dims.txt", "fuse-batch-normalization.txt", "insert-quantize-dequantize.txt"} <= names

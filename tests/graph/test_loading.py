@@ -158,6 +158,22 @@ def test_notes_that_say_more_than_inference_finds_are_kept(tmp_path):
     assert dims(nodes(load(write(tmp_path, proto)), "Reshape")[0].outputs[0]) == (5, "K")
 
 
+def test_dims_of_minus_one_are_open(tmp_path):
+    """Paddle's exporter writes them."""
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 24]> g (bool c, float[N,3] x) => (float[N,3] y) {
+            y = If (c) <then_branch = t () => (float[N,3] a) { a = Relu(x) },
+                        else_branch = e () => (float[N,3] b) { b = Neg(x) }>
+        }"""
+    )
+    branch = proto.graph.node[0].attribute[0].g
+    for info in (proto.graph.input[1], proto.graph.output[0], branch.output[0]):
+        info.type.tensor_type.shape.dim[0].dim_value = -1
+    model = load(write(tmp_path, proto))
+    assert dims(model.graph.inputs[1]) == (None, 3)
+    assert all(not isinstance(dims(output)[0], int) for graph in graphs_of(model) for output in graph.outputs)
+
+
 def test_a_model_of_another_domain_alone_imports_the_standard_one_too(tmp_path):
     proto = onnx.parser.parse_model(
         """<ir_version: 10, opset_import: ["ai.onnx.ml" : 3]> g (float[3,4] x) => (float[3,4] y) {
