@@ -66,11 +66,13 @@ ALLOWED = {
     "road.compilation": FOUNDATION | ROOMS | road("options", "preparation"),
     "road.decoding": FOUNDATION | {"pipeline", "decoder", "bundle", "passes"} | road("options", "preparation"),
     "road.driving": {"bundle"},
+    "road.embedding_table": FOUNDATION | {"bundle"} | road("decoding", "driving"),
     "road.language_model": FOUNDATION
     | ROOMS
     | {"decoder"}
     | road(
         "cache_holding",
+        "embedding_table",
         "figures",
         "options",
         "preparation",

@@ -107,10 +107,15 @@ class EmbeddingTable(StrictRecord):
     """The embedding, kept out of the graphs: the caller looks tokens up and gives their vectors.
 
     Attributes:
-        file: a raw little-endian array [vocabulary, width], to be mapped.
+        file: holds a raw little-endian array [vocabulary, width], to be mapped; a tied head's weights, where there are
+            some, which the profiles read too.
+        offset: where the array starts in it, in bytes.
+        turned: whether it lies there as [width, vocabulary].
         dtype: float32, float16, int8 or uint8.
         rows, width: its shape.
-        scales: a raw float32 array [rows] where the table holds integers: vector = integers * scale.
+        scales: holds a raw float32 array [rows] where the table holds integers: vector = integers * scale.
+        scales_offset: where that starts.
+        columns: a raw float32 array [width] that vectors are multiplied with: what a head's weights were divided by.
         factor: what the graph's input wants beyond the table's numbers: vector * factor.
     """
 
@@ -118,7 +123,11 @@ class EmbeddingTable(StrictRecord):
     dtype: str
     rows: Positive
     width: Positive
+    offset: int = Field(default=0, ge=0)
+    turned: bool = False
     scales: RelativePath | None = None
+    scales_offset: int = Field(default=0, ge=0)
+    columns: RelativePath | None = None
     factor: float = 1.0
 
 

@@ -38,6 +38,13 @@ class CacheScalesChoice(StrEnum):
     channel = "channel"
 
 
+class EmbeddingChoice(StrEnum):
+    """Where tokens are looked up."""
+
+    graph = "graph"
+    host = "host"
+
+
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
@@ -132,6 +139,13 @@ class ProfileOptions(DecoderOptions):
     last_logits: Annotated[
         bool, typer.Option("--last-logits", help="Compute the logits of one token of a run only, which an input names.")
     ] = False
+    embedding: Annotated[
+        EmbeddingChoice,
+        typer.Option(
+            "--embedding",
+            help="Look tokens up in the graphs, or on the host in a mapped table: a tied head's own weights.",
+        ),
+    ] = EmbeddingChoice.graph
     tokenizer: Annotated[
         list[Path] | None,
         typer.Option("--tokenizer", help="Carry this file of the tokenizer along.", metavar="FILE"),
@@ -171,6 +185,7 @@ class ProfileOptions(DecoderOptions):
             cache_type=None if self.cache_type is None else self.cache_type.value,
             cache_scales=self.cache_scales.value,
             last_logits=self.last_logits,
+            embedding=self.embedding.value,
             tokenizer=tuple(self.tokenizer or ()),
             max_memory=None if self.max_memory is None else parse_size(self.max_memory),
             adapter=self.adapter,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from npuopt.bundle import CacheTensor, LanguageModelRecord
     from npuopt.graph import Model
     from npuopt.quantization.arithmetic import IntegerType
+    from npuopt.road.driving import TokenTable
     from npuopt.road.language_model import Built
     from npuopt.road.options import CacheScales, CompileOptions, Say
 
@@ -33,12 +34,18 @@ AXES: Mapping[CacheScales, int | None] = {"tensor": None, "head": 1, "channel": 
 
 
 def hold_caches(
-    built: Mapping[str, Built], record: LanguageModelRecord, options: CompileOptions, *, say: Say
+    built: Mapping[str, Built],
+    record: LanguageModelRecord,
+    options: CompileOptions,
+    *,
+    table: TokenTable | None = None,
+    say: Say,
 ) -> LanguageModelRecord:
     """Let the caches of all profiles be integers where that is asked for; return the record that says so.
 
     A scheme that holds keys and values as integers of that size gives its own encodings: the caches come out of the
-    graph as they are inside. Else ranges are seen on the calibration texts, cache by cache.
+    graph as they are inside. Else ranges are seen on the calibration texts, cache by cache; `table` has the vectors of
+    their tokens for profiles that take them.
 
     Raises:
         UsageError: when there is nothing to see ranges on, or the graphs compute with fewer bits.
@@ -56,7 +63,7 @@ def hold_caches(
         if options.calibration is None:
             raise UsageError("ranges of an integer cache are seen on texts", hint="give them with --calibration")
         say("watching the caches")
-        held = seen_encodings(first, record, options.calibration, dtype, wanted.cache_scales)
+        held = seen_encodings(first, record, options.calibration, dtype, wanted.cache_scales, table)
     caches = {cache.input: cache.output for cache in record.caches}
     for item in built.values():
         insert = with_options(find_pass("insert-integer-cache"), {"caches": caches, "encodings": held})
@@ -67,7 +74,12 @@ def hold_caches(
 
 
 def seen_encodings(
-    model: Model, record: LanguageModelRecord, texts: object, dtype: IntegerType, scales: CacheScales
+    model: Model,
+    record: LanguageModelRecord,
+    texts: object,
+    dtype: IntegerType,
+    scales: CacheScales,
+    table: TokenTable | None = None,
 ) -> dict[str, Encoding]:
     """Return how each cache is held, by its input: all numbers that it held in any text fit.
 
@@ -77,18 +89,19 @@ def seen_encodings(
         texts: a .npz of token ids.
         dtype: of the integers.
         scales: what of a cache shares one.
+        table: has the vectors of tokens for a profile that takes them.
     """
     session, single = Session(model), record.model_copy(update={"profiles": record.profiles[:1]})
     lows = {cache.input: np.zeros((cache.heads, cache.size)) for cache in record.caches}
     highs = {name: low.copy() for name, low in lows.items()}
-    driver = Driver(single, lambda _, feeds: session.run(feeds))
+    driver = Driver(single, lambda _, feeds: session.run(feeds), table)
 
     def look() -> None:
         for name, array in driver.caches.items():
             lows[name] = np.minimum(lows[name], array.min(axis=(0, 2)))
             highs[name] = np.maximum(highs[name], array.max(axis=(0, 2)))
 
-    for text in read_texts(texts, record):
+    for text in read_texts(texts, record, table):
         driver.reset()
         for _ in driver.samples(readable(text, single)):
             look()  # at what the runs before this one left

@@ -12,6 +12,7 @@ from npuopt.passes.freeze.freeze_dims import FreezeDims
 from npuopt.passes.freeze.freeze_key_value_cache import FreezeKeyValueCache
 from npuopt.passes.freeze.insert_position_inputs import InsertPositionInputs
 from npuopt.passes.freeze.insert_token_choice import InsertTokenChoice
+from npuopt.passes.freeze.split_embedding import SplitEmbedding
 from npuopt.passes.tune.fold_adapters import FoldAdapters
 from npuopt.passes.tune.insert_adapters import InsertAdapters
 from npuopt.pipeline.catalogue import find_pass
@@ -136,7 +137,8 @@ def freeze_profile(opened: Opened, new: int, form: CacheForm, options: LanguageM
     sizes = {f"{tokens}:{axis}": (1, new)[axis] for axis in free if axis < 2}
     extra = [value for value in model.graph.inputs if value.name in decoder.extra]
     adapters = [] if options.adapter is None else [InsertAdapters(adapters=options.adapter)]
-    runner.run(model, [*steps, FreezeDims(dims=tuple(sizes.items())), *adapters])
+    split = [SplitEmbedding(lookup=decoder.lookup)] if options.embedding == "host" else []
+    runner.run(model, [*steps, FreezeDims(dims=tuple(sizes.items())), *split, *adapters])
     runner.run_until_stable(model, [find_pass(name)() for name in CLEAN])
     _drop_inputs(model, extra)
     return model

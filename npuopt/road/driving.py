@@ -19,6 +19,23 @@ EMPTY = -1
 """The position of a place that holds no token."""
 
 
+@dataclass(frozen=True)
+class TokenTable:
+    """The embedding of a decoder that takes looked-up vectors.
+
+    Attributes:
+        tokens: what the input of token ids was called, in calibration files too.
+        rows: float, [vocabulary, width]; may be mapped.
+    """
+
+    tokens: str
+    rows: np.ndarray
+
+    def look_up(self, ids: np.ndarray) -> np.ndarray:
+        """Return the vectors of tokens, float32 [..., width]."""
+        return self.rows[ids].astype(np.float32)
+
+
 @dataclass
 class Driver:
     """Feeds tokens to profiles and keeps the caches.
@@ -26,12 +43,14 @@ class Driver:
     Attributes:
         record: what the profiles take.
         run: runs a profile once.
+        table: looked up for profiles that take vectors.
         position: how many tokens went in.
         caches: by input.
     """
 
     record: LanguageModelRecord
     run: Run
+    table: TokenTable | None = None
     position: int = 0
     caches: Arrays = field(default_factory=dict[str, np.ndarray])
     _moved: dict[int, np.ndarray] = field(default_factory=dict[int, np.ndarray])
@@ -90,7 +109,7 @@ class Driver:
         places = np.arange(new) - ahead + self.position
         queries = np.where((np.arange(new) >= ahead) & (np.arange(new) < ahead + count), places, EMPTY)
         feeds: Arrays = {**self.caches}
-        feeds[record.tokens or record.embeddings or ""] = ids
+        feeds[record.tokens or record.embeddings or ""] = ids if self.table is None else self.table.look_up(ids)
         if record.position_ids is not None:
             feeds[record.position_ids] = np.clip(places, 0, record.positions - 1)[None].astype(np.int64)
         for adapter in record.adapters:  # none: the model as it was

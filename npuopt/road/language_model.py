@@ -18,6 +18,7 @@ from npuopt.pipeline.runner import Runner
 from npuopt.road.cache_holding import hold_caches
 from npuopt.road.compilation import compile_plan, require_share
 from npuopt.road.decoding import cache_form, freeze_profile, lower_raised, merge_adapter, open_decoder
+from npuopt.road.embedding_table import place_table, token_table
 from npuopt.road.figures import region_figures
 from npuopt.road.language_model_memory import measure_memory, require_memory
 from npuopt.road.language_model_records import DecoderCheck, describe, language_manifest
@@ -85,11 +86,12 @@ def compile_language_model(
         dumps = folder / "dumps" if options.dump else None
         built = build_profiles(opened, target, scheme, form, options, dumps, say=say)
         record = describe(opened.decoder, built, form, wanted, PROFILES)
-        quantized = quantize_profiles(built, record, target, scheme, options, say=say)
+        table = token_table(opened, record) if wanted.embedding == "host" else None
+        quantized = quantize_profiles(built, record, target, scheme, options, table=table, say=say)
         if quantized is not None and quantized.encodings is not None:
             quantized.write(folder)
             record = held_caches(record, quantized.encodings)
-        record = hold_caches(built, record, options, say=say)
+        record = hold_caches(built, record, options, table=table, say=say)
         for item in built.values():
             item.plan = partition(item.prepared.model, target, scheme)
             require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)
@@ -97,6 +99,9 @@ def compile_language_model(
         require_memory(memory, wanted.max_memory, record, model)
         profiles = _compile(built, target, options, folder, say=say)
         record = record.model_copy(update={"profiles": profiles, "tokenizer": _carried(model, wanted, folder)})
+        if table is not None:
+            found = place_table(folder, record, table, as_integers=quantized is not None)
+            record = record.model_copy(update={"embedding": found})
         if why := write_genai(folder, record):
             say(f"nothing for onnxruntime-genai: {why}")
         write_target(target, folder)

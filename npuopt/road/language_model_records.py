@@ -23,6 +23,7 @@ from npuopt.bundle import (
 from npuopt.graph import dims, element_type
 from npuopt.graph.low_rank import read_low_rank
 from npuopt.passes.freeze.cache_interface import WRITE_POSITION, cache_length, cache_outputs, mask_input
+from npuopt.passes.freeze.split_embedding import VECTORS
 from npuopt.passes.tune.insert_adapters import input_names
 from npuopt.road.records import PACKAGES, nodes_of, pass_record
 
@@ -93,8 +94,8 @@ def describe(
         positions=decoder.context,
         layers=len(decoder.layers),
         cache_form=form,
-        tokens=decoder.tokens,
-        embeddings=decoder.embeddings,
+        tokens=None if decoder.tokens is None else given(decoder.tokens),
+        embeddings=decoder.embeddings or given(VECTORS),
         position_ids=given("position_ids"),
         write_position=given(WRITE_POSITION),
         last_token=given("last_token"),

@@ -37,6 +37,7 @@ class LanguageModelOptions:
         cache_type: hold keys and values as integers, `int8` or `int16`; as the scheme has it when None.
         cache_scales: what of an integer cache shares one scale.
         last_logits: give the logits of one token only, the one that the input `last_token` names.
+        embedding: look tokens up in the `graph`, or on the `host`: the table leaves the graphs, which take vectors.
         hints: a YAML file that says what the graph does not tell.
         adapter: low-rank adapters that become inputs of all profiles, so that others go in without compiling.
         merge_adapter: low-rank adapters that are added to the weights.
@@ -51,6 +52,7 @@ class LanguageModelOptions:
     cache_type: Literal["int8", "int16"] | None = None
     cache_scales: CacheScales = "tensor"
     last_logits: bool = False
+    embedding: Literal["graph", "host"] = "graph"
     hints: Path | None = None
     adapter: Path | None = None
     merge_adapter: Path | None = None

@@ -15,7 +15,7 @@ from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.quantization import Encodings
 from npuopt.quantization.assignment.profiles import carried_over, drift, tied
 from npuopt.quantization.rounding.weight_only import held_weights
-from npuopt.road.driving import Driver
+from npuopt.road.driving import Driver, TokenTable
 from npuopt.road.quantizing import quantize_model
 from npuopt.road.stepping import run_rewrites
 
@@ -39,12 +39,15 @@ def quantize_profiles(
     scheme: str,
     options: CompileOptions,
     *,
+    table: TokenTable | None = None,
     say: Say,
 ) -> Quantized | None:
     """Quantize the prepared profiles in place; returns what was done, or None where the scheme is a float one.
 
     The first profile, which takes most tokens in a run, is led through the calibration texts with the keys and values
     that it makes itself. What the ranges give holds for all profiles: tensors, uses, rounded weights.
+
+    `table` has the vectors of tokens for profiles that take them.
 
     Raises:
         InternalError: when two profiles would hold a tensor in different ways.
@@ -56,7 +59,7 @@ def quantize_profiles(
             return None
         return _hold_all(built, target, scheme, plain, say=say)
     first = next(iter(built.values()))
-    reader = Texts(record, first.prepared.model, options.calibration)
+    reader = Texts(record, first.prepared.model, options.calibration, table)
     quantized = quantize_model(
         first.prepared, target, scheme, replace(plain, calibration=reader), keep_float=True, say=say
     )
@@ -121,16 +124,18 @@ class Texts:
         record: what the profile takes.
         model: the profile, in float.
         source: a .npz with an array of token ids under the name of the input, [texts, ..., tokens].
+        table: has the vectors of tokens for a profile that takes them.
     """
 
     record: LanguageModelRecord
     model: object
     source: object
+    table: TokenTable | None = None
     _samples: Iterator[dict[str, np.ndarray]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Read the tokens and open the profile."""
-        self._tokens = read_texts(self.source, self.record)
+        self._tokens = read_texts(self.source, self.record, self.table)
         self._session = Session(self.model, threads=0)  # type: ignore[arg-type]
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -146,7 +151,7 @@ class Texts:
     def _run_all(self) -> Iterator[dict[str, np.ndarray]]:
         single = self.record.model_copy(update={"profiles": self.record.profiles[:1]})
         for text in self._tokens:
-            driver = Driver(single, lambda _, feeds: self._session.run(feeds))
+            driver = Driver(single, lambda _, feeds: self._session.run(feeds), self.table)
             yield from driver.samples(readable(text, single))
 
 
@@ -160,13 +165,13 @@ def readable(text: np.ndarray, record: LanguageModelRecord) -> list[int]:
     return text[: count - count % sequence if over else count].tolist()
 
 
-def read_texts(source: object, record: LanguageModelRecord) -> np.ndarray:
-    """Return token ids [texts, tokens] of a calibration file.
+def read_texts(source: object, record: LanguageModelRecord, table: TokenTable | None = None) -> np.ndarray:
+    """Return token ids [texts, tokens] of a calibration file; `table` says what they are called where it is split off.
 
     Raises:
         InputError: when there is no such array, or it has ids outside the vocabulary.
     """
-    name = record.tokens or record.embeddings or ""
+    name = record.tokens or record.embeddings or "" if table is None else table.tokens
     if not isinstance(source, str | Path) or not Path(source).is_file():
         raise InputError(
             f"a language model is calibrated with a .npz that has token ids [texts, tokens] as {name!r}",

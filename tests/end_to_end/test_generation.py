@@ -17,8 +17,8 @@ TINY = EXAMPLES / "tiny_llama"
 CONTEXT, CHUNK, LAYERS = 64, 16, 6
 
 
-def compiled(out: Path, target: str) -> Path:
-    where = ("--target", target, "--context", CONTEXT, "--chunk", CHUNK, "--verify", "off")
+def compiled(out: Path, target: str, *more: object) -> Path:
+    where = ("--target", target, "--context", CONTEXT, "--chunk", CHUNK, "--verify", "off", *more)
     done = npuopt("compile", TINY / "model.onnx", *where, "-o", out)
     assert done.returncode == 0, done.stderr
     return out
@@ -73,6 +73,14 @@ def test_either_profile_gives_the_sources_logits(on_host, source, profile) -> No
     text = np.load(TINY / "validation_ids.npy")[:CONTEXT].astype(int).tolist()
     decoder = open_decoder(on_host, threads=1)
     np.testing.assert_allclose(decoder.read_all(text, profile), logits(source, text), atol=1e-4)
+
+
+def test_tokens_are_looked_up_on_the_host(on_host, source, tmp_path) -> None:
+    out = compiled(tmp_path / "out", "host/onnxruntime", "--embedding", "host")
+    text = np.load(TINY / "validation_ids.npy")[:CONTEXT].astype(int).tolist()
+    np.testing.assert_allclose(open_decoder(out, threads=1).read_all(text), logits(source, text), atol=1e-4)
+    sizes = [sum(path.stat().st_size for path in folder.rglob("*.data")) for folder in (on_host, out)]
+    assert sizes[1] == sizes[0] - 2048 * 192 * 4, "the head's weights are the table"
 
 
 @pytest.mark.qnn

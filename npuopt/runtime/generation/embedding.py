@@ -26,17 +26,20 @@ class Embedding:
         table: what it says of its table.
 
     Raises:
-        InputError: when a file's size is not what the record says, or its type is unknown.
+        InputError: when a file is shorter than the record says, or its type is unknown.
     """
 
     def __init__(self, folder: Path, table: EmbeddingTable) -> None:
         if table.dtype not in TYPES:
             raise InputError(f"an embedding of {table.dtype} is not known", hint=f"known are {', '.join(TYPES)}")
-        self._rows = _mapped(folder / table.file, np.dtype(table.dtype).newbyteorder("<"), (table.rows, table.width))
-        self._scales = None
+        shape = (table.width, table.rows) if table.turned else (table.rows, table.width)
+        numbers = _mapped(folder / table.file, table.offset, np.dtype(table.dtype).newbyteorder("<"), shape)
+        self._rows, self._scales = numbers.T if table.turned else numbers, None
         if table.scales is not None:
-            self._scales = _mapped(folder / table.scales, np.dtype("<f4"), (table.rows,))
-        self._factor = np.float32(table.factor)
+            self._scales = _mapped(folder / table.scales, table.scales_offset, np.dtype("<f4"), (table.rows,))
+        self._factor = np.full(table.width, table.factor, np.float32)
+        if table.columns is not None:
+            self._factor *= _mapped(folder / table.columns, 0, np.dtype("<f4"), (table.width,))
 
     def look_up(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of tokens, float32 [tokens, width]."""
@@ -46,8 +49,8 @@ class Embedding:
         return vectors * self._factor
 
 
-def _mapped(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> np.ndarray:
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if path.stat().st_size != expected:
-        raise InputError(f"holds {path.stat().st_size} bytes, not {expected}", where=str(path), hint="compile again")
-    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+def _mapped(path: Path, offset: int, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> np.ndarray:
+    end = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if path.stat().st_size < end:
+        raise InputError(f"holds {path.stat().st_size} bytes, not {end}", where=str(path), hint="compile again")
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)

@@ -113,7 +113,8 @@ def language_model(artifact: Artifact) -> LanguageModelRecord:
         )
     names = [*record.tokenizer, *(profile.model for profile in record.profiles)]
     if record.embedding is not None:
-        names += [name for name in (record.embedding.file, record.embedding.scales) if name is not None]
+        table = record.embedding
+        names += [name for name in (table.file, table.scales, table.columns) if name is not None]
     for profile in record.profiles:
         files = [name for step in profile.steps for name in (step.model, *step.files)]
         names += [str(PurePosixPath(profile.folder, name)) for name in files]
