@@ -64,7 +64,15 @@ ALLOWED = {
     "road.records": FOUNDATION | ROOMS | road("figures", "options", "preparation", "compilation", "quantizing"),
     "road.running": FOUNDATION | {"runtime", "delegates"} | road("options", "records"),
     "road.compilation": FOUNDATION | ROOMS | road("options", "preparation"),
-    "road.decoding": FOUNDATION | {"pipeline", "decoder", "bundle", "passes"} | road("options", "preparation"),
+    "road.built": FOUNDATION | {"partition"} | road("preparation", "compilation"),
+    "road.encoding": FOUNDATION | {"pipeline", "decoder", "passes"} | road("options", "preparation"),
+    "road.encoder_decoder": FOUNDATION | {"pipeline", "decoder", "bundle", "passes"} | road("options", "encoding"),
+    "road.decoding": FOUNDATION
+    | {"pipeline", "decoder", "bundle", "passes"}
+    | road("options", "preparation", "encoding", "encoder_decoder"),
+    "road.source_parts": FOUNDATION
+    | {"pipeline", "partition", "bundle"}
+    | road("built", "decoding", "encoder_decoder", "optimizing", "options", "preparation", "quantizing"),
     "road.driving": {"bundle"},
     "road.embedding_table": FOUNDATION | {"bundle"} | road("decoding", "driving"),
     "road.language_model": FOUNDATION
@@ -77,25 +85,24 @@ ALLOWED = {
         "options",
         "preparation",
         "compilation",
+        "built",
         "decoding",
+        "source_parts",
         "language_model_memory",
         "language_model_records",
         "optimizing",
         "profile_quantizing",
         "records",
     ),
-    "road.language_model_memory": FOUNDATION | {"partition", "bundle"} | road("language_model"),
+    "road.language_model_memory": FOUNDATION | {"partition", "bundle"} | road("built"),
     "road.cache_holding": FOUNDATION
     | {"pipeline", "quantization", "bundle"}
-    | road("driving", "language_model", "options", "profile_quantizing"),
+    | road("driving", "built", "options", "profile_quantizing"),
     "road.profile_quantizing": FOUNDATION
     | {"pipeline", "quantization", "bundle"}
-    | road("driving", "language_model", "options", "quantizing", "stepping"),
+    | road("driving", "built", "options", "quantizing", "stepping"),
     # passes: the names of the inputs that they add
-    "road.language_model_records": FOUNDATION
-    | ROOMS
-    | {"decoder", "passes"}
-    | road("options", "records", "language_model"),
+    "road.language_model_records": FOUNDATION | ROOMS | {"decoder", "passes"} | road("options", "records", "built"),
     "api": FOUNDATION | ROOMS | road(*STRETCHES) - road("distilling"),
     # optimizing and distilling: start without what compiling imports
     "cli": FOUNDATION | ROOMS | {"toolchain", "api", "tuning"} | road("options", "optimizing", "distilling"),

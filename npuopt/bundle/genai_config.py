@@ -33,6 +33,8 @@ def write_genai(folder: Path, record: LanguageModelRecord) -> str:
     first = record.caches[0]
     if any((cache.heads, cache.size, cache.dtype) != (first.heads, first.size, first.dtype) for cache in record.caches):
         return "onnxruntime-genai gives the caches of all layers one shape, and those of this model differ"
+    if any(mask.bias for mask in record.masks):
+        return "onnxruntime-genai is given no masks with biases by distance"
     try:
         model = genai_model(folder, record)
     except InputError as error:

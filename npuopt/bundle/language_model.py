@@ -17,11 +17,17 @@ it, and with a window w after `position - w`. A query of padding may see nothing
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
+import numpy as np
 from pydantic import Field
 
 from npuopt.bundle.manifest_parts import RelativePath, Step, StrictRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 CacheForm: TypeAlias = Literal["new", "in-place", "whole"]
 Positive = Annotated[int, Field(ge=1)]
@@ -76,31 +82,98 @@ class MaskInput(StrictRecord):
         name: the graph's input, float.
         length: the cache's places that it covers.
         window: of the layers that read it.
+        bias: what it holds for a key that is seen instead of 0: for each head, a number by the distance from query to
+            key, 0 first; the last one is for all that are farther. A mask with a bias is [1, heads, S, places].
     """
 
     name: str
     length: Positive
     window: Positive | None = None
+    bias: tuple[tuple[float, ...], ...] = ()
 
 
-class Profile(StrictRecord):
-    """One static form of the model.
+class GraphPart(StrictRecord):
+    """One static graph of the model.
 
     Attributes:
-        name: `prefill`, `decode` or another.
-        sequence: new tokens in a run.
-        logits: `all` [1, sequence, vocabulary], or `last` [1, 1, vocabulary].
-        model: the ONNX file, runnable in ONNX Runtime; shares its weights with the other profiles'.
+        name: of the part.
+        model: the ONNX file, runnable in ONNX Runtime; shares its weights with the other parts'.
         folder: where the paths of `steps` start.
         steps: what to run, in order, as for an artifact of one graph.
     """
 
     name: str
-    sequence: Positive
-    logits: Literal["all", "last"] = "all"
     model: RelativePath
     folder: RelativePath
     steps: tuple[Step, ...] = ()
+
+
+class Profile(GraphPart):
+    """One static form of the decoder, called `prefill`, `decode` or otherwise.
+
+    Attributes:
+        sequence: new tokens in a run.
+        logits: `all` [1, sequence, vocabulary], or `last` [1, 1, vocabulary].
+    """
+
+    sequence: Positive
+    logits: Literal["all", "last"] = "all"
+
+
+class CrossCache(StrictRecord):
+    """The keys or the values that one layer reads of the source.
+
+    Attributes:
+        name: the output of the part `cross` and the input of every profile, [1, heads, length, size].
+        heads, size: of its shape.
+        dtype: element type of both.
+    """
+
+    name: str
+    heads: Positive
+    size: Positive
+    dtype: str = "float32"
+
+
+class SourceRecord(StrictRecord):
+    """What the decoder reads besides its own tokens: a text or a sound, led through an encoder once.
+
+    The part `encoder` makes states of it, the part `cross` the keys and values of all layers, which every profile
+    takes. Sources that are shorter are padded at the end, where there are masks: `encoder_mask` is [1, 1, length,
+    length], `cross_mask` [1, 1, sequence, length], 0 for what counts and the record's `hidden` for padding.
+
+    Attributes:
+        input: the encoder's input.
+        shape, dtype: of it; int64 [1, length] for token ids.
+        vocabulary: how many ids there are; None where the input is no tokens.
+        length: of the states.
+        encoder_mask: the encoder's input for its mask; None where it takes none.
+        states: the encoder's output.
+        states_input: the input of `cross` for it.
+        cross_mask: the profiles' input for their mask of the source; None where they take none.
+        caches: the keys and values.
+        start_token: what an answer begins with.
+        encoder, cross: the parts.
+    """
+
+    input: str
+    shape: tuple[Positive, ...]
+    dtype: str
+    vocabulary: Positive | None = None
+    length: Positive
+    encoder_mask: str | None = None
+    states: str
+    states_input: str
+    cross_mask: str | None = None
+    caches: tuple[CrossCache, ...]
+    start_token: int
+    encoder: GraphPart | None = None
+    cross: GraphPart | None = None
+
+    @property
+    def parts(self) -> tuple[GraphPart, ...]:
+        """Both parts, once they are compiled."""
+        return tuple(part for part in (self.encoder, self.cross) if part is not None)
 
 
 class EmbeddingTable(StrictRecord):
@@ -171,6 +244,7 @@ class LanguageModelRecord(StrictRecord):
         embedding: the table, where it is split off.
         adapters: low-rank adapters that are inputs of every profile.
         tokenizer: files of the tokenizer, as given.
+        source: what an encoder makes for the decoder; None for a decoder alone.
         facts: what was recognised, for people: rotary or learned positions, groups of heads and so on.
     """
 
@@ -192,7 +266,13 @@ class LanguageModelRecord(StrictRecord):
     embedding: EmbeddingTable | None = None
     adapters: tuple[AdapterInput, ...] = ()
     tokenizer: tuple[RelativePath, ...] = ()
+    source: SourceRecord | None = None
     facts: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[GraphPart, ...]:
+        """All static graphs: the profiles, and what is made of a source."""
+        return (*self.profiles, *(() if self.source is None else self.source.parts))
 
     def profile(self, name: str) -> Profile:
         """Return a profile by name.
@@ -201,3 +281,14 @@ class LanguageModelRecord(StrictRecord):
             KeyError: when there is none.
         """
         return next(found for found in self.profiles if found.name == name)
+
+
+def bias_by_distance(bias: Sequence[Sequence[float]], distance: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return what a mask holds for keys that are seen, [heads, queries, keys]: see `MaskInput.bias`.
+
+    Args:
+        bias: for each head, numbers by distance; one head of zeros where empty.
+        distance: from query to key, [queries, keys]; what is not seen may be negative.
+    """
+    numbers = np.array(bias or ((0.0,),), np.float32)
+    return numbers[:, np.clip(distance, 0, numbers.shape[1] - 1)]

@@ -165,7 +165,7 @@ def _steps(manifest: Manifest) -> Table:
     steps = table("Steps", "step", "road", "files")
     for step in manifest.steps:
         steps.add_row(step.name, step.road, "\n".join(step.files or (step.model,)))
-    for profile in manifest.language_model.profiles if manifest.language_model is not None else ():
+    for profile in manifest.language_model.parts if manifest.language_model is not None else ():
         for step in profile.steps:
             steps.add_row(f"{profile.name}/{step.name}", step.road, "\n".join(step.files or (step.model,)))
     return steps

@@ -17,6 +17,8 @@ from npuopt.cli.output import print_json
 from npuopt.cli.run import Engine, FailureOption, OnFailure, report_fallback
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from npuopt.runtime import GenerateOptions, Generator
 
 INTERRUPTED = 130
@@ -70,6 +72,17 @@ def generate_command(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="The text to go on from.")] = "",
     *,
+    source: Annotated[
+        str | None, typer.Option("--source", help="The text that an encoder-decoder answers to.", metavar="TEXT")
+    ] = None,
+    source_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--source-file",
+            help="What an encoder-decoder answers to, as an array in a .npz by the name of the encoder's input.",
+            metavar="FILE",
+        ),
+    ] = None,
     engine: Annotated[
         Engine, typer.Option("--engine", help="cpu: ONNX Runtime; device: the compiled parts (a simulator here).")
     ] = Engine.cpu,
@@ -109,6 +122,8 @@ def generate_command(
         generator.use_adapter(adapter)
     if session is not None and session.exists():
         restore_session(generator, session)
+    if source is not None or source_file is not None:
+        generator.read_source(read_source(source, source_file, generator))
     said = _say(generator, prompt, answer.generate_options(), aloud=not json)
     if session is not None:
         save_session(generator, session)
@@ -116,6 +131,32 @@ def generate_command(
         print_json({"artifact": str(artifact), "engine": engine.value, "prompt": prompt, **said})
     if said["end"] == "interrupted":
         sys.exit(INTERRUPTED)
+
+
+def read_source(text: str | None, path: Path | None, generator: Generator) -> str | np.ndarray:
+    """Return what an encoder-decoder is to answer to.
+
+    Raises:
+        UsageError: when it is given twice, or the model reads none.
+        InputError: when the file has no such array.
+    """
+    import numpy as np
+
+    from npuopt.errors import InputError, UsageError
+
+    reader = generator.decoder.source
+    if reader is None:
+        raise UsageError("the model reads no source: it is a decoder alone", hint="give the text with --prompt")
+    if text is not None and path is not None:
+        raise UsageError("the source is given twice", hint="give --source or --source-file")
+    if path is None:
+        return text or ""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array = np.asarray(archive[reader.record.input])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"has no array {reader.record.input!r} that can be read: {error}", where=str(path)) from error
+    return array[0] if array.ndim == len(reader.record.shape) and len(array) == 1 else array
 
 
 def _say(generator: Generator, prompt: str, options: GenerateOptions, *, aloud: bool) -> dict[str, Any]:

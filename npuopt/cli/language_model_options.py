@@ -93,6 +93,18 @@ class DecoderOptions:
         Path | None,
         typer.Option("--decoder-hints", help="A YAML file that says what the graph does not tell.", metavar="FILE"),
     ] = None
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            "--encoder", help="The model is the decoder of an encoder-decoder, and this its encoder.", metavar="FILE"
+        ),
+    ] = None
+    source_length: Annotated[
+        int | None,
+        typer.Option(
+            "--source-length", min=1, help="Tokens that the encoder takes, where its file leaves it free (128)."
+        ),
+    ] = None
 
     def language_model(self) -> LanguageModelOptions | None:
         """Return what was asked for, as the road takes it; None where no context is given.
@@ -103,13 +115,18 @@ class DecoderOptions:
         if self.context is None:
             self._refuse_others()
             return None
+        if self.encoder is None and self.source_length is not None:
+            raise UsageError("--source-length is for encoder-decoders", hint="give --encoder FILE too")
         from npuopt.road.options import LanguageModelOptions
 
+        length = LanguageModelOptions.source_length if self.source_length is None else self.source_length
         return LanguageModelOptions(
             context=self.context,
             chunk=self.chunk if self.chunk is not None else min(LanguageModelOptions.chunk, self.context),
             form=None if self.cache is None else self.cache.value,
             hints=self.decoder_hints,
+            encoder=self.encoder,
+            source_length=length,
         )
 
     def _refuse_others(self) -> None:
@@ -169,6 +186,14 @@ class ProfileOptions(DecoderOptions):
     merge_adapter: Annotated[
         Path | None, typer.Option("--merge-adapter", help="Add these low-rank adapters to the weights.", metavar="FILE")
     ] = None
+    start_token: Annotated[
+        int | None,
+        typer.Option(
+            "--start-token",
+            min=0,
+            help="What the decoder of an encoder-decoder begins with; as a configuration beside it says without this.",
+        ),
+    ] = None
 
     def language_model(self) -> LanguageModelOptions | None:
         """Return what was asked for, as the road takes it; None where no context is given.
@@ -178,6 +203,8 @@ class ProfileOptions(DecoderOptions):
         """
         if self.context is not None and self.cache_type is None and self.cache_scales is not CacheScalesChoice.tensor:
             raise UsageError("--cache-scales is for caches of integers", hint="give --cache-type int8 too")
+        if self.context is not None and self.encoder is None and self.start_token is not None:
+            raise UsageError("--start-token is for encoder-decoders", hint="give --encoder FILE too")
         asked = super().language_model()
         return asked and replace(
             asked,
@@ -190,4 +217,5 @@ class ProfileOptions(DecoderOptions):
             max_memory=None if self.max_memory is None else parse_size(self.max_memory),
             adapter=self.adapter,
             merge_adapter=self.merge_adapter,
+            start_token=self.start_token,
         )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    from npuopt.decoder.source import Source
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -23,6 +25,7 @@ class Layer:
         key_size, value_size: numbers in a head.
         window: how many tokens back a query looks, itself included; None for all.
         scale, softcap: of the scores; None and 0 where they are the usual ones.
+        bias: the name of the bias by distance that is added to the scores, see `Decoder.biases`; empty for none.
     """
 
     attention: str
@@ -40,6 +43,7 @@ class Layer:
     window: int | None = None
     scale: float | None = None
     softcap: float = 0.0
+    bias: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Decoder:
         lookup: the looked-up vectors.
         head: the product that makes the logits, by its output; empty where it is not known.
         extra: other inputs, made anew by the caller: masks of padding, positions.
+        biases: by name; what is added to each score, [heads, distance], the last one for all that is farther.
+        source: what it takes of an encoder; None where it is no half of an encoder-decoder.
     """
 
     tokens: str | None
@@ -93,6 +99,8 @@ class Decoder:
     lookup: str = ""
     head: str = ""
     extra: tuple[str, ...] = ()
+    biases: dict[str, np.ndarray] = field(default_factory=dict[str, "np.ndarray"], compare=False)
+    source: Source | None = None
     facts: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
@@ -105,3 +113,9 @@ class Decoder:
         """The kinds of masks that there are: all tokens first, then by window."""
         found = {layer.window for layer in self.layers}
         return (*([None] if None in found else []), *sorted(window for window in found if window is not None))
+
+    @property
+    def masks(self) -> tuple[tuple[int | None, str], ...]:
+        """The kinds of masks that there are, by window and bias, in the order of `windows`."""
+        found = {(layer.window, layer.bias) for layer in self.layers}
+        return tuple(sorted(found, key=lambda kind: (kind[0] is not None, kind[0] or 0, kind[1])))

@@ -32,6 +32,9 @@ def facts_of(model: Model, decoder: Decoder) -> dict[str, str]:
     caps = {layer.softcap for layer in decoder.layers if layer.softcap}
     if caps:
         facts["scores"] = f"capped at {', '.join(f'{cap:g}' for cap in sorted(caps))}"
+    if decoder.source is not None:
+        padding = "padding masked" if decoder.source.mask else "all of it counts"
+        facts["source"] = f"{decoder.source.states}, read by {len(decoder.source.layers)} layers, {padding}"
     if decoder.extra:
         facts["other inputs"] = f"{', '.join(decoder.extra)}: made anew"
     return facts
@@ -47,7 +50,7 @@ def _attention(decoder: Decoder) -> str:
 
 def _positions(model: Model, decoder: Decoder) -> str:
     if not decoder.tables:
-        return "none"
+        return "biases by distance" if decoder.biases else "none"
     rotations = nodes(model, "RotaryEmbedding")
     if rotations:
         size = {2 * table.rows.shape[-1] for table in decoder.tables if table.is_rotary and table.rows.ndim > 1}

@@ -15,17 +15,21 @@ MASK, PAST_KEY, PAST_VALUE = 3, 4, 5
 
 
 def attentions(model: Model) -> list[Node]:
-    """Return the attention nodes in graph order.
+    """Return the attention nodes to the model's own tokens in graph order; keys of others are inputs.
 
     Raises:
         InputError: when there are none, or a Softmax between two products is left that could be one.
     """
-    found = nodes(model, "Attention")
+    found = [node for node in nodes(model, "Attention") if not _is_input(input_at(node, 1))]
     left = [node for node in nodes(model, "Softmax") if producer(node.inputs[0]) is not None]
     if not found:
         why = f"; Softmax {label(left[0])} is not part of an attention that is known" if left else ""
         raise InputError(f"has no attention, so it is no decoder{why}")
     return found
+
+
+def _is_input(value: Value | None) -> bool:
+    return value is not None and value.is_graph_input()
 
 
 def caches(model: Model) -> tuple[Value, ...]:
@@ -34,7 +38,7 @@ def caches(model: Model) -> tuple[Value, ...]:
     return tuple(value for value in past if value is not None and value.is_graph_input())
 
 
-def read_layer(node: Node, window: int | None) -> Layer:
+def read_layer(node: Node, window: int | None, bias: str = "") -> Layer:
     """Return what is known of one layer.
 
     Raises:
@@ -47,7 +51,7 @@ def read_layer(node: Node, window: int | None) -> Layer:
         raise InputError("its past keys or values are made in the graph, not given to it", where=where)
     if (past[0] is None) != (past[1] is None) or (past[0] is not None and past[0] is past[1]):
         raise InputError("has two candidates for its cache: keys and values are not joined alike", where=where)
-    sizes = [_heads(item, where) for item in (query, key, value)]
+    sizes = [heads_of(item, where) for item in (query, key, value)]
     mask = input_at(node, MASK)
     return Layer(
         attention=node.outputs[0].name or "",
@@ -65,6 +69,7 @@ def read_layer(node: Node, window: int | None) -> Layer:
         window=window,
         scale=attribute(node, "scale", 0.0) or None,
         softcap=attribute(node, "softcap", 0.0),
+        bias=bias,
     )
 
 
@@ -83,7 +88,12 @@ def stray_caches(model: Model, known: tuple[Value, ...]) -> list[str]:
     ]
 
 
-def _heads(value: Value | None, where: str) -> tuple[int, int]:
+def heads_of(value: Value | None, where: str) -> tuple[int, int]:
+    """Return how many heads keys or values have, and of what size.
+
+    Raises:
+        InputError: when that is not known.
+    """
     shape = dims(value) or ()
     if len(shape) != 4 or not isinstance(shape[1], int) or not isinstance(shape[3], int):
         raise InputError(f"its heads are of unknown number or size: {list(shape)}", where=where)

@@ -1,7 +1,8 @@
-"""Reads off computed masks how far back queries see."""
+"""Reads off computed masks how far back queries see, and what is added by distance."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,34 +10,70 @@ import numpy as np
 from npuopt.errors import InputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from npuopt.decoder.trials import Trials
 
 HIDDEN = -1e3
 """Added to a score, this and less hides a key."""
 
+CLOSE = 1e-5
+"""How far biases of one distance may be apart: they are computed in floats."""
 
-def window_of(name: str, trials: Trials, context: int) -> int | None:
-    """Return how many tokens back a mask lets queries look, themselves included; None for all.
+
+@dataclass(frozen=True)
+class MaskKind:
+    """What masks do.
+
+    Attributes:
+        window: how many tokens back a query looks, itself included; None for all.
+        bias: what is added to each score that is shown, [heads, distance], query and key at distance 0 first; beyond
+            the last distance it stays the same. None where nothing is.
+    """
+
+    window: int | None = None
+    bias: np.ndarray | None = field(default=None, compare=False)
+
+
+def mask_kind(name: str, trials: Trials, context: int) -> MaskKind:
+    """Return what a mask does.
 
     Raises:
-        InputError: when it is no such mask: it shows later tokens, differs between heads, or adds to what is shown.
+        InputError: when it shows later tokens, or differs between heads or adds to what is shown other than by
+            distance.
     """
     longest = context - 1 if trials.past else 0
-    last = _shown(name, trials.run(context - longest, longest)[name])[-1]
-    first = int(last.argmax())
+    shown, scores = _read(name, trials.run(context - longest, longest)[name])
+    first = int(shown[-1].argmax())
     window = context - first if first else None
+    by_distance = scores[:, -1, ::-1][:, : window or context]  # of the last query, the nearest key first
     sizes = ((3, trials.past), (5, 3 * trials.past), (context - longest, longest))
     for new, past in sizes if context > 3 * trials.past + 5 else sizes[2:]:
-        shown = _shown(name, trials.run(new, past)[name])
-        if shown.shape[-1] == past + new and np.array_equal(
-            shown, np.broadcast_to(seen(new, past, window), shown.shape)
-        ):
-            continue
-        raise InputError(
-            f"mask {name!r} does not show each token those before it, all or a window of them",
-            hint="only causal masks are known, with or without a window",
-        )
-    return window
+        shown, scores = _read(name, trials.run(new, past)[name])
+        expected = seen(new, past, window)
+        if shown.shape != expected.shape or not np.array_equal(shown, expected):
+            raise InputError(
+                f"mask {name!r} does not show each token those before it, all or a window of them",
+                hint="only causal masks are known, with or without a window",
+            )
+        if not np.allclose(scores, biased(by_distance, expected, past), rtol=0, atol=CLOSE):
+            raise InputError(
+                f"mask {name!r} adds to the scores that it shows",
+                hint="only biases by the distance of query and key, for each head, are known",
+            )
+    return MaskKind(window, _shortest(by_distance) if by_distance.any() else None)
+
+
+def biased(by_distance: np.ndarray, shown: np.ndarray, past: int) -> np.ndarray:
+    """Return what is added to each score, [heads, queries, keys]; 0 where nothing is shown."""
+    distance: NDArray[np.int64] = np.arange(past, past + len(shown))[:, None] - np.arange(len(shown[0]))[None, :]
+    return np.where(shown, by_distance[:, np.clip(distance, 0, by_distance.shape[1] - 1)], 0)
+
+
+def _shortest(by_distance: np.ndarray) -> np.ndarray:
+    """Leave out the distances at the end that are like the one before them."""
+    changes = np.flatnonzero((by_distance[:, 1:] != by_distance[:, :-1]).any(axis=0))
+    return np.ascontiguousarray(by_distance[:, : (int(changes[-1]) + 2) if len(changes) else 1])
 
 
 def seen(new: int, past: int, window: int | None) -> np.ndarray:
@@ -46,20 +83,17 @@ def seen(new: int, past: int, window: int | None) -> np.ndarray:
     return (keys <= queries) & near
 
 
-def _shown(name: str, mask: np.ndarray) -> np.ndarray:
-    """Return the truth of a mask for each query and key.
+def _read(name: str, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which keys a mask shows, [queries, keys], and what it adds to their scores, [heads, queries, keys].
 
     Raises:
-        InputError: when heads differ, or scores that are shown are changed.
+        InputError: when what is shown differs between heads or samples.
     """
-    if any(size != 1 for size in mask.shape[:-2]):
-        raise InputError(f"mask {name!r} differs between heads or samples: {list(mask.shape)}")
-    plain = mask.reshape(mask.shape[-2:])
-    if plain.dtype == np.bool_:
-        return plain
-    shown = plain > HIDDEN
-    if np.any(plain[shown] != 0):
-        raise InputError(
-            f"mask {name!r} adds to the scores that it shows", hint="biases by distance are not known beside a cache"
-        )
-    return shown
+    if mask.ndim > 3 and mask.shape[0] != 1:
+        raise InputError(f"mask {name!r} differs between samples: {list(mask.shape)}")
+    plain = mask.reshape(-1, *mask.shape[-2:])
+    shown = plain if plain.dtype == np.bool_ else plain > HIDDEN
+    if (shown != shown[:1]).any():
+        raise InputError(f"mask {name!r} shows other keys to other heads: {list(mask.shape)}")
+    added = np.zeros(plain.shape, np.float32) if plain.dtype == np.bool_ else np.where(shown, plain, 0)
+    return shown[0], added.astype(np.float32)

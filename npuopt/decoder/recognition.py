@@ -16,20 +16,30 @@ from npuopt.decoder.ends import find_head, find_logits, find_tokens, table_of
 from npuopt.decoder.facts import facts_of
 from npuopt.decoder.hints import NO_HINTS
 from npuopt.decoder.layers import MASK, attentions, caches, read_layer, stray_caches
-from npuopt.decoder.masks import window_of
+from npuopt.decoder.masks import MaskKind, mask_kind
 from npuopt.decoder.trials import Roles, Trials
 from npuopt.errors import InputError
 from npuopt.graph import attribute, dims, input_at, label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from npuopt.decoder.hints import Hints, InputRole
+    from npuopt.decoder.source import Source
     from npuopt.graph import Model, Node, Value
 
 
-def recognise(model: Model, context: int, hints: Hints = NO_HINTS) -> Decoder:
+def recognise(
+    model: Model, context: int, hints: Hints = NO_HINTS, source: Source | None = None, given: Collection[str] = ()
+) -> Decoder:
     """Return what the decoder is, for a context of so many tokens.
+
+    Args:
+        model: cleaned and fused.
+        context: the most tokens that are looked at.
+        hints: what the graph does not tell.
+        source: what it took of an encoder, before that became `given`.
+        given: the inputs for keys, values and the mask of the source.
 
     Raises:
         InputError: when it is none, or something of it is not clear; the hint says what would make it so.
@@ -38,19 +48,20 @@ def recognise(model: Model, context: int, hints: Hints = NO_HINTS) -> Decoder:
     logits, vocabulary = find_logits(model, hints)
     tokens, lookup = find_tokens(model, vocabulary, hints)
     past = caches(model)
-    if strays := stray_caches(model, past):
+    of_source = tuple(value for value in model.graph.inputs if value.name in given)
+    if strays := stray_caches(model, (*past, *of_source)):
         raise InputError(
             f"input {strays[0]!r} looks like a cache, and no attention takes it as its past keys or values",
             hint="keys and values must be joined with the new ones along their length",
         )
-    roles = Roles(tokens, past, _other_inputs(model, tokens, past, hints))
-    content = depends_on_content(model, (tokens, *past))
+    roles = Roles(tokens, past, _other_inputs(model, tokens, (*past, *of_source), hints))
+    content = depends_on_content(model, (tokens, *past, *of_source))
     made = made_of_lengths(model, content)
     masks = _masks(found, content)
     others = [value for value in made if value not in masks]
     trials = Trials(model, [*masks, *others], roles)
-    windows = {value.name: window_of(value.name or "", trials, context) for value in masks}
-    layers = [read_layer(node, _window(index, node, windows, hints)) for index, node in enumerate(found)]
+    kinds = {value.name: mask_kind(value.name or "", trials, context) for value in masks}
+    layers = [read_layer(node, *_window(index, node, kinds, hints)) for index, node in enumerate(found)]
     head = find_head(logits)
     decoder = Decoder(
         tokens=tokens.name if lookup is not None else None,
@@ -64,6 +75,8 @@ def recognise(model: Model, context: int, hints: Hints = NO_HINTS) -> Decoder:
         lookup="" if lookup is None else lookup.outputs[0].name or "",
         head="" if head is None else head.outputs[0].name or "",
         extra=tuple(roles.others),
+        biases={name or "": kind.bias for name, kind in kinds.items() if kind.bias is not None},
+        source=source,
     )
     decoder.facts.update(facts_of(model, decoder))
     return decoder
@@ -109,14 +122,17 @@ def _masks(found: Sequence[Node], content: set[Value]) -> list[Value]:
     return list(masks)
 
 
-def _window(index: int, node: Node, windows: dict[str | None, int | None], hints: Hints) -> int | None:
-    if index in hints.windows:
-        return hints.windows[index] or None
+def _window(index: int, node: Node, kinds: Mapping[str | None, MaskKind], hints: Hints) -> tuple[int | None, str]:
+    """Return how far a layer looks back, and the name of the bias that its mask adds."""
     mask = input_at(node, MASK)
+    kind = MaskKind() if mask is None else kinds[mask.name]
+    bias = "" if mask is None or kind.bias is None else mask.name or ""
+    if index in hints.windows:
+        return hints.windows[index] or None, bias
     if mask is not None:
-        return windows[mask.name]
+        return kind.window, bias
     if attribute(node, "is_causal", 0):
-        return None
+        return None, ""
     raise InputError("shows every token all others, later ones too, so this is no decoder", where=f"node {label(node)}")
 
 

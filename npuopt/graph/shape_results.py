@@ -5,6 +5,8 @@ Inference knows what constants say; here what is known of computed targets, boun
 
 from __future__ import annotations
 
+from collections import Counter
+from math import prod
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -14,7 +16,7 @@ from npuopt.graph.queries import attribute, dims, input_at
 from npuopt.graph.shape_values import MOST_ELEMENTS, Operands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from npuopt.graph.shape_elements import Element
     from npuopt.graph.shape_values import Known
@@ -121,9 +123,21 @@ def _reshape(node: ir.Node, operands: Operands) -> Dims | None:
     def dim(index: int, item: Element) -> Element:
         if item == 0:
             return shape[index] if index < len(shape) else None
-        return None if item == -1 else item
+        return item
 
-    return tuple(dim(index, item) for index, item in enumerate(target.elements))
+    found = [dim(index, item) for index, item in enumerate(target.elements)]
+    rest = _rest(shape, [item for item in found if item != -1])
+    return tuple(rest if item == -1 else item for item in found)
+
+
+def _rest(shape: Sequence[Element], others: Sequence[Element]) -> Element:
+    """Return the name of the one dim of `shape` that the other dims of a Reshape's result leave over, if it is one."""
+    if None in shape or None in others:
+        return None
+    numbers, names = [prod(item for item in dims if isinstance(item, int)) for dims in (shape, others)], Counter(shape)
+    names.subtract(others)
+    left = {name: count for name, count in names.items() if isinstance(name, str) and count}
+    return next(iter(left)) if numbers[0] == numbers[1] != 0 and list(left.values()) == [1] else None
 
 
 def _slice(node: ir.Node, operands: Operands) -> Dims | None:

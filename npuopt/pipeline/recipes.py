@@ -28,7 +28,13 @@ TRANSPOSES_KEPT = tuple(name for name in CLEAN if name != "fold-unit-transposes"
 FREEZE = ("insert-sequence-mask", "freeze-dims", "drop-empty-inputs")
 """Run once, when dims are given."""
 
-FREEZE_DECODER = ("insert-token-choice", "insert-position-inputs", "freeze-key-value-cache", "split-embedding")
+FREEZE_DECODER = (
+    "insert-source-inputs",
+    "insert-token-choice",
+    "insert-position-inputs",
+    "freeze-key-value-cache",
+    "split-embedding",
+)
 """Run once on a recognised decoder, by the road of language models: they are told what it is."""
 
 FUSE = (

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from npuopt.bundle import CacheTensor, LanguageModelRecord
     from npuopt.graph import Model
     from npuopt.quantization.arithmetic import IntegerType
+    from npuopt.road.built import Built
     from npuopt.road.driving import TokenTable
-    from npuopt.road.language_model import Built
     from npuopt.road.options import CacheScales, CompileOptions, Say
 
 TYPES: Mapping[str, IntegerType] = {"int8": "uint8", "int16": "uint16"}

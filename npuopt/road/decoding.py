@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.decoder import recognise
+from npuopt.decoder import read_hints, recognise
+from npuopt.decoder.source import find_source
 from npuopt.errors import InputError, UsageError
 from npuopt.graph import dims, label, load, name_nodes, note_origins
 from npuopt.passes.freeze.freeze_dims import FreezeDims
@@ -18,6 +19,8 @@ from npuopt.passes.tune.insert_adapters import InsertAdapters
 from npuopt.pipeline.catalogue import find_pass
 from npuopt.pipeline.recipes import CLEAN
 from npuopt.pipeline.runner import Runner
+from npuopt.road.encoder_decoder import CROSS_MASK, cross_names, split_source
+from npuopt.road.encoding import open_encoder
 from npuopt.road.preparation import prepare
 
 if TYPE_CHECKING:
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
 
     from npuopt.bundle import CacheForm
     from npuopt.decoder import Decoder, Hints
+    from npuopt.decoder.source import Source
     from npuopt.graph import Model, Value
+    from npuopt.road.encoding import Encoder
     from npuopt.road.options import LanguageModelOptions, Say
     from npuopt.target import Target
 
@@ -42,15 +47,26 @@ class Opened:
         model: cleaned and fused, shapes free.
         decoder: what it is.
         runner: has run all passes so far.
+        encoder: the other half of an encoder-decoder, or None.
+        cross: makes keys and values of the encoder's states, where there is one.
     """
 
     model: Model
     decoder: Decoder
     runner: Runner
+    encoder: Encoder | None = None
+    cross: Model | None = None
 
 
-def open_decoder(path: Path, context: int, hints: Hints, *, say: Say) -> Opened:
+def open_decoder(path: Path, context: int, hints: Hints, *, encoder: Encoder | None = None, say: Say) -> Opened:
     """Load a model, clean and fuse it, and recognise the decoder in it.
+
+    Args:
+        path: the ONNX file.
+        context: most tokens that are looked at.
+        hints: what the graph does not tell.
+        encoder: whose states the decoder reads.
+        say: told what is being done.
 
     Raises:
         InputError: when it is none, or something of it is not clear.
@@ -62,12 +78,36 @@ def open_decoder(path: Path, context: int, hints: Hints, *, say: Say) -> Opened:
     runner = Runner(None, "off")
     prepare(model, runner, {}, say=say)
     say("recognising the decoder")
+    cross: Model | None = None
     try:
-        decoder = recognise(model, context, hints)
+        source = find_source(model)
+        if (source is None) != (encoder is None):
+            raise _halves_apart(source)
+        if source is None or encoder is None:
+            decoder = recognise(model, context, hints)
+        else:
+            model, cross = split_source(model, runner, source, encoder)
+            given = (CROSS_MASK, *(name for pair in cross_names(source.layers) for name in pair))
+            decoder = recognise(model, context, hints, source, given)
     except InputError as error:
         error.where = error.where or str(path)
         raise
-    return Opened(model, decoder, runner)
+    return Opened(model, decoder, runner, encoder, cross)
+
+
+def open_halves(path: Path, wanted: LanguageModelOptions, *, say: Say) -> Opened:
+    """Load a decoder, and the encoder that was given beside it."""
+    encoder = None if wanted.encoder is None else open_encoder(wanted.encoder, wanted.source_length, say=say)
+    return open_decoder(path, wanted.context, read_hints(wanted.hints), encoder=encoder, say=say)
+
+
+def _halves_apart(source: Source | None) -> InputError:
+    if source is None:
+        return InputError(
+            "reads no states of an encoder", hint="leave out --encoder, or give the encoder's own decoder"
+        )
+    what = f"reads the states of an encoder, {source.states!r}"
+    return InputError(what, hint="give the encoder's file too: --encoder FILE")
 
 
 def merge_adapter(opened: Opened, options: LanguageModelOptions) -> None:
@@ -135,6 +175,8 @@ def freeze_profile(opened: Opened, new: int, form: CacheForm, options: LanguageM
     first = next(value for value in model.graph.inputs if value.name == tokens)
     free = [axis for axis, dim in enumerate(dims(first) or ()) if not isinstance(dim, int)]
     sizes = {f"{tokens}:{axis}": (1, new)[axis] for axis in free if axis < 2}
+    if opened.encoder is not None:
+        sizes[f"{CROSS_MASK}:2"] = new
     extra = [value for value in model.graph.inputs if value.name in decoder.extra]
     adapters = [] if options.adapter is None else [InsertAdapters(adapters=options.adapter)]
     split = [SplitEmbedding(lookup=decoder.lookup)] if options.embedding == "host" else []

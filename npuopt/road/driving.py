@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from npuopt.bundle import bias_by_distance
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -124,7 +126,8 @@ class Driver:
             shown = (keys >= 0) & (keys <= places[:, None])
             if mask.window is not None:
                 shown &= keys > places[:, None] - mask.window
-            feeds[mask.name] = np.where(shown, 0.0, record.hidden).astype(np.float32)[None, None]
+            added = bias_by_distance(mask.bias, places[:, None] - keys)
+            feeds[mask.name] = np.where(shown, added, record.hidden).astype(np.float32)[None]
         return feeds
 
     def _keys(self, mask: MaskInput, queries: np.ndarray) -> np.ndarray:

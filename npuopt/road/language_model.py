@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from npuopt.bundle import MANIFEST, TARGET_FILE, Manifest, Profile, atomic_folder, write_target
+from npuopt.bundle import MANIFEST, TARGET_FILE, GraphPart, Manifest, atomic_folder, write_target
 from npuopt.bundle.genai_config import CONFIG_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, write_genai
-from npuopt.decoder import read_hints
 from npuopt.delegates.contract import Limits
 from npuopt.errors import InputError, UsageError, cannot_write
 from npuopt.graph.saving import save_sharing
 from npuopt.partition import extract_region, partition, save_refused
 from npuopt.pipeline.runner import Runner
+from npuopt.road.built import Built
 from npuopt.road.cache_holding import hold_caches
 from npuopt.road.compilation import compile_plan, require_share
-from npuopt.road.decoding import cache_form, freeze_profile, lower_raised, merge_adapter, open_decoder
+from npuopt.road.decoding import cache_form, freeze_profile, lower_raised, merge_adapter, open_halves
 from npuopt.road.embedding_table import place_table, token_table
 from npuopt.road.figures import region_figures
 from npuopt.road.language_model_memory import measure_memory, require_memory
@@ -27,6 +26,7 @@ from npuopt.road.options import silent
 from npuopt.road.preparation import choose_scheme, prepare
 from npuopt.road.profile_quantizing import held_caches, quantize_profiles
 from npuopt.road.records import CheckResult, check_result
+from npuopt.road.source_parts import build_parts, quantize_parts, with_parts, with_source
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
@@ -34,11 +34,8 @@ if TYPE_CHECKING:
 
     from npuopt.bundle import CacheForm
     from npuopt.graph import Model
-    from npuopt.partition import Plan
-    from npuopt.road.compilation import CompiledPlan
     from npuopt.road.decoding import Opened
     from npuopt.road.options import CompileOptions, LanguageModelOptions, Say
-    from npuopt.road.preparation import Prepared
     from npuopt.target import Target
 
 PROFILES = "profiles"
@@ -50,17 +47,6 @@ BESIDE = (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
 
 LEAST_CONTEXT = 8
 """Tokens: masks and positions are told apart by computing them at a few lengths."""
-
-
-@dataclass
-class Built:
-    """One profile on its way: the graph that fits the target, where its nodes go, what was compiled."""
-
-    name: str
-    new: int
-    prepared: Prepared
-    plan: Plan
-    compiled: CompiledPlan | None = None
 
 
 def compile_language_model(
@@ -81,31 +67,34 @@ def compile_language_model(
     form = cache_form(target, wanted.form)
     scheme = choose_scheme(target, options.precision, calibrated=options.calibration is not None)
     with atomic_folder(out) as folder:
-        opened = open_decoder(model, wanted.context, read_hints(wanted.hints), say=say)
+        opened = open_halves(model, wanted, say=say)
         merge_adapter(opened, wanted)
         dumps = folder / "dumps" if options.dump else None
         built = build_profiles(opened, target, scheme, form, options, dumps, say=say)
-        record = describe(opened.decoder, built, form, wanted, PROFILES)
+        beside = build_parts(opened, target, scheme, options, dumps, say=say)
+        record = with_source(describe(opened.decoder, built, form, wanted, PROFILES), opened, wanted, model)
         table = token_table(opened, record) if wanted.embedding == "host" else None
         quantized = quantize_profiles(built, record, target, scheme, options, table=table, say=say)
         if quantized is not None and quantized.encodings is not None:
             quantized.write(folder)
             record = held_caches(record, quantized.encodings)
         record = hold_caches(built, record, options, table=table, say=say)
-        for item in built.values():
+        quantize_parts(beside, target, scheme, options, say=say)
+        parts = {**built, **beside}
+        for item in parts.values():
             item.plan = partition(item.prepared.model, target, scheme)
             require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)
-        memory = measure_memory(record, built, target, scheme)
+        memory = measure_memory(record, parts, target, scheme)
         require_memory(memory, wanted.max_memory, record, model)
-        profiles = _compile(built, target, options, folder, say=say)
-        record = record.model_copy(update={"profiles": profiles, "tokenizer": _carried(model, wanted, folder)})
+        made = _compile(parts, target, options, folder, say=say)
+        record = with_parts(record, made).model_copy(update={"tokenizer": _carried(model, wanted, folder)})
         if table is not None:
             found = place_table(folder, record, table, as_integers=quantized is not None)
             record = record.model_copy(update={"embedding": found})
         if why := write_genai(folder, record):
             say(f"nothing for onnxruntime-genai: {why}")
         write_target(target, folder)
-        manifest = language_manifest(model, target, scheme, options, built, record, folder)
+        manifest = language_manifest(model, target, scheme, options, parts, record, folder)
         manifest = manifest.model_copy(update={"metrics": memory.figures()})
         manifest.write(folder)
     return manifest
@@ -131,9 +120,10 @@ def check_language_model(
     _require_sound(wanted, options.dims)
     form = cache_form(target, wanted.form)
     scheme = choose_scheme(target, options.precision, calibrated=True)
-    opened = open_decoder(model, wanted.context, read_hints(wanted.hints), say=say)
+    opened = open_halves(model, wanted, say=say)
     results: dict[str, CheckResult] = {}
-    for name, item in build_profiles(opened, target, scheme, form, options, None, say=say).items():
+    parts = build_parts(opened, target, scheme, options, None, say=say)
+    for name, item in {**build_profiles(opened, target, scheme, form, options, None, say=say), **parts}.items():
         folder = None if save_nodes is None else save_nodes / name
         saved = [] if folder is None else save_refused(item.prepared.model, item.plan, folder)
         figures = [region_figures(part, target, scheme) for part in item.plan.regions]
@@ -167,29 +157,20 @@ def build_profiles(
 
 def _compile(
     built: Mapping[str, Built], target: Target, options: CompileOptions, folder: Path, *, say: Say
-) -> tuple[Profile, ...]:
-    """Write every profile's model, with one file of weights, and compile its parts."""
+) -> dict[str, GraphPart]:
+    """Write every graph's model, with one file of weights, and compile its parts."""
     own = folder / PROFILES
     own.mkdir()
     sources = {name: {part.name: own / f"{name}.{part.name}.onnx" for part in built[name].plan.parts} for name in built}
     save_sharing(_models(built), own)
-    profiles: list[Profile] = []
+    made: dict[str, GraphPart] = {}
     for name, item in built.items():
-        say(f"profile {name}: compiling {len(item.plan.parts)} part(s)")
+        say(f"{name}: compiling {len(item.plan.parts)} part(s)")
         limits = Limits(seconds=options.time_limit)
         item.compiled = compile_plan(item.plan, sources[name], target, options.host, own, limits, below=name)
-        logits = "last" if options.language_model is not None and options.language_model.last_logits else "all"
-        profiles.append(
-            Profile(
-                name=name,
-                sequence=item.new,
-                logits=logits,
-                model=f"{PROFILES}/{name}.onnx",
-                folder=PROFILES,
-                steps=tuple(item.compiled.steps),
-            )
-        )
-    return tuple(profiles)
+        steps = tuple(item.compiled.steps)
+        made[name] = GraphPart(name=name, model=f"{PROFILES}/{name}.onnx", folder=PROFILES, steps=steps)
+    return made
 
 
 def _models(built: Mapping[str, Built]) -> dict[str, Model]:

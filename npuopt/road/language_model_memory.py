@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from npuopt.bundle import CacheTensor, LanguageModelRecord
-    from npuopt.road.language_model import Built
+    from npuopt.road.built import Built
     from npuopt.target import Target
 
 

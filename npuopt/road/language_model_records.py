@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from npuopt.bundle import CacheForm, NodeRecord
     from npuopt.decoder import Decoder
     from npuopt.graph import Value
-    from npuopt.road.language_model import Built
+    from npuopt.road.built import Built
     from npuopt.road.options import CompileOptions, LanguageModelOptions
     from npuopt.road.records import CheckResult
     from npuopt.target import Target
@@ -84,9 +84,14 @@ def describe(
         )
     ]
     masks = [
-        MaskInput(name=name, length=cache_length(window, decoder.context, most, form), window=window)
-        for window in decoder.windows
-        if (name := given(mask_input(window))) is not None
+        MaskInput(
+            name=name,
+            length=cache_length(window, decoder.context, most, form),
+            window=window,
+            bias=tuple(map(tuple, decoder.biases[bias].tolist())) if bias else (),
+        )
+        for window, bias in decoder.masks
+        if (name := given(mask_input(decoder, window, bias))) is not None
     ]
     return LanguageModelRecord(
         vocabulary_size=decoder.vocabulary,
@@ -104,7 +109,13 @@ def describe(
         caches=tuple(caches),
         adapters=_adapters(inputs, wanted),
         profiles=tuple(
-            Profile(name=name, sequence=item.new, model=f"{folder}/{name}.onnx", folder=folder)
+            Profile(
+                name=name,
+                sequence=item.new,
+                logits="last" if wanted.last_logits else "all",
+                model=f"{folder}/{name}.onnx",
+                folder=folder,
+            )
             for name, item in built.items()
         ),
         facts=decoder.facts,

@@ -42,6 +42,9 @@ class LanguageModelOptions:
         adapter: low-rank adapters that become inputs of all profiles, so that others go in without compiling.
         merge_adapter: low-rank adapters that are added to the weights.
         tokenizer: files to carry along.
+        encoder: the other half of an encoder-decoder.
+        source_length: tokens of a source, where its encoder leaves that free.
+        start_token: what the decoder of an encoder-decoder begins with; as a file beside it says when None.
         max_memory: bytes that weights, caches and working memory of the largest profile may take; no limit when None.
     """
 
@@ -57,6 +60,9 @@ class LanguageModelOptions:
     adapter: Path | None = None
     merge_adapter: Path | None = None
     tokenizer: tuple[Path, ...] = ()
+    encoder: Path | None = None
+    source_length: int = 128
+    start_token: int | None = None
     max_memory: int | None = None
 
     @property

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from npuopt.bundle import LanguageModelRecord
-    from npuopt.road.language_model import Built
+    from npuopt.road.built import Built
     from npuopt.road.options import CompileOptions, Say
     from npuopt.road.quantizing import Quantized
     from npuopt.target import Target

@@ -33,9 +33,10 @@ def cache_outputs(decoder: Decoder, index: int) -> tuple[tuple[str, str], tuple[
 WRITE_POSITION = "write_position"
 
 
-def mask_input(window: int | None) -> str:
+def mask_input(decoder: Decoder, window: int | None, bias: str = "") -> str:
     """Return what the input of a kind of mask is called."""
-    return "mask" if window is None else f"mask_{window}"
+    plain = "mask" if window is None else f"mask_{window}"
+    return f"{plain}_biased_{list(decoder.biases).index(bias)}" if bias else plain
 
 
 def give_back(value: Value, name: str, old: Value | None, model: Model) -> None:

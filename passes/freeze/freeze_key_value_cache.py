@@ -29,7 +29,8 @@ class FreezeKeyValueCache(Pass):
     form `whole`: the same with `k' = Concat(Slice(cache_k, S), k)`.
 
     Layers that look at a window of tokens only get a cache as short as their window allows. A decoder without a cache
-    gets one. Masks are inputs: 0 where a key is seen, a large negative number elsewhere.
+    gets one. Masks are inputs: 0 where a key is seen, a large negative number elsewhere; where a bias by distance is
+    added to the scores, it is in the mask, head by head.
 
     Left alone: layers whose Attention the graph does not have.
 
@@ -103,10 +104,11 @@ def _attend(node: Node, layer: Layer, index: int, length: int, inputs: _Inputs) 
     caches = [
         inputs.of(name, [1, layer.heads, length, size], kind) for (name, _), size in zip(names, sizes, strict=True)
     ]
-    mask_name = mask_input(layer.window)
+    mask_name = mask_input(decoder, layer.window, layer.bias)
     attributes = {name: item for name, item in node.attributes.items() if name != "is_causal"}
     places = length + (wanted.new if wanted.form == "new" else 0)
-    mask = inputs.of(mask_name, [1, 1, wanted.new, places], DataType.FLOAT)  # as callers make it
+    heads = layer.query_heads if layer.bias else 1
+    mask = inputs.of(mask_name, [1, heads, wanted.new, places], DataType.FLOAT)  # as callers make it
     if kind != DataType.FLOAT:
         mask = build("Cast", mask, to=kind)
     if wanted.form == "new":

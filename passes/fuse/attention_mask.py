@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.graph import DataType, constant, producer, rank, scalar
+from npuopt.passes.fuse.bounded import bound_of
 from npuopt.passes.fuse.sizes import may_broadcast, size_of
 
 if TYPE_CHECKING:
@@ -134,8 +135,16 @@ def _is_ordered(masks: Sequence[Mask]) -> bool:
 
 
 def _shows_a_key(mask: Mask) -> bool:
+    if mask.shown is None and is_bias(mask.value):
+        return True
     known = _known(mask)
     return known is not None and known.ndim > 0 and bool(known.any(axis=-1).all())
+
+
+def is_bias(value: Value | None) -> bool:
+    """Say whether what is added to the scores is known to hide none of them: a bias by distance, say."""
+    bound = bound_of(value)
+    return bound is not None and bound < -HIDDEN
 
 
 def _known(mask: Mask) -> np.ndarray | None:

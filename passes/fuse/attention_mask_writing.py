@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.graph import DataType, constant, element_type, is_op, producer, rank, scalar
-from npuopt.passes.fuse.attention_mask import all_exact
+from npuopt.passes.fuse.attention_mask import all_exact, is_bias
 from npuopt.passes.fuse.sizes import size_of, size_vector
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _added(mask: Mask, lowest: float, build: Builder) -> Value:
     if known is not None:
         wide = known.astype(np.float64)
         return build.array(np.where(np.isneginf(wide), wide, np.maximum(wide, lowest)))
-    if _is_moderate(mask.value):
+    if _is_moderate(mask.value) or is_bias(mask.value):
         assert mask.value is not None  # noqa: S101 -- a mask is added or replaces
         return mask.value
     is_lowest = build("Equal", mask.value, float((build.type or DataType.FLOAT).min))

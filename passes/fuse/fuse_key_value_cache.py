@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Builder, DataType, Op, attribute, dims, element_type, input_at, producer, rank
+from npuopt.graph import Builder, DataType, Op, attribute, dims, element_type, input_at, is_op, producer, rank
 from npuopt.passes.fuse.attention_mask import Mask, is_causal, visible
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
@@ -28,8 +28,9 @@ class FuseKeyValueCache(NodePass):
     (`is_causal`), and the attribute a constant mask that counts from the past's start.
 
     Left alone: keys joined and values not; other numbers of new keys than of queries, which may be none; joined keys
-    or values that others read than the graph's outputs; more than one tensor ahead of the new one; ranks other than
-    4; a causal Attention with a mask beside, or of sizes that are not static; one with a past, or lengths, already.
+    or values that others read than the graph's outputs and Shapes; more than one tensor ahead of the new one; ranks
+    other than 4; a causal Attention with a mask beside, or of sizes that are not static; one with a past, or lengths,
+    already.
     """
 
     name = "fuse-key-value-cache"
@@ -52,6 +53,7 @@ class FuseKeyValueCache(NodePass):
         edit.erase(node)
         for join, present in zip(joins, made[1:], strict=True):
             if join is not None:
+                _measure_apart(join, edit)
                 edit.replace(join.outputs[0], present)
                 edit.erase_unread(join)
         return Changed("takes past keys and values by itself")
@@ -105,6 +107,17 @@ def _masked(node: Node, build: Builder) -> tuple[Value | None, dict[str, Attribu
 
 
 def _is_read_by(value: Value, node: Node) -> bool:
-    """Say whether only `node`, once, and the graph's outputs see a value."""
-    uses = value.uses()
-    return len(uses) == 1 and next(iter(uses)).node is node
+    """Say whether only `node`, once, and the graph's outputs see a value, Shapes of it aside."""
+    readers = [use.node for use in value.uses() if not is_op(use.node, "Shape")]
+    return readers == [node]
+
+
+def _measure_apart(join: Node, edit: Editor) -> None:
+    """Let each Shape of what is joined be told by the two parts: a mask that depends on it comes ahead of the op."""
+    for shape in [use.node for use in join.outputs[0].uses() if is_op(use.node, "Shape")]:
+        build = Builder(edit, shape)
+        past, new = (build("Shape", value) for value in join.inputs)
+        whole = build("Add", past, build("Mul", new, build.integers(*(int(axis == LENGTH) for axis in range(4)))))
+        first, last = attribute(shape, "start", 0), attribute(shape, "end", 4)
+        edit.replace(shape.outputs[0], build("Slice", whole, build.integers(first), build.integers(last)))
+        edit.erase(shape)

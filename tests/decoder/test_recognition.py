@@ -60,7 +60,7 @@ def test_a_window_is_found_by_computing_the_mask():
     ("change", "why"),
     [
         (("past = GreaterOrEqual", "past = LessOrEqual"), "does not show each token those before it"),
-        (("shown = {0}", "shown = {0.5}"), "adds to the scores that it shows"),
+        (("shown, hidden)", "rising, hidden)"), "adds to the scores that it shows"),
         (("a = Attention(q, q, q, mask)", "a = Attention(q, q, q)"), "shows every token all others"),
         (
             ("mask = Where(seen, shown, hidden)", "f = Cast<to = 1>(ids) mask = Add(f, hidden)"),
@@ -72,7 +72,15 @@ def test_a_window_is_found_by_computing_the_mask():
 )
 def test_what_is_no_decoder_is_named(change, why):
     with pytest.raises(InputError, match=why):
-        recognise(model_from(WINDOWED.replace(*change)), 8)
+        recognise(model_from(WINDOWED.replace("seen = And", "rising = Cast<to = 1>(i) seen = And").replace(*change)), 8)
+
+
+def test_a_bias_by_distance_is_read_off_the_mask():
+    by_distance = "rate = Cast<to = 1>(distance) mask = Where(seen, rate, hidden)"
+    decoder = recognise(model_from(WINDOWED.replace("mask = Where(seen, shown, hidden)", by_distance)), 8)
+    assert decoder.masks == ((3, "mask"),)
+    np.testing.assert_array_equal(decoder.biases["mask"], [[0, 1, 2]])
+    assert decoder.layers[0].bias == "mask"
 
 
 def test_two_candidates_for_the_tokens_are_named_and_a_hint_decides(tmp_path):

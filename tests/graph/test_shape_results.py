@@ -29,8 +29,10 @@ def shape_of_last(body, inputs="float[N, M] x, float[1, M, 3] z"):
         ("t = Concat<axis = 0>(n, m, four) y = Expand(x, t)", ("N", None, 4)),  # N or M, whichever is not 1
         ("t = Concat<axis = 0>(four, m) y = Expand(x, t)", (4, "M")),  # N is 1 or 4
         ("t = Concat<axis = 0>(m, n) y = Reshape(x, t)", ("M", "N")),
-        ("t = Concat<axis = 0>(minus, n) y = Reshape(x, t)", (None, "N")),
-        ("t = Concat<axis = 0>(zero, one, minus) y = Reshape(x, t)", ("N", 1, None)),
+        ("t = Concat<axis = 0>(minus, n) y = Reshape(x, t)", ("M", "N")),  # what is left over is one dim
+        ("t = Concat<axis = 0>(zero, one, minus) y = Reshape(x, t)", ("N", 1, "M")),
+        ("t = Concat<axis = 0>(minus, four) y = Reshape(x, t)", (None, 4)),
+        ("t = Concat<axis = 0>(minus, one) y = Reshape(x, t)", (None, 1)),
         ("t = Concat<axis = 0>(m, n) y = Reshape<allowzero = 1>(x, t)", None),
         ("y = Slice(x, zero, n, zero)", ("N", "M")),
         ("y = Slice(x, zero, n, one)", ("N", None)),

@@ -12,10 +12,11 @@ from npuopt.bundle import HeldAs, LanguageModelRecord
 from npuopt.decoder import NO_HINTS
 from npuopt.errors import InternalError, UsageError
 from npuopt.graph import DataType, Editor, Session, element_type
+from npuopt.road.built import Built
 from npuopt.road.cache_holding import hold_caches, require_alike, seen_encodings
 from npuopt.road.decoding import open_decoder
 from npuopt.road.driving import Driver
-from npuopt.road.language_model import Built, build_profiles
+from npuopt.road.language_model import build_profiles
 from npuopt.road.language_model_records import describe
 from npuopt.road.options import CompileOptions, LanguageModelOptions, silent
 from npuopt.runtime.generation.caches import bytes_per_token

@@ -14,9 +14,10 @@ from npuopt.graph import Session, static_shape
 from npuopt.quantization import Encodings
 from npuopt.quantization.assignment.profiles import carried_over, drift, holdings
 from npuopt.quantization.encodings import per_tensor
+from npuopt.road.built import Built
 from npuopt.road.decoding import cache_form, open_decoder
 from npuopt.road.driving import Driver
-from npuopt.road.language_model import Built, build_profiles
+from npuopt.road.language_model import build_profiles
 from npuopt.road.language_model_records import describe
 from npuopt.road.options import CompileOptions, LanguageModelOptions, silent
 from npuopt.road.profile_quantizing import held_caches, quantize_profiles, read_texts

@@ -9,9 +9,9 @@ import numpy as np
 from npuopt.decoder import NO_HINTS
 from npuopt.graph import Session, load
 from npuopt.pipeline.runner import Runner
+from npuopt.road.built import Built
 from npuopt.road.decoding import freeze_profile, open_decoder
 from npuopt.road.driving import Driver
-from npuopt.road.language_model import Built
 from npuopt.road.language_model_records import describe
 from npuopt.road.options import LanguageModelOptions, silent
 from npuopt.road.preparation import prepare

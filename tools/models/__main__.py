@@ -1,8 +1,8 @@
 """Fetch and export the real models that tests and benchmarks use: `python -m tools.models [NAME ...]`.
 
 Each model becomes a folder below $NPUOPT_MODELS (default: npuopt/models in the user's cache folder) that holds
-model.onnx, calibration.npz and evaluation.npz; `exporters` and `decoders` hold small networks only, each by two
-exporters. What is there and unchanged is left alone.
+model.onnx, calibration.npz and evaluation.npz; `exporters`, `decoders` and `encoder_decoders` hold small networks
+only, each by two exporters. What is there and unchanged is left alone.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ MODELS = {
     "silero": (),
     "exporters": ("architectures",),
     "decoders": ("architectures", "exporters"),
+    "encoder_decoders": ("architectures", "exporters", "decoders"),
 }
 """The models, each with the modules that its recipe alone or with some others is made of."""
 ON_REQUEST = {

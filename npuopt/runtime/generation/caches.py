@@ -56,7 +56,7 @@ class Caches:
         record = self._record
         feeds = dict(self.buffers)
         for mask in record.masks:
-            feeds[mask.name] = self._places[mask.length, mask.window].mask(self.form, new, record.hidden)
+            feeds[mask.name] = self._places[mask.length, mask.window].mask(self.form, new, record.hidden, mask.bias)
         if record.write_position is not None:
             feeds[record.write_position] = np.array([self.length], np.int64)
         return feeds

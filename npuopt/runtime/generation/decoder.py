@@ -10,6 +10,7 @@ from npuopt.errors import InputError, UsageError
 from npuopt.runtime.generation.adapters import no_adapter, read_adapter
 from npuopt.runtime.generation.caches import Caches
 from npuopt.runtime.generation.places import NOTHING
+from npuopt.runtime.generation.source import SourceReader
 from npuopt.runtime.generation.tokenizer import require_known
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from npuopt.bundle.language_model import LanguageModelRecord, Profile
+    from npuopt.bundle.language_model import GraphPart, LanguageModelRecord, Profile
     from npuopt.runtime.generation.embedding import Embedding
 
     Arrays = Mapping[str, np.ndarray]
@@ -29,10 +30,10 @@ of a chunk costs a tenth of a single one), so a chunk is padded from a sixteenth
 
 
 class Engine(Protocol):
-    """What runs a profile."""
+    """What runs a profile, or a part beside the profiles."""
 
-    def run(self, profile: Profile, feeds: Arrays) -> Mapping[str, np.ndarray]:
-        """Run a profile once and return its outputs by name."""
+    def run(self, part: GraphPart, feeds: Arrays) -> Mapping[str, np.ndarray]:
+        """Run a static graph once and return its outputs by name."""
         ...
 
 
@@ -55,6 +56,7 @@ class CachedDecoder:
         self.adapter = ""
         self.caches = Caches(record)
         self._adapter_inputs = no_adapter(record)
+        self.source = None if record.source is None else SourceReader(record.source, record.hidden, engine)
         self._profiles = sorted(record.profiles, key=lambda profile: -profile.sequence)
 
     @property
@@ -82,8 +84,23 @@ class CachedDecoder:
         self._adapter_inputs, self.adapter = inputs, name
         self.forget()
 
+    def read_source(self, source: Sequence[int] | np.ndarray) -> None:
+        """Read what is answered to, and forget the tokens before.
+
+        Args:
+            source: token ids, or numbers as the encoder takes them, such as a spectrogram.
+
+        Raises:
+            UsageError: when the model reads no source.
+            InputError: when the source is too long, of another shape, or has ids outside the vocabulary.
+        """
+        if self.source is None:
+            raise UsageError("the model reads no source: it is a decoder alone", hint="give the text as its prompt")
+        self.source.read(source)
+        self.forget()
+
     def forget(self) -> None:
-        """Forget everything."""
+        """Forget all tokens; a source stays."""
         self.caches.forget()
 
     def rewind(self, length: int) -> None:
@@ -182,6 +199,8 @@ class CachedDecoder:
         tokens = np.zeros(len(new), np.int64)
         tokens[real] = ids
         feeds = {**self.caches.feeds(new), **self._adapter_inputs}
+        if self.source is not None:
+            feeds |= self.source.feeds(len(new))
         if record.tokens is not None:
             feeds[record.tokens] = tokens[None]
         if record.embeddings is not None and self._embedding is not None:

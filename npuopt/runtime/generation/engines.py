@@ -1,4 +1,4 @@
-"""What runs the profiles of a language model: ONNX Runtime, or the compiled parts."""
+"""What runs the static graphs of a language model: ONNX Runtime, or the compiled parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from npuopt.bundle.language_model import Profile
+    from npuopt.bundle.language_model import GraphPart
     from npuopt.delegates.contract import Limits
     from npuopt.runtime.steps import Fallback, OnFailure, Told
     from npuopt.target import Target
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CpuEngine:
-    """Runs each profile's model in ONNX Runtime; opened when it is first needed.
+    """Runs each graph's model in ONNX Runtime; opened when it is first needed.
 
     Args:
         folder: the artifact's.
@@ -33,16 +33,16 @@ class CpuEngine:
         self._folder, self._threads = folder, threads
         self._sessions: dict[str, Session] = {}
 
-    def run(self, profile: Profile, feeds: Arrays) -> dict[str, np.ndarray]:
-        """Run a profile once and return its outputs by name."""
-        if profile.name not in self._sessions:
-            path = self._folder / profile.model
-            self._sessions[profile.name] = Session(path, optimize=True, threads=self._threads)
-        return self._sessions[profile.name].run(feeds)
+    def run(self, part: GraphPart, feeds: Arrays) -> dict[str, np.ndarray]:
+        """Run a static graph once and return its outputs by name."""
+        if part.name not in self._sessions:
+            path = self._folder / part.model
+            self._sessions[part.name] = Session(path, optimize=True, threads=self._threads)
+        return self._sessions[part.name].run(feeds)
 
 
 class DeviceEngine:
-    """Runs each profile's compiled parts: on a vendor's simulator, or on the host itself.
+    """Runs each graph's compiled parts: on a vendor's simulator, or on the host itself.
 
     Args:
         folder: the artifact's.
@@ -71,15 +71,15 @@ class DeviceEngine:
         """The parts that fell to the CPU."""
         return [fallback for runner in self._runners.values() for fallback in runner.fallbacks]
 
-    def run(self, profile: Profile, feeds: Arrays) -> dict[str, np.ndarray]:
-        """Run a profile once and return its outputs by name."""
-        if profile.name not in self._runners:
-            self._runners[profile.name] = StepRunner(
-                self._folder / profile.folder,
-                profile.steps,
+    def run(self, part: GraphPart, feeds: Arrays) -> dict[str, np.ndarray]:
+        """Run a static graph once and return its outputs by name."""
+        if part.name not in self._runners:
+            self._runners[part.name] = StepRunner(
+                self._folder / part.folder,
+                part.steps,
                 self._target,
                 self._limits,
                 on_failure=self._on_failure,
                 told=self._told,
             )
-        return self._runners[profile.name].run([feeds])[0]
+        return self._runners[part.name].run([feeds])[0]

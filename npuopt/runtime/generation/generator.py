@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -66,7 +67,8 @@ class Generator:
         """Read a prompt and say what follows it.
 
         Args:
-            prompt: text, or token ids. It may be empty where something was read before.
+            prompt: text, or token ids. It may be empty where something was read before, or where a source was: then
+                it is the beginning of the answer.
             options: of this answer.
 
         Returns:
@@ -94,6 +96,23 @@ class Generator:
             )
         return self._answer(ids, options)
 
+    def read_source(self, source: str | Sequence[int] | np.ndarray) -> None:
+        """Read what the next prompt answers to, and begin a new conversation.
+
+        Args:
+            source: text, token ids, or numbers as the encoder takes them, such as a spectrogram.
+
+        Raises:
+            UsageError: when the model reads no source, or one that is no text.
+            InputError: when the source is too long, of another shape, or has ids outside the vocabulary.
+        """
+        if isinstance(source, str):
+            if self.decoder.source is not None and self.decoder.source.record.vocabulary is None:
+                raise UsageError("the model reads no text but numbers", hint="give an array, such as a spectrogram")
+            source = self.tokenizer.encode(source)
+        self.decoder.read_source(source)
+        self.tokens.clear()
+
     def use_adapter(self, path: Path | None) -> None:
         """Swap the low-rank adapter, or drop it; the conversation stays, and is read anew with the next prompt.
 
@@ -112,9 +131,13 @@ class Generator:
         if not isinstance(prompt, str) and np.ndim(prompt) != 1:
             shape = list(np.shape(prompt))
             raise InputError(f"the prompt is a batch of shape {shape}, and the model was compiled for one text at once")
-        # an empty text has no token, not even those that a tokenizer puts around one
-        ids = (self.tokenizer.encode(prompt) if prompt else []) if isinstance(prompt, str) else prompt
-        return require_known(ids, self.decoder.vocabulary)
+        source = self.decoder.record.source
+        if isinstance(prompt, str):
+            # an empty text has no token, not even those that a tokenizer puts around one; nor has an answer begun
+            read = self.tokenizer.encode if source is None else partial(self.tokenizer.encode, alone=True)
+            prompt = read(prompt) if prompt else []
+        begin = [source.start_token] if source is not None and not self.tokens else []
+        return require_known([*begin, *prompt], self.decoder.vocabulary)
 
     def _answer(self, prompt: list[int], options: GenerateOptions) -> Iterator[Piece]:
         detokenizer = self.tokenizer.stream([*self.tokens, *prompt])

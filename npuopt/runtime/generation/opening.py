@@ -111,13 +111,13 @@ def language_model(artifact: Artifact) -> LanguageModelRecord:
         raise InputError(
             "is no artifact of a language model", where=str(artifact.folder), hint="compile it with --context"
         )
-    names = [*record.tokenizer, *(profile.model for profile in record.profiles)]
+    names = [*record.tokenizer, *(part.model for part in record.parts)]
     if record.embedding is not None:
         table = record.embedding
         names += [name for name in (table.file, table.scales, table.columns) if name is not None]
-    for profile in record.profiles:
-        files = [name for step in profile.steps for name in (step.model, *step.files)]
-        names += [str(PurePosixPath(profile.folder, name)) for name in files]
+    for part in record.parts:
+        files = [name for step in part.steps for name in (step.model, *step.files)]
+        names += [str(PurePosixPath(part.folder, name)) for name in files]
     unknown = [name for name in names if name not in artifact.manifest.files]
     if unknown:
         what = f"the language model needs {unknown[0]}, which the manifest does not describe"

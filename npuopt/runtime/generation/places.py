@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from npuopt.bundle.language_model import bias_by_distance
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from npuopt.bundle.language_model import CacheForm
@@ -59,10 +63,12 @@ class Places:
             return np.concatenate([self.held, new])
         return self.after(form, new)
 
-    def mask(self, form: CacheForm, new: Integers, hidden: float) -> NDArray[np.float32]:
-        """Return the mask of a run, [1, 1, len(new), places]: 0 where a query sees a key, `hidden` elsewhere."""
+    def mask(
+        self, form: CacheForm, new: Integers, hidden: float, bias: Sequence[Sequence[float]] = ()
+    ) -> NDArray[np.float32]:
+        """Return the mask of a run, [1, 1 or heads, len(new), places]: `hidden` where no key is seen, else the bias."""
         keys, queries = self.seen(form, new)[None, :], new[:, None]
         visible = (keys != NOTHING) & (keys <= queries)
         if self.window is not None:
             visible &= keys > queries - self.window
-        return np.where(visible, np.float32(0), np.float32(hidden))[None, None]
+        return np.where(visible, bias_by_distance(bias, queries - keys), np.float32(hidden))[None]

@@ -83,6 +83,8 @@ def restore_session(generator: Generator, path: Path) -> None:
         if positions.min() < -1 or positions.max() >= header.length:
             raise InputError("is a damaged session: it places tokens that it does not hold", where=str(path))
     buffers = {name: kept[f"cache/{name}"] for name in decoder.caches.buffers}
+    if decoder.source is not None:
+        decoder.source.restore({name: kept[f"source/{name}"] for name in decoder.source.held})
     decoder.caches.restore(buffers, held, header.length)
     generator.tokens = list(header.tokens)
 
@@ -91,7 +93,8 @@ def _arrays(decoder: CachedDecoder) -> dict[str, np.ndarray]:
     """Return the arrays of a file by name; with a fresh decoder's, their types and shapes."""
     caches = {f"cache/{name}": array for name, array in decoder.caches.buffers.items()}
     places = {_places_name(index): positions for index, positions in enumerate(decoder.caches.held.values())}
-    return {**caches, **places}
+    source = {} if decoder.source is None else {f"source/{name}": held for name, held in decoder.source.held.items()}
+    return {**caches, **places, **source}
 
 
 def _places_name(index: int) -> str:

@@ -62,13 +62,13 @@ class Tokenizer:
         special = {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
         self.end_tokens = frozenset(end_tokens(ids, special, path.with_name("tokenizer_config.json")))
 
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, with the tokens that the tokenizer puts around one.
+    def encode(self, text: str, *, alone: bool = False) -> list[int]:
+        """Return the ids of a text, with the tokens that the tokenizer puts around one, or `alone` without them.
 
         Raises:
             InputError: when an id is outside the model's vocabulary.
         """
-        ids: list[int] = self._tokenizer.encode(text).ids
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=not alone).ids
         return require_known(ids, self._vocabulary)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -296,3 +296,18 @@ def _masked(around: Surroundings, scores: str, shape: tuple[int, ...]) -> str:
         mask = around.constant(np.triu(np.full((queries, keys), low, "f"), 1), varies=False)
         return around.op("Add", scores, mask, company=False)
     return scores
+
+
+BIASED = PLAIN.replace("6] v)", "6] v, bool[N, 1, 3, 5] mask, bool[3, 5] far)")
+BIAS = "bucket = Cast<to = 7>(far) g = Gather(table, bucket) h = Transpose<perm = [2, 0, 1]>(g) i = Unsqueeze(h, first)"
+TABLE = (f"float[12, 2] table = {{{', '.join(str(row / 8 - 1) for row in range(24))}}}", "int64[1] first = {0}")
+HIDES = ("float hides = {-8.5070587e37}", "float nought = {0}")
+
+
+def test_a_bias_from_a_table_hides_nothing_and_is_added_to_the_mask():
+    """As T5 has it: by the distance of query and key, beside a mask that may hide all keys."""
+    masked = f"{KEYS} p = MatMul(q, t) {BIAS} o = Add(p, i) m = Where(mask, zero, lowest) s = Add(o, m) {END}"
+    added = f"{BIAS} a = Where(mask, nought, hides) b = Add(a, i) y = Attention<scale = 1.0>(q, k, v, b)"
+    before = f"{with_constants(BIASED, *TABLE)} {{{masked}}}"
+    after = f"{with_constants(BIASED, *TABLE, *HIDES)} {{{added}}}"
+    assert_rewrites(FuseAttention(), before, after)

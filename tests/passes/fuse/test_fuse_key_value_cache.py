@@ -20,6 +20,19 @@ def test_the_cache_goes_into_attention():
     )
 
 
+def test_the_length_of_what_is_joined_is_told_by_its_parts():
+    """A mask that is made of it comes ahead of the op, which makes the joined keys itself."""
+    signature = PRESENT.replace("] b)", "] b, int64[2] s)")
+    parts = "p = Shape(old) n = Shape(k) u = Mul(n, unit) w = Add(p, u) s = Slice(w, first, last)"
+    constants = "<int64[4] unit = {0, 0, 1, 0}, int64[1] first = {1}, int64[1] last = {3}>"
+    assert_rewrites(
+        FuseKeyValueCache(),
+        f"{signature} {{{JOINED} s = Shape<start = 1, end = 3>(a) y = Attention(q, a, b)}}",
+        f"{signature} {constants} {{{parts} y, a, b = Attention(q, k, v, , old, gone)}}",
+        tolerance=1e-6,
+    )
+
+
 @pytest.mark.parametrize("kind", ["bool", "float"])
 def test_a_mask_stays_and_a_cache_may_be_empty(kind):
     signature = SIGNATURE.replace("6] gone)", f"6] gone, {kind}[3, T] mask)")
