@@ -177,6 +177,8 @@ def _figures(manifest: Manifest) -> dict[str, Any]:
         for key in ("binary_bytes", "model_bytes"):
             if key in figures:
                 total[key] = total.get(key, 0) + int(figures[key])
+        for key, number in figures.get("against_litert", {}).items():
+            total[key] = total.get(key, 0) + int(number)
     return total
 
 
@@ -191,6 +193,8 @@ def text_of(row: Row) -> str:
     figures = ", ".join(
         f"{row.figures[key] / size:.3g} {unit}" for key, (size, unit) in units.items() if key in row.figures
     )
+    if "differing" in row.figures:
+        figures += ", {differing} of {elements} differ from LiteRT by up to {most_steps}".format(**row.figures)
     cells = (
         *(row.model, row.target, row.scheme, f"{row.npu_fraction:.1%}{edge}{host}", f"{row.seconds:.0f} s"),
         "" if row.cosine is None else f"{row.cosine:.6f}",

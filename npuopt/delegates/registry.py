@@ -15,6 +15,7 @@ ROADS = {
     "qnn": "npuopt.delegates.qnn.delegate:QnnDelegate",
     "openvino": "npuopt.delegates.openvino.delegate:OpenVinoDelegate",
     "ethosu": "npuopt.delegates.ethosu.delegate:EthosUDelegate",
+    "tosa": "npuopt.delegates.tosa.delegate:TosaDelegate",
     "nnapi": "npuopt.delegates.nnapi.delegate:NnapiDelegate",
     "vitisai": "npuopt.delegates.vitisai.delegate:VitisAiDelegate",
     "coreml": "npuopt.delegates.coreml.delegate:CoreMlDelegate",

@@ -100,6 +100,17 @@ class EdgeTpuDelegate(Facts):
     max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
 
 
+class TosaDelegate(Facts):
+    """Written as a TOSA flatbuffer, which Arm's reference model computes."""
+
+    road: Literal["tosa"]
+    specification: str = Field(pattern=r"^\d+\.\d+$", description="Version of the specification.")
+    profiles: tuple[str, ...] = Field(description="What the flatbuffer must conform to, as tosa-opt names it.")
+    extensions: tuple[str, ...] = Field(default=(), description="Extensions that it may use, as tosa-opt names them.")
+    level: Literal["none", "8k"] = Field(default="8k", description="Bounds of ranks and sizes.")
+    max_opset: int | None = Field(default=None, ge=1, description="Newest ONNX opset that the tool reads.")
+
+
 class EthosUDelegate(Facts):
     """Compiled by Arm Vela, from a TFLite model."""
 
@@ -189,6 +200,7 @@ Delegate: TypeAlias = Annotated[
     | EdgeTpuDelegate
     | OpenVinoDelegate
     | EthosUDelegate
+    | TosaDelegate
     | NnapiDelegate
     | VitisAiDelegate
     | CoreMlDelegate

@@ -1,10 +1,12 @@
-"""Asks LiteRT about many one-op models: each is exported, run in the interpreter and held against ONNX Runtime."""
+"""Asks a tool that runs TFLite models about many one-op models: each is exported, run and held against ONNX Runtime."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from npuopt.target.probing.build import NODE, Question, run_reference
 from npuopt.target.probing.numbers import largest_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from npuopt.delegates.contract import Limits
     from npuopt.target import Target
@@ -44,11 +46,37 @@ def probe(
         progress: called with the number of questions answered so far.
     """
     ensure_available()
+    runner = Runner(INTERPRETER, WORKER, {"kernels": kernels_of(target)}, interpreted=True)
+    return probe_with(questions, runner, limits=limits, progress=progress)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A tool that runs TFLite models.
+
+    Attributes:
+        tool: what it is, for sentences.
+        worker: the program that does requests of the operation `probe`.
+        settings: go into each request.
+        interpreted: LiteRT's own kernels compute the numbers.
+        python: interpreter that has the tool.
+    """
+
+    tool: str
+    worker: Path
+    settings: Mapping[str, str]
+    interpreted: bool = False
+    python: str = sys.executable
+
+
+def probe_with(
+    questions: Sequence[Question], runner: Runner, *, limits: Limits, progress: Callable[[int], None] = lambda _: None
+) -> list[Answer]:
+    """Export every question's model, let `runner` run it, and compare its numbers with ONNX Runtime's."""
     answers: list[Answer] = []
     for first in range(0, len(questions), BATCH):
         with tempfile.TemporaryDirectory(prefix="npuopt-probe-") as scratch:
-            batch = _Batch(questions[first : first + BATCH], Path(scratch), kernels_of(target), limits)
-            answers += batch.answers()
+            answers += _Batch(questions[first : first + BATCH], Path(scratch), runner, limits).answers()
         progress(len(answers))
     return answers
 
@@ -56,10 +84,10 @@ def probe(
 class _Batch:
     """Some questions, asked in as few children as crashes allow."""
 
-    def __init__(self, questions: Sequence[Question], folder: Path, kernels: str, limits: Limits) -> None:
+    def __init__(self, questions: Sequence[Question], folder: Path, runner: Runner, limits: Limits) -> None:
         self.questions = questions
         self.folder = folder
-        self.kernels = kernels
+        self.runner = runner
         self.limits = limits
         self.exported: dict[int, Exported] = {}
         self.known: dict[int, Answer] = {}
@@ -78,7 +106,7 @@ class _Batch:
     def _export(self, index: int, question: Question) -> None:
         model = self.folder / f"{index}.onnx"
         model.write_bytes(question.model.SerializeToString())
-        exported = export(model, model.with_suffix(".tflite"), interpreted=True)
+        exported = export(model, model.with_suffix(".tflite"), interpreted=self.runner.interpreted)
         if NODE in exported.in_float:
             self.known[index] = Answer(taken=False, reason=exported.in_float[NODE])
             return
@@ -93,10 +121,11 @@ class _Batch:
         request = {
             "operation": "probe",
             "models": [self._item(index) for index in waiting],
-            "kernels": self.kernels,
+            **self.runner.settings,
             "results": str(results),
         }
-        child = run_child(WORKER, request, log=self.folder / "probe.log", limits=self.limits)
+        log, runner = self.folder / "probe.log", self.runner
+        child = run_child(runner.worker, request, log=log, limits=self.limits, python=runner.python)
         running: int | None = None
         told = list(_read_lines(results))
         for result in told:
@@ -106,9 +135,9 @@ class _Batch:
                 self.known[index] = self._judge(index, result)
         if running is not None:
             detail = f" ({child.detail})" if child.detail else ""
-            self.known[running] = Answer(taken=False, reason=f"the interpreter {child.ending}{detail}")
+            self.known[running] = Answer(taken=False, reason=f"{runner.tool} {child.ending}{detail}")
         elif not told:
-            child.require(INTERPRETER)
+            child.require(runner.tool)
 
     def _item(self, index: int) -> dict[str, str]:
         given, made = self.folder / f"{index}-in.npz", self.folder / f"{index}-out.npz"

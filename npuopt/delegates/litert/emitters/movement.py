@@ -159,7 +159,7 @@ def pad(step: Step, context: Context) -> None:
     elif not (number := _filling(step)):
         context.emit("PAD", inputs, result)
     else:
-        stored = np.array([number])
+        stored = np.array(number)
         if x.encoding is not None:
             limits = np.iinfo(x.dtype)
             stored = np.clip(np.rint(stored / x.encoding.scale) + x.encoding.zero_point, limits.min, limits.max)

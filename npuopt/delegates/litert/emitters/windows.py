@@ -173,7 +173,7 @@ def around(context: Context, x: Held, window: Window, filling: float | None = No
     if filling is None:
         context.operator("PAD", inputs, [made.index], x.dtype)
     else:
-        least = context.constant(np.array([filling]).astype(x.dtype), encoding=x.encoding)
+        least = context.constant(np.array(filling).astype(x.dtype), encoding=x.encoding)
         context.operator("PADV2", [*inputs, least], [made.index], x.dtype)
     return Held(made.index, shape, x.dtype, x.encoding, x.order)
 
