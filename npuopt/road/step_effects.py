@@ -10,7 +10,7 @@ from npuopt.errors import UsageError
 from npuopt.graph import input_at, is_constant, is_op
 from npuopt.pipeline.runner import Runner
 from npuopt.quantization import tensor_errors
-from npuopt.quantization.channels.joints import LINEAR
+from npuopt.quantization.channels.joint import LINEAR
 from npuopt.road.preparation import Prepared
 from npuopt.road.quantizing import check_quantized, quantize_model
 from npuopt.road.stepping import read_step, steps_for

@@ -7,7 +7,9 @@ import pytest
 
 from npuopt.graph import save
 from npuopt.quantization import Encodings
+from npuopt.quantization.steps import standard_steps
 from support.command import complaint, npuopt
+from support.integer_chip import integer_chip
 from support.rewrites import model_from
 from support.toy_road import toy_files
 
@@ -51,8 +53,7 @@ def test_each_step_is_measured_by_leaving_it_out(quantize, tmp_path):
 
 
 def test_there_is_nothing_to_measure_without_steps(quantize):
-    left = ("smooth-activations", "widen-activations", "correct-biases", "round-weights", "widen-weights")
-    without = [text for name in left for text in ("--no-step", name)]
+    without = [text for name in standard_steps(integer_chip().scheme("a8w8")) for text in ("--no-step", name)]
     assert "has no quantization steps" in complaint(quantize("--steps-report", *without), 2)
 
 

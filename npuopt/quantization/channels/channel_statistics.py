@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from npuopt.graph import Model, Value
-    from npuopt.quantization.channels.joints import Joint, Reader
+    from npuopt.quantization.channels.joint import Joint, Reader
     from npuopt.quantization.samples.data import Samples
 
     Progress = Callable[[int, int | None], None]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from npuopt.graph import constant
-from npuopt.quantization.channels.joints import times_channels, times_features
+from npuopt.quantization.channels.joint import times_channels, times_features
 from npuopt.quantization.channels.smoothing import centred, feature_sizes
 from npuopt.target.channels import channel_axis
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from npuopt.graph import Node
-    from npuopt.quantization.channels.joints import Joint
+    from npuopt.quantization.channels.joint import Joint
 
 SETTLED = 1.01
 """Factors all closer to 1 than this are not worth a copy of the weights."""

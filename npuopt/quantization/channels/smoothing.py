@@ -17,7 +17,7 @@ import numpy as np
 
 from npuopt.graph import attribute, constant, is_op
 from npuopt.quantization.arithmetic import affine, dequantize, quantize
-from npuopt.quantization.channels.joints import NORMALIZATIONS, feature_axes, times_channels, times_features
+from npuopt.quantization.channels.joint import NORMALIZATIONS, feature_axes, times_channels, times_features
 from npuopt.quantization.encodings import per_tensor
 from npuopt.target.channels import channel_axis
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from npuopt.graph import Node
     from npuopt.quantization.arithmetic import IntegerType
     from npuopt.quantization.channels.channel_statistics import Seen
-    from npuopt.quantization.channels.joints import Joint
+    from npuopt.quantization.channels.joint import Joint
 
     Array = np.ndarray
 
@@ -134,8 +134,8 @@ class _Trial:
             size = shown.size if measure == "mean" else np.maximum(-shown.low, shown.high)
             np.maximum.at(activations, reader.channels, size)
             np.maximum.at(weights, reader.channels, feature_sizes(reader.node, weight))
-        size = _lifted(activations) ** alpha
-        return centred(size if measure == "mean" else size / _lifted(weights) ** (1 - alpha))
+        size = lifted(activations) ** alpha
+        return centred(size if measure == "mean" else size / lifted(weights) ** (1 - alpha))
 
     def noise(self, factors: Array) -> float:
         """Return the error of what the readers compute, as a share of its size, all readers together."""
@@ -208,7 +208,7 @@ def centred(factors: Array) -> Array:
     return np.clip(around, 1 / FARTHEST, FARTHEST)
 
 
-def _lifted(sizes: Array) -> Array:
+def lifted(sizes: Array) -> Array:
     """Return sizes without zeros: a channel at rest counts as one that hardly moves."""
     top = float(sizes.max(initial=0.0))
     return np.maximum(sizes, 1e-6 * top) if top > 0 else np.ones_like(sizes)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from npuopt.quantization.arithmetic import IntegerType
     from npuopt.quantization.assignment.wishes import Wishes
     from npuopt.quantization.block_encodings import BlockEncoding
-    from npuopt.quantization.channels.joints import Joint
+    from npuopt.quantization.channels.joint import Joint
     from npuopt.quantization.steps.contract import Work
 
 MOVE = "move-channel-scales"

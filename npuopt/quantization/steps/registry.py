@@ -11,6 +11,7 @@ from npuopt.errors import UsageError
 from npuopt.quantization.steps.activations import WidenActivations
 from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
+from npuopt.quantization.steps.products import EqualizeProducts
 from npuopt.quantization.steps.rotation import RotateResiduals
 from npuopt.quantization.steps.weights import CorrectBiases, RoundWeights, WidenWeights
 
@@ -24,6 +25,7 @@ STEPS: tuple[type[Step], ...] = (
     EqualizeLayers,
     ScaleWeights,
     SmoothActivations,
+    EqualizeProducts,
     WidenActivations,
     CorrectBiases,
     RoundWeights,
@@ -31,7 +33,7 @@ STEPS: tuple[type[Step], ...] = (
 )
 """Every step, in the order in which they run: those that rewrite the float model first."""
 
-EVERYWHERE = (SmoothActivations, WidenActivations, CorrectBiases, RoundWeights, WidenWeights)
+EVERYWHERE = (SmoothActivations, EqualizeProducts, WidenActivations, CorrectBiases, RoundWeights, WidenWeights)
 
 
 def step_types() -> dict[str, type[Step]]:
