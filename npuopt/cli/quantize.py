@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from npuopt.cli.option_groups import takes_groups
-from npuopt.cli.options import DimOption, JsonOption, ModelArgument, PassFileOption, TargetOption, parse_dims
+from npuopt.cli.options import (
+    DimOption,
+    JsonOption,
+    ModelArgument,
+    PassFileOption,
+    TargetOption,
+    Verify,
+    VerifyOption,
+    parse_dims,
+)
 from npuopt.cli.output import (
     comparison_table,
     console,
@@ -55,6 +64,7 @@ def quantize_command(
     steps_report: Annotated[
         bool, typer.Option("--steps-report", help="Also quantize without each step, to measure what it is worth.")
     ] = False,
+    verify: VerifyOption = Verify.final,
     pass_file: PassFileOption = None,
     quantization: QuantizationOptions,
     json: JsonOption = False,
@@ -62,7 +72,12 @@ def quantize_command(
     """Quantize MODEL as the target wants it and write the quantized model."""
     from npuopt import api
 
-    options = replace(quantization.compile_options(), dims=parse_dims(dim), pass_files=tuple(pass_file or ()))
+    options = replace(
+        quantization.compile_options(),
+        dims=parse_dims(dim),
+        verify=verify.value,
+        pass_files=tuple(pass_file or ()),
+    )
     with progress() as say:
         result = api.quantize(
             model,

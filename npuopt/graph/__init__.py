@@ -16,6 +16,7 @@ from npuopt.graph.fingerprint import fingerprint
 from npuopt.graph.headers import header_proto, to_proto
 from npuopt.graph.inference import infer_node, infer_shapes
 from npuopt.graph.loading import check, load
+from npuopt.graph.mapped import release_mapped
 from npuopt.graph.matcher import Anything, Constant, Either, Match, Number, Op, match
 from npuopt.graph.node_names import name_nodes
 from npuopt.graph.opset_older import write_down
@@ -101,6 +102,7 @@ __all__ = [
     "producer",
     "qualified_op_type",
     "rank",
+    "release_mapped",
     "save",
     "scalar",
     "scale_origins",

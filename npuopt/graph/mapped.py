@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -132,6 +132,13 @@ class MappedTensor(InFile, ir.Tensor[np.ndarray]):
 
 class MappedPackedTensor(InFile, ir.PackedTensor[np.ndarray]):
     """A tensor of 2- or 4-bit elements, packed in the mapped file; `numpy()` unpacks them."""
+
+
+def release_mapped(values: Iterable[ir.Value]) -> None:
+    """Give the pages of constants that were read from their files back to the system."""
+    sources = {value.const_value.source for value in values if isinstance(value.const_value, InFile)}
+    for source in sources:
+        source.release()
 
 
 def mapped_tensor(

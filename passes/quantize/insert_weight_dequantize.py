@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from npuopt.errors import InputError
-from npuopt.graph import Editor, constant
-from npuopt.graph.mapped import InFile
+from npuopt.graph import Editor, constant, release_mapped
 from npuopt.pipeline import Entry, Pass, Report
 from npuopt.quantization.arithmetic import STORAGE
 from npuopt.quantization.blocks import Rounding, round_blocks
@@ -77,8 +76,7 @@ class InsertWeightDequantize(Pass):
                 blocks = self.rounded.get(name) or self._rounded(value, held)
                 parameters = _parameters(value, held, blocks, edit, first)
             _hold(value, held, parameters, edit, first)
-            if isinstance(value.const_value, InFile):
-                value.const_value.source.release()  # what was read of the file is not needed again
+            release_mapped([value])  # what was read of the file is not needed again
             share = "channel" if held.block is None else f"{held.block} along axis {held.axis}"
             report.changed.append(Entry(name, "constant", f"{held.dtype}, one scale for each {share}"))
         report.declined = [Entry(name, "constant", why) for name, why in sorted(self.left.items())]

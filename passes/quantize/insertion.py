@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from npuopt.errors import InputError
-from npuopt.graph import Editor, input_at, is_constant, static_shape
+from npuopt.graph import Editor, input_at, is_constant, release_mapped, static_shape
 from npuopt.passes.quantize.held_values import by_use, is_held_in, is_quantized
 from npuopt.pipeline import Entry, Report
 from npuopt.quantization.arithmetic import STORAGE, quantize
@@ -60,6 +60,7 @@ class Insertion:
             for node, index, encoding in list(self._reads(value)):
                 made.append(self._integers(value, encoding, self._corrections.get((node, index), ())))
                 node.replace_input_with(index, made[-1])
+            release_mapped([value])  # its numbers are not needed again
             if made and not value.uses() and not value.is_graph_output():
                 del self._model.graph.initializers[name]
                 made[0].name = name

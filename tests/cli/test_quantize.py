@@ -46,6 +46,15 @@ def test_the_result_is_compared_with_float(quantize):
     assert "SQNR dB" in quantize().stdout
 
 
+def test_nothing_is_run_but_the_calibration_where_that_is_wanted(quantize, tmp_path):
+    verified = json.loads(quantize("--json").stdout)
+    written = (tmp_path / "q.onnx").read_bytes()
+    document = json.loads(quantize("--json", "--verify", "off").stdout)
+    assert document["outputs"] == {}
+    assert document["encodings"] == verified["encodings"]
+    assert (tmp_path / "q.onnx").read_bytes() == written
+
+
 def test_what_is_clipped_is_said_by_name(quantize, changed):
     given = changed("p", scale=0.01)
     assert "note: p: " in quantize(given=given).stdout

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from npuopt.graph import is_constant, is_op
+from npuopt.graph import is_constant, is_op, release_mapped
 from npuopt.quantization.arithmetic import SMALLEST_SCALE, quantize, saturation
 from npuopt.quantization.assignment.needs import narrowed
 from npuopt.quantization.assignment.weights import numbers
@@ -75,6 +76,7 @@ def find_faults(
         Scales first, then weights, then activations in the order of the graph.
     """
     found = [*_tiny_scales(encodings), *_dead_channels(model, encodings)]
+    release_mapped(model.graph.initializers.values())
     masks = find_masks(model)
     meant = {value for value in (*masks.scores, *masks.carriers) if value.name}
     for seen in _activations(model, encodings, samples, tap_bytes, threads):
@@ -140,13 +142,16 @@ class _Seen:
 
     def add(self, array: np.ndarray) -> None:
         """Take in one sample."""
-        finite = array[np.isfinite(array)]
-        self.low, self.high = (
-            min(self.low, float(finite.min(initial=np.inf))),
-            max(self.high, float(finite.max(initial=-np.inf))),
-        )
-        self.outside += saturation(np.clip(finite, self._needed.low, self._needed.high), self.encoding) * finite.size
-        self.elements += finite.size
+        low, high = float(array.min(initial=np.inf)), float(array.max(initial=-np.inf))
+        if not isfinite(high - low):
+            array = array[np.isfinite(array)]
+            low, high = float(array.min(initial=np.inf)), float(array.max(initial=-np.inf))
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.elements += array.size
+        ends = np.clip([low, high], self._needed.low, self._needed.high)
+        if array.size and saturation(ends, self.encoding):  # else none in between is outside either
+            needed = np.clip(array, self._needed.low, self._needed.high)
+            self.outside += saturation(needed, self.encoding) * array.size
 
     @property
     def share(self) -> float:

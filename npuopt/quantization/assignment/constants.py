@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from npuopt.graph import input_at, is_constant
+from npuopt.graph import input_at, is_constant, release_mapped
 from npuopt.quantization.assignment.corrections import mean_error
 from npuopt.quantization.assignment.weights import (
     WeightFormat,
@@ -83,6 +83,7 @@ class ConstantPlan:
         if bias is not None and is_constant(bias) and wish.scheme.accumulates_bias:
             shifts = wish.scheme.power_of_two
             encoding = widened_for_bias(encoding, self._read(wish, 0), numbers(bias), shifts=shifts)
+        release_mapped([value])  # so that a large model's weights are not all in memory at the end
         self._weights[wish.node, index] = encoding
         return encoding
 

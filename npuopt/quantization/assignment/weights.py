@@ -209,7 +209,10 @@ def _squared_error(
 ) -> np.ndarray:
     """Return each row's squared error when it is held in integers between the bounds, which are relative to zero."""
     column = scale[:, None]
-    error = np.clip(np.rint(part / column), smallest, largest) * column - part
+    error = part / column
+    np.clip(np.rint(error, out=error), smallest, largest, out=error)  # in place: it runs for every scale tried
+    error *= column
+    error -= part
     return np.einsum("re,re->r", error, error)
 
 

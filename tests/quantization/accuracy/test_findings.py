@@ -36,6 +36,13 @@ def test_clipped_numbers_are_counted_over_all_samples():
     assert str(found["h", "clipped"]).startswith("h: 30.8% of its numbers are clipped to -0.99")
 
 
+def test_what_is_no_number_counts_for_nothing():
+    broken = [{"x": np.where(np.arange(1000) % 10, sample["x"], np.nan).astype(np.float32)} for sample in NORMAL]
+    assert faults(CHAIN, broken, h=uint8(-1, 1))["h", "clipped"].share == pytest.approx(0.31, abs=0.02)
+    broken[0]["x"][:] = np.inf
+    assert not faults(CHAIN, broken, h=uint8(-6, 6))
+
+
 def test_a_few_clipped_numbers_are_what_fitted_ranges_are_for():
     assert not faults(CHAIN, NORMAL, h=uint8(-3, 3))
 
