@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from benchmarks.location import EXAMPLES
+from benchmarks.language_quality import begun_losses, greedy_answers
+from benchmarks.language_subjects import subjects
 from npuopt import api
 from npuopt.bundle import read_manifest
 from npuopt.evaluate.token_samples import perplexity_samples
@@ -34,10 +35,11 @@ from npuopt.runtime import GenerateOptions, open_decoder, open_generator
 from npuopt.runtime.generation.caches import bytes_per_token, cache_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from benchmarks.language_subjects import Subject
     from npuopt.bundle import LanguageModelRecord
     from npuopt.runtime import Engine
 
@@ -46,33 +48,11 @@ if TYPE_CHECKING:
 STEPS = 8
 """Decode steps on a simulator."""
 
+ANSWER = 32
+"""Tokens that each prompt is answered with."""
+
 SAID = 100
 """Tokens that are said beside the dynamic model, and when speed is measured."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model, how it is compiled, and what it is measured with.
-
-    Attributes:
-        source: the dynamic model.
-        text: token ids that it was not trained on, a .npy.
-        calibration: texts to see ranges on.
-        context: of the cache.
-        chunk: of prefill.
-        schemes: of each target: a float one, and those that are quantized; behind a plus, the type of an integer cache.
-        most: per cent of perplexity that a quantized one may lose.
-        prompt: that it goes on from.
-    """
-
-    source: Path
-    text: Path
-    calibration: Path
-    context: int
-    chunk: int
-    schemes: Mapping[str, Sequence[str]]
-    most: float
-    prompt: str = "My fellow citizens"
 
 
 @dataclass(frozen=True)
@@ -109,26 +89,6 @@ class Row:
     measured: str
     bar: str = ""
     is_met: bool | None = None
-
-
-def subjects() -> dict[str, Subject]:
-    """Name every model."""
-    llama = EXAMPLES / "tiny_llama"
-    return {
-        "tiny_llama": Subject(
-            source=llama / "model.onnx",
-            text=llama / "validation_ids.npy",
-            calibration=llama / "calibration_prefill.npz",
-            context=128,
-            chunk=32,
-            schemes={
-                "qualcomm/sm8750": ("fp16", "a16w8", "a16w8+int8"),
-                "host/x86-64": ("fp32",),
-                "host/onnxruntime": ("fp32+int16", "fp32+int8"),
-            },
-            most=0.5,
-        ),
-    }
 
 
 def main() -> int:
@@ -171,7 +131,9 @@ def compile_to(out: Path, subject: Subject, target: str, scheme: str) -> None:
     """Compile a model for one target in one scheme."""
     precision, _, cache = scheme.partition("+")
     kind: Literal["int8", "int16"] | None = "int8" if cache == "int8" else "int16" if cache == "int16" else None
-    wanted = LanguageModelOptions(context=subject.context, chunk=subject.chunk, cache_type=kind)
+    wanted = LanguageModelOptions(
+        context=subject.context, chunk=subject.chunk, cache_type=kind, embedding=subject.embedding
+    )
     is_float = precision.startswith("fp") and kind is None
     data = None if is_float else str(subject.calibration)
     options = CompileOptions(precision=precision, calibration=data, verify="off", language_model=wanted)
@@ -182,11 +144,16 @@ def rows_of(artifact: Compiled, windows: int) -> Iterator[Row]:
     """Measure one artifact."""
     placement = read_manifest(artifact.folder).placement
     yield Row("nodes on the device", f"{placement.npu_fraction:.1%}, {placement.edge} at the edge")
-    if artifact.is_quantized:
+    if artifact.subject.begun is not None:
+        yield from begun_quality(artifact, artifact.subject.begun, windows)
+    elif artifact.is_quantized:
         yield from quality(artifact, windows)
     else:
         yield from equality(artifact)
-    yield compiled_parts(artifact)
+    if artifact.subject.prompts:
+        yield answers(artifact)
+    if artifact.subject.begun is None:
+        yield compiled_parts(artifact)
     yield from speed(artifact)
 
 
@@ -225,9 +192,35 @@ def quality(artifact: Compiled, windows: int) -> Iterator[Row]:
             f"{other:.3f} -> {own:.3f} ({lost:+.2f} %), {report['tokens']:,} tokens; the same next token"
             f" {report['next_token_agreement']:.1%}, KL {report['kl_divergence']:.2e}"
         )
-        yield Row(f"perplexity through {profile}", measured, f"within {subject.most:g} %", abs(lost) <= subject.most)
+        most = subject.most[artifact.scheme]
+        yield Row(f"perplexity through {profile}", measured, f"within {most:g} %", abs(lost) <= most)
     apart = 100 * abs(perplexities[0] / perplexities[1] - 1)
     yield Row("both paths agree", f"{apart:.3f} % apart", "within 0.1 %", apart <= 0.1)
+
+
+def begun_quality(artifact: Compiled, data: Path, windows: int) -> Iterator[Row]:
+    """Hold a model against the float one on windows that begin with a token of their own, read by the prefill."""
+    own, other = begun_losses(artifact.folder, artifact.subject.source, data, windows)
+    lost, most = 100 * float(np.expm1(own.mean() - other.mean())), artifact.subject.most.get(artifact.scheme)
+    spread = 196 * float((own - other).std()) / len(own) ** 0.5
+    measured = (
+        f"{np.exp(other.mean()):.3f} -> {np.exp(own.mean()):.3f} ({lost:+.2f} +- {spread:.2f} %), {len(own):,} tokens"
+    )
+    bar = "" if most is None else f"at most {most:g} % more"
+    yield Row("perplexity through prefill", measured, bar, None if most is None else lost <= most)
+
+
+def answers(artifact: Compiled) -> Row:
+    """Let it go on from prompts beside the float model."""
+    found = greedy_answers(artifact.folder, artifact.subject.source, artifact.subject.prompts, ANSWER)
+    same = sum(answer.same for answer in found)
+    whole = sum(answer.same == ANSWER for answer in found)
+    first = found[0]
+    measured = (
+        f"{whole} of {len(found)} texts the same, {same / len(found):.1f} tokens until they part;"
+        f" {first.own!r} beside {first.other!r}"
+    )
+    return Row(f"{len(found)} prompts, {ANSWER} tokens each", measured)
 
 
 def compiled_parts(artifact: Compiled) -> Row:
