@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from npuopt.graph import Editor, Node, Value
     from npuopt.target import Target
 
-NEUTRAL: dict[str, tuple[int | None, int]] = {
+NEUTRAL: dict[str, tuple[float | None, float]] = {
     "Add": (0, 0),
     "Mul": (1, 1),
     "And": (1, 1),
     "Or": (0, 0),
     "Xor": (0, 0),
+    "Max": (-math.inf, -math.inf),
+    "Min": (math.inf, math.inf),
     "Sub": (None, 0),
     "Div": (None, 1),
     "Pow": (None, 1),
@@ -38,6 +41,7 @@ class DropNeutralOperands(NodePass):
     """Arithmetic with an operand that changes nothing is dropped.
 
     y = Add(x, 0), y = Sub(x, 0), y = Mul(x, 1), y = Div(x, 1), y = Pow(x, 1) -> x
+    y = Max(x, -inf), y = Min(x, inf) -> x
     y = And(x, true), y = Or(x, false), y = Xor(x, false), y = Where(true, x, z) -> x
 
     Left alone: operands that are not known at compile time or broadcast x to another shape; adding 0.0 to floats
@@ -80,6 +84,8 @@ def _chosen(node: Node) -> Value | None:
 
 
 def _beside_neutral(node: Node) -> Value | None:
+    if len(node.inputs) != 2:  # of the many that Max and Min may have
+        return None
     left, right = node.inputs[0], node.inputs[1]
     neutral_left, neutral_right = NEUTRAL[node.op_type]
     if _is_all(right, neutral_right):
@@ -87,7 +93,7 @@ def _beside_neutral(node: Node) -> Value | None:
     return right if neutral_left is not None and _is_all(left, neutral_left) else None
 
 
-def _is_all(value: Value | None, number: int) -> bool:
+def _is_all(value: Value | None, number: float) -> bool:
     array = constant(value)
     if array is None or array.size == 0 or array.dtype.kind not in "biufV":
         return False
