@@ -10,6 +10,7 @@ from npuopt.partition.flow import Flow
 from npuopt.partition.macs import macs
 from npuopt.partition.plan import Placement, Plan
 from npuopt.partition.regions import find_regions
+from npuopt.partition.shards import sharded
 from npuopt.target.views import converts, form_of, is_float
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def partition(
     QuantizeLinear and DequantizeLinear nodes belong to the regions they serve; those where a region begins or ends
     are counted apart, since the host computes them. So are index arithmetic and embedding lookups ahead of the first
     region, where the target refuses them. A node with subgraphs goes to the host whole. A node that the target
-    refuses in `scheme` and takes in its float scheme is taken.
+    refuses in `scheme` and takes in its float scheme is taken. Regions of more weights than the target takes at once
+    are cut into shards.
 
     Args:
         model: types and shapes known. With Q/DQ nodes in it, every node is judged as it is quantized.
@@ -48,6 +50,9 @@ def partition(
         scheme: what float nodes of a model without Q/DQ are, or will be, computed in; the float scheme when None.
         min_nodes: see MIN_NODES.
         min_macs: see MIN_MACS.
+
+    Raises:
+        PlacementError: when the weights of one node are more than the target takes in a region.
     """
     flow = Flow(model)
     quantized = any(converts(node) for node in flow.nodes)
@@ -57,6 +62,7 @@ def partition(
     candidates = index_nodes(flow)
     reasons.update(dict.fromkeys(read_by_edge_only(flow, candidates, reasons), (BESIDE,)))
     regions = _worthwhile_regions(flow, reasons, min_nodes, min_macs)
+    regions = sharded(flow, regions, target, scheme)
     drafts = draft_parts(flow, regions)
     parts = _named(flow, drafts)
     on_device = {index for region in regions if region.kind == "npu" for index in region.members}

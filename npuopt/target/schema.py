@@ -28,6 +28,11 @@ class Memory(Facts):
     """Sizes in KiB."""
 
     scratchpad_kib: int | None = Field(default=None, ge=1, description="On-chip memory under the compiler's control.")
+    max_region_kib: int | None = Field(
+        default=None,
+        ge=1,
+        description="Weights that one compiled region may hold; larger regions are cut into shards that run in turn.",
+    )
     source: str | None = None
 
 
