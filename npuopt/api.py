@@ -28,6 +28,7 @@ from npuopt.road.importing import open_prepared
 from npuopt.road.inspection import bisect, compare, extract
 from npuopt.road.keeping import encodings_text
 from npuopt.road.language_model import check_language_model, compile_language_model
+from npuopt.road.layering import layer_stages
 from npuopt.road.optimizing import Wanted, optimize, optimize_profiles
 from npuopt.road.options import DEFAULTS, CompileOptions, Say, silent
 from npuopt.road.preparation import Prepared
@@ -230,6 +231,9 @@ def _verify(
     few = samples[:1]
     made = run_steps(folder, compiled.steps, few, chip, Limits(seconds=options.time_limit))
     stages.append(stage("compiled", MODEL_FILE, latest[: len(few)], made))
+    if options.verify == "each" and made:
+        say("verifying: single layers of the compiled parts")
+        stages += layer_stages(folder, compiled, few[0], made[0], chip, Limits(seconds=options.time_limit))
     return stages
 
 

@@ -50,7 +50,7 @@ PrecisionOption = Annotated[
     str, typer.Option("--precision", help="A scheme of the target (a8w8, a16w8, fp16, ...), or auto.", metavar="SCHEME")
 ]
 VerifyOption = Annotated[
-    Verify, typer.Option("--verify", help="Compare numbers after each pass, at the end, or never.")
+    Verify, typer.Option("--verify", help="Compare numbers after each pass (and layer), at the end, or never.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 PassFileOption = Annotated[

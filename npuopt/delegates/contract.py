@@ -117,3 +117,14 @@ class Prober(Protocol):
             progress: called now and then with the number of questions answered.
         """
         ...
+
+
+@runtime_checkable
+class LayerReader(Protocol):
+    """A delegate whose simulator also shows what single layers make."""
+
+    def run_layers(
+        self, region: CompiledRegion, sample: Mapping[str, np.ndarray], target: Target, *, limits: Limits
+    ) -> dict[str, np.ndarray]:
+        """Run a compiled region once and return what its layers make, by tensor of the region's model."""
+        ...

@@ -73,6 +73,11 @@ class Scheme(Facts):
         default=None, ge=1, description="Elements that share a scale, for weight_axis block."
     )
     weight_symmetric: bool = Field(default=True, description="Weights have zero point 0 (or mid-range, if unsigned).")
+    weight_largest: int | None = Field(
+        default=None,
+        ge=1,
+        description="Largest magnitude of integer weights, where the compiler has fewer than the type; symmetric only.",
+    )
     power_of_two: bool = Field(
         default=False, description="Scales of activations and weights are powers of two: a shift does their product."
     )

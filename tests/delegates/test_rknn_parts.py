@@ -14,8 +14,10 @@ from onnx.reference import ReferenceEvaluator
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.rknn import delegate as road
 from npuopt.delegates.rknn import probe as probing
+from npuopt.delegates.rknn.layers import write_with_layers
 from npuopt.delegates.rknn.opset import write_down
 from npuopt.delegates.rknn.placement import nodes_on_device
+from npuopt.delegates.rknn.weights import shrink_scales
 from npuopt.errors import InputError, VendorToolError
 from npuopt.graph.execution import Session
 from npuopt.target import load_target
@@ -127,6 +129,46 @@ def test_the_simulator_takes_samples_that_fit(compile_relu):
     assert [one["y"].tolist() for one in made] == [[[0, 2, 0, 4]]] * 2
     with pytest.raises(InputError, match="input 'x': has shape"):
         run(region, [{"x": np.zeros((1, 5), np.float32)}], target, limits=limits)
+
+
+def test_layers_come_by_the_names_that_the_table_leaves(compile_relu):
+    region, target = compile_relu(), load_target("rockchip/rk3588")
+    read, limits = road.RknnDelegate().run_layers, Limits(seconds=60, memory_mib=2048)
+    sample = {"x": np.float32([[-1, 2, -3, 4]])}
+    assert read(region, sample, target, limits=limits)["y"].tolist() == [[0, 2, 0, 4]]
+
+
+def test_a_table_that_names_other_outputs_than_came_is_an_error(compile_relu):
+    region, target = compile_relu(log=table(*ROWS[:3])), load_target("rockchip/rk3588")
+    with pytest.raises(VendorToolError, match="returned 1 outputs, its table has 0"):
+        road.RknnDelegate().run_layers(
+            region, {"x": np.zeros((1, 4), np.float32)}, target, limits=Limits(seconds=60, memory_mib=2048)
+        )
+
+
+def test_layers_are_what_the_toolkit_keeps(tmp_path):
+    text = '<ir_version: 9, opset_import: ["" : 19]> g (float[1,4] x) => (float[4] y) '
+    text += "<float s = {0.1}, int8 z = {0}> { a = Neg (x) b = Relu (a) q = QuantizeLinear (b, s, z) "
+    text += "d = DequantizeLinear (q, s, z) e = Abs (d) f = Tanh (e) y = Flatten <axis = 0> (f) }"
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+    assert write_with_layers(tmp_path / "model.onnx", tmp_path / "more.onnx") == ["y", "b", "e"]
+    outputs = onnx.load(tmp_path / "more.onnx").graph.output
+    assert [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in outputs] == [[4], [1, 4], [1, 4]]
+
+
+def test_weights_that_the_toolkit_rounds_anew_are_those_that_were_meant():
+    numbers, scale = np.arange(-126, 127, dtype=np.int8).reshape(11, 23, 1, 1), np.float32(0.02)
+    text = '<ir_version: 9, opset_import: ["" : 19]> g (float[1,23,2,2] x) => (float[1,11,2,2] y) '
+    text += "{ w = DequantizeLinear (q, s) y = Conv (x, w) }"
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.extend(
+        [onnx.numpy_helper.from_array(numbers, "q"), onnx.numpy_helper.from_array(scale, "s")]
+    )
+    shrink_scales(model)
+    held, by = (onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer)
+    grown = by * np.float32(128 / 127)  # the scale that the toolkit computes with
+    np.testing.assert_array_equal(np.round(held * by / grown), numbers)
+    np.testing.assert_allclose(grown, scale, rtol=1e-6)
 
 
 def question(text=RELU) -> Question:

@@ -33,13 +33,18 @@ def test_a_trained_network_in_8_bits_keeps_30_db_in_the_simulator(tmp_path):
     folder = EXAMPLES / "fashion_mnist"
     images = np.load(folder / "calibration.npz")["input"][:, None]
     np.savez(tmp_path / "data.npz", input=images[:64])
-    options = CompileOptions(dims={"batch": 1}, calibration=tmp_path / "data.npz", precision="a8w8", samples=1)
+    options = CompileOptions(
+        dims={"batch": 1}, calibration=tmp_path / "data.npz", precision="a8w8", samples=1, verify="each"
+    )
     manifest = api.compile(folder / "model.onnx", "rockchip/rk3588", tmp_path / "out", options)
     assert manifest.placement.npu_fraction == 1.0
     [step] = manifest.steps
     assert step.figures["toolchain"]["versions"] == {"rknn-toolkit2": "2.5.0"}
     assert step.figures["cycles"]["npu"] > 10_000
     assert step.figures["weights_bytes"] > 50_000
+    layers = next(stage for stage in manifest.verification if stage.name == "layers of npu-0")
+    assert len(layers.outputs) > 15
+    assert all((layer.cosine or 0) > 0.99 for layer in layers.outputs.values())
     samples = [{"input": image} for image in images[-8:]]
     made = Artifact.open(tmp_path / "out").run(samples, engine="device", limits=LIMITS)
     session = Session(folder / "model.onnx")

@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npuopt.delegates.arrays import SampleFiles
+from npuopt.delegates.arrays import SampleFiles, load_arrays, save_arrays
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.process import run_child
+from npuopt.delegates.rknn.layers import write_with_layers
 from npuopt.delegates.rknn.opset import write_down
 from npuopt.delegates.rknn.placement import figures, nodes_on_device
 from npuopt.delegates.samples import check_sample, read_header, run_time_inputs
@@ -115,6 +116,37 @@ class RknnDelegate:
             )
             names = [value.name for value in header.graph.output]
             return [dict(zip(names, found, strict=True)) for found in files.results()]
+
+    def run_layers(
+        self, region: CompiledRegion, sample: Mapping[str, np.ndarray], target: Target, *, limits: Limits
+    ) -> dict[str, np.ndarray]:
+        """Run a region in the simulator once and return what its layers make, by tensor.
+
+        The simulator builds the model anew with these tensors as outputs; those that it fuses away are left out.
+
+        Raises:
+            InputError: the sample does not fit.
+            VendorToolError: the simulator failed.
+        """
+        tool = environment(TOOLCHAIN)
+        with tempfile.TemporaryDirectory(prefix="npuopt-rknn-") as scratch:
+            model, given, made = (Path(scratch) / name for name in (MODEL_FILE, "in.npz", "out.npz"))
+            names = write_with_layers(region.folder / MODEL_FILE, model)
+            inputs = run_time_inputs(read_header(model))
+            check_sample(sample, inputs)
+            save_arrays(given, [sample[value.name] for value in inputs])
+            request = {
+                "operation": "layers",
+                "model": str(model),
+                "names": names,
+                "inputs": str(given),
+                "outputs": str(made),
+                "platform": chip_of(target).platform,
+                "folder": scratch,
+            }
+            child = run_child(WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits, python=tool.python)
+            left = child.require(f"{COMPILER}'s simulator", where=str(region.folder))["names"]
+            return dict(zip(left, load_arrays(made), strict=True))
 
     def probe(
         self,

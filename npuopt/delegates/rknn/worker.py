@@ -8,6 +8,7 @@ Imports nothing of npuopt. The toolkit's return codes say little; what counts is
 Requests, with `platform`, the toolkit's name of the chip, and `folder` for its log:
     {"operation": "build", "model": file, "output": file.rknn}
     {"operation": "simulate", "model": file, "inputs": [npz], "outputs": [npz to write], "shapes": of each output}
+    {"operation": "layers", "model": file, "names": of the outputs, "inputs": npz, "outputs": npz to write}
     {"operation": "probe", "models": [{"name", "model", "inputs", "shapes", "outputs"}], "results": file of JSON lines}
 Arrays in an npz are called by the place of the input or output in the model.
 """
@@ -79,7 +80,7 @@ def main() -> None:
     sys.meta_path.insert(0, NoTorch())
     library = ctypes.CDLL(None)
     library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, LINE_BUFFERED, ctypes.c_size_t(0))
-    answer = {"build": build, "simulate": simulate, "probe": probe}[request["operation"]](request)
+    answer = {"build": build, "simulate": simulate, "layers": layers, "probe": probe}[request["operation"]](request)
     answer["tools"] = {"rknn-toolkit2": version("rknn-toolkit2")}
     Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
 
@@ -106,6 +107,33 @@ def simulate(request: dict) -> dict:
     answer, printed = run(request, request["model"], run_all)
     print(printed)
     return answer
+
+
+def layers(request: dict) -> dict:
+    """Run the npz `inputs` once and write the outputs that are left: some inner ones the toolkit fuses away.
+
+    The simulator returns what is left without names, in the order of the model; the table of layers has the names.
+    """
+    found: list = []
+
+    def run_once(tool: Tool) -> int:
+        code = tool.init_runtime()
+        found.extend(simulated(tool, request["inputs"]))
+        return code
+
+    answer, printed = run(request, request["model"], run_once)
+    print(printed)
+    if "refused" in answer:
+        return answer
+    left = {
+        row["name"].partition(":")[2] for row in read_log(printed).get("layers", ()) if row["kind"] == "OutputOperator"
+    }
+    names = [name for name in request["names"] if name in left]
+    if len(names) != len(found):
+        return {"refused": f"the simulator returned {len(found)} outputs, its table has {len(names)}"}
+    by_place: dict[str, Any] = {str(place): one for place, one in enumerate(found)}
+    np.savez(request["outputs"], **by_place)
+    return {"names": names}
 
 
 def probe(request: dict) -> dict:
@@ -136,15 +164,23 @@ def infer(tool: Tool, given: str, made: str, shapes: list) -> None:
 
     The simulator gives outputs of few dimensions further ones of 1; with as many elements they get their shapes back.
     """
+    found = simulated(tool, given)
+    if len(found) != len(shapes):
+        raise RuntimeError(f"the simulator returned {len(found)} of {len(shapes)} outputs")
+    by_place: dict[str, Any] = {}
+    for place, (one, shape) in enumerate(zip(found, shapes, strict=True)):
+        by_place[str(place)] = one.reshape(shape) if one.size == np.prod(shape, dtype=int) else one
+    np.savez(made, **by_place)
+
+
+def simulated(tool: Tool, given: str) -> list:
+    """Run the arrays of the npz `given` in the simulator."""
     arrays = arrays_of(given)
     layouts = ["nchw"] * len(arrays) if any(array.ndim == 4 for array in arrays) else None  # None in it is an error
     found = tool.inference(inputs=arrays, data_format=layouts)
     if found is None:
         raise RuntimeError("the simulator returned nothing")
-    by_place: dict[str, Any] = {}
-    for place, (one, shape) in enumerate(zip(map(np.asarray, found), shapes, strict=True)):
-        by_place[str(place)] = one.reshape(shape) if one.size == np.prod(shape, dtype=int) else one
-    np.savez(made, **by_place)
+    return [np.asarray(one) for one in found]
 
 
 def arrays_of(path: str) -> list:

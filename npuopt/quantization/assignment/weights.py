@@ -66,12 +66,14 @@ class WeightFormat:
         symmetric: zero point 0, or mid-range for unsigned types.
         by_channel: one scale for each channel.
         shifts: scales are powers of two.
+        largest: magnitude up to which numbers go, where that is less than the type has.
     """
 
     dtype: IntegerType
     symmetric: bool
     by_channel: bool
     shifts: bool = False
+    largest: int | None = None
 
     @property
     def is_signed(self) -> bool:
@@ -97,7 +99,7 @@ class WeightFormat:
         if wish.activation in SIXTEEN_BITS and (wide or decides_much) and taken:
             return cls("int16", symmetric=True, by_channel=False, shifts=scheme.power_of_two)
         by_channel = (wants.weight_axis or scheme.weight_axis) == "channel"
-        return cls(dtype, symmetric, by_channel, scheme.power_of_two)
+        return cls(dtype, symmetric, by_channel, scheme.power_of_two, scheme.weight_largest)
 
 
 def numbers(value: Value) -> np.ndarray:
@@ -126,6 +128,8 @@ def weight_encoding(array: np.ndarray, held: WeightFormat, axis: int | None) -> 
     rows = array.reshape(1, -1) if axis is None else np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
     if held.symmetric:
         scales, zero_points = fitted_scales(rows, held.dtype, shifts=held.shifts), np.full(1, middle(held.dtype))
+        if held.largest is not None:
+            scales = scales * ((limits(held.dtype)[1] - middle(held.dtype)) / held.largest)
     else:
         scales, zero_points = fitted_intervals(rows, held.dtype, shifts=held.shifts)
     return Encoding(

@@ -138,6 +138,12 @@ def test_biases_make_up_for_what_rounding_does_to_the_mean(tmp_path, group):
     np.testing.assert_allclose(correction, expected, rtol=0.05, atol=2e-3)
 
 
+def test_weights_keep_to_the_largest_number_that_the_compiler_has():
+    rows = np.random.default_rng(0).normal(size=(6, 9)).astype(np.float32)
+    held = weight_encoding(rows, WeightFormat("int8", symmetric=True, by_channel=True, largest=126), 0)
+    assert np.abs(quantize(rows, held).astype(int)).max(axis=1).tolist() == [126] * 6
+
+
 @pytest.mark.parametrize("dtype", ["uint4", "int4", "uint8"])
 @pytest.mark.parametrize("by_channel", [True, False])
 def test_asymmetric_weights_are_fitted_too(dtype, by_channel):
