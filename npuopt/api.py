@@ -19,6 +19,7 @@ from npuopt.graph.saving import replacing
 from npuopt.partition import partition
 from npuopt.quantization.assignment.precisions import precisions_text
 from npuopt.road import records
+from npuopt.road.agreement import disagreements, require_agreement
 from npuopt.road.checking import Refused, check, check_targets, for_each_target
 from npuopt.road.compilation import compile_plan, model_runs, reference_runs, require_share, save_parts, stage
 from npuopt.road.evaluating import EvaluateOptions, evaluate
@@ -62,6 +63,7 @@ __all__ = [
     "compare",
     "compile",
     "compile_targets",
+    "disagreements",
     "evaluate",
     "extract",
     "optimize",
@@ -78,6 +80,7 @@ def compile(  # noqa: A001 -- the command's name
     """Compile an ONNX file for a target into the folder `out`, which appears whole or not at all.
 
     Raises:
+        AccuracyError: when an output agrees less than `options.min_cosine` asks for.
         InputError, UsageError, PlacementError, ToolchainMissingError, VendorToolError: see their docstrings.
     """
     chip = load_target(target)
@@ -85,6 +88,8 @@ def compile(  # noqa: A001 -- the command's name
     find_delegate(options.host).ensure_available()
     if options.language_model is not None:
         return compile_language_model(model, chip, out, options, say=say)
+    if options.min_cosine and options.verify == "off":
+        raise UsageError("--min-cosine needs a comparison, which --verify off leaves out")
     if options.form == "encodings":
         raise UsageError("form encodings leaves the model in float, which is not what compile is for")
     limits = Limits(seconds=options.time_limit)
@@ -102,6 +107,7 @@ def compile(  # noqa: A001 -- the command's name
         write_target(chip, folder)
         quantized.write(folder)
         stages = _verify(model, folder, prepared, quantized, compiled, chip, options, say=say)
+        require_agreement(stages, options.min_cosine, model)
         manifest = records.manifest(
             Journey(model, chip, scheme, options, prepared, quantized, plan, compiled, stages), folder
         )

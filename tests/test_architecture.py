@@ -62,6 +62,7 @@ ALLOWED = {
     | {"pipeline", "quantization"}
     | road("options", "preparation", "importing", "compilation", "quantizing"),
     "road.records": FOUNDATION | ROOMS | road("figures", "options", "preparation", "compilation", "quantizing"),
+    "road.agreement": FOUNDATION | {"bundle"},
     "road.running": FOUNDATION | {"runtime", "delegates"} | road("options", "records"),
     "road.compilation": FOUNDATION | ROOMS | road("options", "preparation"),
     "road.built": FOUNDATION | {"partition"} | road("preparation", "compilation"),

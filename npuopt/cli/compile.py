@@ -36,6 +36,9 @@ from npuopt.cli.output import (
 )
 from npuopt.cli.quantization_options import QuantizationOptions
 
+SHOWN = 5
+"""Outputs that a warning names; the table shows all."""
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -57,6 +60,12 @@ def compile_command(
         float,
         typer.Option("--min-npu", min=0, max=1, help="Fail (exit 4) when a smaller fraction of nodes is on the NPU."),
     ] = 0.0,
+    min_cosine: Annotated[
+        float,
+        typer.Option(
+            "--min-cosine", min=0, max=1, help="Fail (exit 5) when an output agrees less with the source or model.onnx."
+        ),
+    ] = 0.0,
     time_limit: Annotated[
         float, typer.Option("--time-limit", min=0.1, help="Seconds for each vendor tool run.")
     ] = 900.0,
@@ -75,6 +84,7 @@ def compile_command(
         dump=dump,
         host=host,
         min_npu=min_npu,
+        min_cosine=min_cosine,
         time_limit=time_limit,
         pass_files=tuple(pass_file or ()),
         language_model=profiles.language_model(),
@@ -84,7 +94,7 @@ def compile_command(
         return
     with progress() as say:
         manifest = api.compile(model, target[0], output, options, say=say)
-    print_warnings(manifest.calibration.get("warnings", ()))
+    print_warnings(_warnings(manifest))
     if json:
         print_json(manifest.model_dump(mode="json"))
     else:
@@ -98,7 +108,7 @@ def _compile_several(model: Path, targets: list[str], output: Path, options: Com
         found = api.compile_targets(model, targets, output, options, say=say)
     refused = [item for item in found if isinstance(item, api.Refused)]
     made = [item for item in found if not isinstance(item, api.Refused)]
-    print_warnings(dict.fromkeys(warning for item in made for warning in item.calibration.get("warnings", ())))
+    print_warnings(dict.fromkeys(warning for item in made for warning in _warnings(item)))
     if json:
         documents = [
             item.to_json() if isinstance(item, api.Refused) else item.model_dump(mode="json") for item in found
@@ -108,6 +118,20 @@ def _compile_several(model: Path, targets: list[str], output: Path, options: Com
         print_artifacts(found, output)
     if refused:
         raise refused[0].error
+
+
+def _warnings(manifest: Manifest) -> list[str]:
+    """List what is doubtful: of the calibration data, and outputs that agree badly."""
+    from npuopt.api import disagreements
+
+    found = disagreements(manifest.verification)
+    more = [f"{len(found) - SHOWN} more outputs agree as badly"] if len(found) > SHOWN else []
+    target = manifest.target["name"]
+    return [
+        *manifest.calibration.get("warnings", ()),
+        *(f"{target}: {text}" for text in found[:SHOWN]),
+        *(f"{target}: {text}" for text in more),
+    ]
 
 
 def print_manifest(manifest: Manifest, folder: Path) -> None:

@@ -63,6 +63,11 @@ def compile_language_model(
     wanted = options.language_model
     if wanted is None:
         raise UsageError("a language model is compiled for a context", hint="give --context")
+    if options.min_cosine:
+        raise UsageError(
+            "--min-cosine is for models without --context",
+            hint="`npuopt evaluate OUT --against MODEL` tells them apart",
+        )
     _require_sound(wanted, options.dims)
     form = cache_form(target, wanted.form)
     scheme = choose_scheme(target, options.precision, calibrated=options.calibration is not None)

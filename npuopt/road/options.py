@@ -101,6 +101,7 @@ class CompileOptions:
         dump: keep the graph after each pass in the artifact's `dumps/`.
         host: what runs the host's part, `ort` or `tvm`.
         min_npu: least fraction of nodes on the device, else PlacementError.
+        min_cosine: least cosine of every output with what it is compared with, else AccuracyError; 0 asks nothing.
         time_limit: seconds for each vendor tool run.
         pass_files: Python files whose passes join the catalogue; its fusions run after the standard ones.
         samples: how many samples the final verification runs.
@@ -126,6 +127,7 @@ class CompileOptions:
     dump: bool = False
     host: str = "ort"
     min_npu: float = 0.0
+    min_cosine: float = 0.0
     time_limit: float = 900.0
     pass_files: tuple[Path, ...] = ()
     samples: int = 4

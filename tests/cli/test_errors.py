@@ -191,6 +191,34 @@ def test_the_toy_road_works(toy, out) -> None:
     assert [path.name for path in out.iterdir()] == ["artifact"]
 
 
+class TestOutputsThatAgreeBadly:
+    @pytest.fixture(autouse=True)
+    def simulator(self, monkeypatch):
+        """Lets the compiled parts answer the wrong way round."""
+        monkeypatch.setattr("npuopt.api.run_steps", lambda *_: [{"y": np.array([[0.0, 9.0, 0.0]], np.float32)}])
+
+    def test_are_warned_of(self, toy, out) -> None:
+        done = toy(output=out / "artifact", quantized=True)
+        assert done.returncode == 0
+        assert "\nwarning: toy/chip: y, compiled against model.onnx: cosine 0" in done.stderr
+
+    def test_fail_where_a_cosine_is_asked_for(self, toy, out) -> None:
+        done = toy("--min-cosine", "0.98", output=out / "artifact", quantized=True)
+        assert "y, compiled against model.onnx: cosine 0" in complaint(done, 5)
+        assert "below the 0.98 asked for" in complaint(done, 5)
+        assert not list(out.iterdir())
+
+    def test_are_not_looked_for_without_a_comparison(self, toy, out) -> None:
+        done = toy("--min-cosine", "0.98", "--verify", "off", output=out / "artifact", quantized=True)
+        assert "--min-cosine needs a comparison" in complaint(done, 2)
+
+
+def test_outputs_that_agree_are_not_warned_of(toy, out) -> None:
+    done = toy("--min-cosine", "0.98", output=out / "artifact", quantized=True)
+    assert done.returncode == 0
+    assert "cosine" not in done.stderr
+
+
 def test_a_missing_extra_says_which_command_installs_it(tmp_path, out, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime_qnn", None)  # what `import` and find_spec see when it is not there
     chip, model, _ = toy_files(tmp_path / "inputs")
