@@ -71,9 +71,19 @@ ALLOWED = {
     "road.decoding": FOUNDATION
     | {"pipeline", "decoder", "bundle", "passes"}
     | road("options", "preparation", "encoding", "encoder_decoder"),
+    "road.source_calibration": FOUNDATION | {"bundle", "runtime"} | road("built", "encoder_decoder"),
     "road.source_parts": FOUNDATION
     | {"pipeline", "partition", "bundle"}
-    | road("built", "decoding", "encoder_decoder", "optimizing", "options", "preparation", "quantizing"),
+    | road(
+        "source_calibration",
+        "built",
+        "decoding",
+        "encoder_decoder",
+        "optimizing",
+        "options",
+        "preparation",
+        "quantizing",
+    ),
     "road.driving": {"bundle"},
     "road.embedding_table": FOUNDATION | {"bundle"} | road("decoding", "driving"),
     "road.language_model": FOUNDATION
@@ -101,7 +111,7 @@ ALLOWED = {
     | road("driving", "built", "options", "profile_quantizing"),
     "road.profile_quantizing": FOUNDATION
     | {"pipeline", "quantization", "bundle"}
-    | road("driving", "built", "options", "quantizing", "stepping"),
+    | road("driving", "built", "options", "quantizing", "stepping", "source_calibration"),
     # passes: the names of the inputs that they add
     "road.language_model_records": FOUNDATION | ROOMS | {"decoder", "passes"} | road("options", "records", "built"),
     "api": FOUNDATION | ROOMS | road(*STRETCHES) - road("distilling"),

@@ -46,6 +46,7 @@ class Driver:
         record: what the profiles take.
         run: runs a profile once.
         table: looked up for profiles that take vectors.
+        beside: what profiles of so many new tokens take besides: of a source, say.
         position: how many tokens went in.
         caches: by input.
     """
@@ -53,6 +54,7 @@ class Driver:
     record: LanguageModelRecord
     run: Run
     table: TokenTable | None = None
+    beside: Callable[[int], Mapping[str, np.ndarray]] = lambda _: {}
     position: int = 0
     caches: Arrays = field(default_factory=dict[str, np.ndarray])
     _moved: dict[int, np.ndarray] = field(default_factory=dict[int, np.ndarray])
@@ -110,7 +112,7 @@ class Driver:
         ids[0, ahead : ahead + count] = tokens
         places = np.arange(new) - ahead + self.position
         queries = np.where((np.arange(new) >= ahead) & (np.arange(new) < ahead + count), places, EMPTY)
-        feeds: Arrays = {**self.caches}
+        feeds: Arrays = {**self.caches, **self.beside(new)}
         feeds[record.tokens or record.embeddings or ""] = ids if self.table is None else self.table.look_up(ids)
         if record.position_ids is not None:
             feeds[record.position_ids] = np.clip(places, 0, record.positions - 1)[None].astype(np.int64)

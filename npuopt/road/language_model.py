@@ -26,7 +26,7 @@ from npuopt.road.options import silent
 from npuopt.road.preparation import choose_scheme, prepare
 from npuopt.road.profile_quantizing import held_caches, quantize_profiles
 from npuopt.road.records import CheckResult, check_result
-from npuopt.road.source_parts import build_parts, quantize_parts, with_parts, with_source
+from npuopt.road.source_parts import build_parts, open_sources, quantize_parts, with_parts, with_source
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
@@ -79,12 +79,13 @@ def compile_language_model(
         beside = build_parts(opened, target, scheme, options, dumps, say=say)
         record = with_source(describe(opened.decoder, built, form, wanted, PROFILES), opened, wanted, model)
         table = token_table(opened, record) if wanted.embedding == "host" else None
-        quantized = quantize_profiles(built, record, target, scheme, options, table=table, say=say)
+        sources = open_sources(record, beside, target, scheme, options)
+        quantized = quantize_profiles(built, record, target, scheme, options, table=table, sources=sources, say=say)
         if quantized is not None and quantized.encodings is not None:
             quantized.write(folder)
             record = held_caches(record, quantized.encodings)
         record = hold_caches(built, record, options, table=table, say=say)
-        quantize_parts(beside, target, scheme, options, say=say)
+        quantize_parts(beside, target, scheme, options, sources=sources, say=say)
         parts = {**built, **beside}
         for item in parts.values():
             item.plan = partition(item.prepared.model, target, scheme)

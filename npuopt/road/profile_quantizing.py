@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from npuopt.road.built import Built
     from npuopt.road.options import CompileOptions, Say
     from npuopt.road.quantizing import Quantized
+    from npuopt.road.source_calibration import Sources
     from npuopt.target import Target
 
 LARGEST_TEXTS = 1 << 30
@@ -40,6 +41,7 @@ def quantize_profiles(
     options: CompileOptions,
     *,
     table: TokenTable | None = None,
+    sources: Sources | None = None,
     say: Say,
 ) -> Quantized | None:
     """Quantize the prepared profiles in place; returns what was done, or None where the scheme is a float one.
@@ -47,7 +49,7 @@ def quantize_profiles(
     The first profile, which takes most tokens in a run, is led through the calibration texts with the keys and values
     that it makes itself. What the ranges give holds for all profiles: tensors, uses, rounded weights.
 
-    `table` has the vectors of tokens for profiles that take them.
+    `table` has the vectors of tokens for profiles that take them, `sources` what texts are answers to.
 
     Raises:
         InternalError: when two profiles would hold a tensor in different ways.
@@ -59,7 +61,7 @@ def quantize_profiles(
             return None
         return _hold_all(built, target, scheme, plain, say=say)
     first = next(iter(built.values()))
-    reader = Texts(record, first.prepared.model, options.calibration, table)
+    reader = Texts(record, first.prepared.model, options.calibration, table, sources)
     quantized = quantize_model(
         first.prepared, target, scheme, replace(plain, calibration=reader), keep_float=True, say=say
     )
@@ -125,17 +127,22 @@ class Texts:
         model: the profile, in float.
         source: a .npz with an array of token ids under the name of the input, [texts, ..., tokens].
         table: has the vectors of tokens for a profile that takes them.
+        sources: what the texts are answers to, one for each.
     """
 
     record: LanguageModelRecord
     model: object
     source: object
     table: TokenTable | None = None
+    sources: Sources | None = None
     _samples: Iterator[dict[str, np.ndarray]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Read the tokens and open the profile."""
         self._tokens = read_texts(self.source, self.record, self.table)
+        if self.sources is not None and len(self.sources) != len(self._tokens):
+            what = f"has {len(self.sources)} sources for {len(self._tokens)} texts"
+            raise InputError(what, where=str(self.source), hint="give one for each")
         self._session = Session(self.model, threads=0)  # type: ignore[arg-type]
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -150,8 +157,11 @@ class Texts:
 
     def _run_all(self) -> Iterator[dict[str, np.ndarray]]:
         single = self.record.model_copy(update={"profiles": self.record.profiles[:1]})
-        for text in self._tokens:
+        for index, text in enumerate(self._tokens):
             driver = Driver(single, lambda _, feeds: self._session.run(feeds), self.table)
+            if self.sources is not None:
+                self.sources.read(index)
+                driver.beside = self.sources.feeds
             yield from driver.samples(readable(text, single))
 
 

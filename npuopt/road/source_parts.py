@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from npuopt.errors import InternalError
+from npuopt.errors import InternalError, UsageError
 from npuopt.partition import partition
 from npuopt.pipeline.runner import Runner
 from npuopt.road.built import Built
@@ -14,6 +14,7 @@ from npuopt.road.encoder_decoder import CROSS, ENCODER, source_record, start_tok
 from npuopt.road.optimizing import observers
 from npuopt.road.preparation import prepare
 from npuopt.road.quantizing import quantize_model
+from npuopt.road.source_calibration import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,14 +43,37 @@ def build_parts(
     return built
 
 
+def open_sources(
+    record: LanguageModelRecord, built: Mapping[str, Built], target: Target, scheme: str, options: CompileOptions
+) -> Sources | None:
+    """Open the sources for calibration, while the parts are in float; None where nothing is calibrated.
+
+    Raises:
+        UsageError: when caches are to be integers, whose ranges are seen without sources.
+    """
+    wanted = options.language_model
+    if record.source is None:
+        return None
+    if wanted is not None and wanted.cache_type is not None:
+        raise UsageError("--cache-type is not known for encoder-decoders", hint="leave it out")
+    return None if target.scheme(scheme).is_float else Sources(record, built, options.calibration)
+
+
 def quantize_parts(
-    built: Mapping[str, Built], target: Target, scheme: str, options: CompileOptions, *, say: Say
+    built: Mapping[str, Built],
+    target: Target,
+    scheme: str,
+    options: CompileOptions,
+    *,
+    sources: Sources | None = None,
+    say: Say,
 ) -> None:
-    """Hold the weights of the parts as a weight-only scheme says; a float scheme leaves them as they are."""
+    """Quantize the parts in place by what sources make of them, or hold their weights as a weight-only scheme says."""
     found = target.scheme(scheme)
-    for item in built.values() if found.is_weight_only else ():
-        say(f"part {item.name}: holding weights")
-        plain = replace(options, language_model=None, calibration=None, encodings=None, verify="off")
+    for item in built.values() if found.is_weight_only or sources is not None else ():
+        say(f"part {item.name}: quantizing")
+        samples = None if sources is None else sources.samples(item.name)
+        plain = replace(options, language_model=None, calibration=samples, encodings=None, verify="off")
         quantize_model(item.prepared, target, scheme, plain, say=say)
 
 

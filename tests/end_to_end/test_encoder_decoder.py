@@ -96,6 +96,33 @@ def test_every_node_is_for_the_device(name, half, exporter, chip, scheme):
     assert refused == {"prefill": [], "decode": [], "encoder": [], "cross": []}
 
 
+@pytest.mark.parametrize(("name", "source"), [("t5", SOURCE), ("whisper", SOUND)])
+@pytest.mark.parametrize(("scheme", "least"), [("a8w8", 0.95), ("w8", 0.99)])
+def test_quantized_parts_stay_near_the_halves(name, source, scheme, least, tmp_path):
+    """Eight bits are few for T5's biases, which are in the mask."""
+    random = np.random.default_rng(3)
+    sources = [random.normal(size=SOUND.shape).astype(np.float32) for _ in range(6)]
+    if name == "t5":
+        sources = [np.r_[random.integers(0, 100, 9), [-1] * 3] for _ in range(6)]
+    np.savez(tmp_path / "texts.npz", source=np.stack(sources), input_ids=random.integers(0, 100, (6, 40)))
+    plain = options(name, "dynamo")
+    given = {"precision": scheme, "calibration": tmp_path / "texts.npz" if scheme == "a8w8" else None}
+    folder = tmp_path / "artifact"
+    api.compile(path_of(name, "decoder", "dynamo"), "host/onnxruntime", folder, dataclasses.replace(plain, **given))
+    decoder = open_decoder(folder, threads=1)
+    decoder.read_source(source)
+    got, wanted = decoder.read_all(TOKENS), expected(name, "dynamo", source, TOKENS)
+    cosines = (got * wanted).sum(-1) / np.linalg.norm(got, axis=-1) / np.linalg.norm(wanted, axis=-1)
+    assert cosines.min() > least
+
+
+def test_texts_without_sources_are_named(tmp_path):
+    np.savez(tmp_path / "texts.npz", input_ids=np.zeros((2, 9), np.int64))
+    given = dataclasses.replace(options("t5", "dynamo"), precision="a8w8", calibration=tmp_path / "texts.npz")
+    with pytest.raises(InputError, match="has no array 'source' of sources"):
+        api.compile(path_of("t5", "decoder", "dynamo"), "host/onnxruntime", tmp_path / "out", given)
+
+
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
     """Return a compiled T5."""
