@@ -93,6 +93,7 @@ ALLOWED = {
         "cache_holding",
         "embedding_table",
         "figures",
+        "fitting",
         "options",
         "preparation",
         "compilation",
@@ -106,6 +107,7 @@ ALLOWED = {
         "records",
     ),
     "road.language_model_memory": FOUNDATION | {"partition", "bundle"} | road("built"),
+    "road.fitting": FOUNDATION | {"partition", "bundle"} | road("language_model_memory", "options", "preparation"),
     "road.cache_holding": FOUNDATION
     | {"pipeline", "quantization", "bundle"}
     | road("driving", "built", "options", "profile_quantizing"),

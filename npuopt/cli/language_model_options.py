@@ -175,6 +175,13 @@ class ProfileOptions(DecoderOptions):
             metavar="SIZE",
         ),
     ] = None
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit",
+            help="Where --max-memory is passed, take the context that fits, or with --precision auto fewer bits.",
+        ),
+    ] = False
     adapter: Annotated[
         Path | None,
         typer.Option(
@@ -205,6 +212,8 @@ class ProfileOptions(DecoderOptions):
             raise UsageError("--cache-scales is for caches of integers", hint="give --cache-type int8 too")
         if self.context is not None and self.encoder is None and self.start_token is not None:
             raise UsageError("--start-token is for encoder-decoders", hint="give --encoder FILE too")
+        if self.fit and self.context is not None and self.max_memory is None:
+            raise UsageError("--fit is for a limit of memory", hint="give --max-memory SIZE too")
         asked = super().language_model()
         return asked and replace(
             asked,
@@ -215,6 +224,7 @@ class ProfileOptions(DecoderOptions):
             embedding=self.embedding.value,
             tokenizer=tuple(self.tokenizer or ()),
             max_memory=None if self.max_memory is None else parse_size(self.max_memory),
+            fit=self.fit,
             adapter=self.adapter,
             merge_adapter=self.merge_adapter,
             start_token=self.start_token,

@@ -19,6 +19,7 @@ from npuopt.road.compilation import compile_plan, require_share
 from npuopt.road.decoding import cache_form, freeze_profile, lower_raised, merge_adapter, open_halves
 from npuopt.road.embedding_table import place_table, token_table
 from npuopt.road.figures import region_figures
+from npuopt.road.fitting import compile_fitting
 from npuopt.road.language_model_memory import measure_memory, require_memory
 from npuopt.road.language_model_records import DecoderCheck, describe, language_manifest
 from npuopt.road.optimizing import observers
@@ -57,7 +58,7 @@ def compile_language_model(
     Raises:
         InputError: when the model is no decoder that is known, or does not fit the context.
         UsageError: when options do not go together.
-        PlacementError: when it needs more memory than allowed.
+        PlacementError: when it needs more memory than allowed, and nothing smaller is asked for or fits.
         ToolchainMissingError, VendorToolError: see their docstrings.
     """
     wanted = options.language_model
@@ -68,6 +69,17 @@ def compile_language_model(
             "--min-cosine is for models without --context",
             hint="`npuopt evaluate OUT --against MODEL` tells them apart",
         )
+
+    def attempt(tried: CompileOptions) -> Manifest:
+        return _compile_once(model, target, out, tried, tried.language_model or wanted, say=say)
+
+    return compile_fitting(attempt, target, options, wanted, say=say)
+
+
+def _compile_once(
+    model: Path, target: Target, out: Path, options: CompileOptions, wanted: LanguageModelOptions, *, say: Say
+) -> Manifest:
+    """Compile with just these options."""
     _require_sound(wanted, options.dims)
     form = cache_form(target, wanted.form)
     scheme = choose_scheme(target, options.precision, calibrated=options.calibration is not None)

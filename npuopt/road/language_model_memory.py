@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from npuopt.target import Target
 
 
+class TooLargeError(PlacementError):
+    """A compiled language model needs more memory than allowed.
+
+    Attributes:
+        fitting: the context that would fit; 0 for none.
+    """
+
+    fitting: int = 0
+
+
 @dataclass(frozen=True)
 class Memory:
     """Bytes.
@@ -68,23 +78,26 @@ def require_memory(memory: Memory, allowed: int | None, record: LanguageModelRec
     """Check what is needed against what is allowed.
 
     Raises:
-        PlacementError: with the figures, and the context that would fit.
+        TooLargeError: with the figures, and the context that would fit.
     """
     if allowed is None or memory.total <= allowed:
         return
     room = allowed - memory.total + memory.cache_per_token * record.context_length
     fitting = room // memory.cache_per_token if memory.cache_per_token else 0
+    fitting = fitting if fitting >= record.profiles[0].sequence else 0
     way_out = (
         f"--context {fitting} would fit"
-        if fitting >= record.profiles[0].sequence
+        if fitting
         else ("no context fits beside the weights: hold them in fewer bits with --precision")
     )
-    raise PlacementError(
+    error = TooLargeError(
         f"needs {_text(memory.total)}, more than the {_text(allowed)} allowed: weights {_text(memory.weights)}, cache"
         f" {_text(memory.cache)} for {record.context_length} tokens, working memory {_text(memory.working)}",
         where=str(model),
         hint=way_out,
     )
+    error.fitting = fitting
+    raise error
 
 
 def _bytes(cache: CacheTensor, places: int) -> int:

@@ -46,6 +46,7 @@ class LanguageModelOptions:
         source_length: tokens of a source, where its encoder leaves that free.
         start_token: what the decoder of an encoder-decoder begins with; as a file beside it says when None.
         max_memory: bytes that weights, caches and working memory of the largest profile may take; no limit when None.
+        fit: where they take more, shorten the context, then hold weights in fewer bits if the precision is `auto`.
     """
 
     context: int = 1024
@@ -64,6 +65,7 @@ class LanguageModelOptions:
     source_length: int = 128
     start_token: int | None = None
     max_memory: int | None = None
+    fit: bool = False
 
     @property
     def lengths(self) -> dict[str, int]:

@@ -77,6 +77,29 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path, arguments, code, text):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("allowed", "precision", "context"),
+    [("13.5MB", "fp32", range(64, 128)), ("5MB", "w8", range(128, 129))],
+    ids=["a shorter context", "fewer bits"],
+)
+def test_what_fits_is_compiled_where_that_is_asked_for(tmp_path, allowed, precision, context):
+    where = ("--target", "host/onnxruntime", "--context", 128, "--chunk", 16)
+    done = npuopt("compile", TINY, *where, "--max-memory", allowed, "--fit", "-o", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(done.stdout)
+    assert manifest["recipe"]["precision"] == precision
+    assert manifest["language_model"]["context_length"] in context
+    parts = ("weights_bytes", "cache_bytes", "working_bytes")
+    assert sum(manifest["metrics"][name] for name in parts) <= float(allowed[:-2]) * 1e6
+
+
+def test_a_precision_that_was_asked_for_stays(tmp_path):
+    where = ("--target", "host/onnxruntime", "--context", 128, "--precision", "fp32")
+    done = npuopt("compile", TINY, *where, "--max-memory", "5MB", "--fit", "-o", tmp_path / "out")
+    assert "no context fits beside the weights" in complaint(done, 4)
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_caches_for_the_same_keys_are_told_apart_from_none(tmp_path):
     """New keys are joined with one cache too many: which of them is the cache of the layer cannot be told."""
     model = onnx.load(TINY)
