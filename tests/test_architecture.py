@@ -65,6 +65,7 @@ ALLOWED = {
     "road.agreement": FOUNDATION | {"bundle"},
     "road.running": FOUNDATION | {"runtime", "delegates"} | road("options", "records"),
     "road.compilation": FOUNDATION | ROOMS | road("options", "preparation"),
+    "road.layering": FOUNDATION | {"delegates", "bundle"} | road("compilation"),
     "road.built": FOUNDATION | {"partition"} | road("preparation", "compilation"),
     "road.encoding": FOUNDATION | {"pipeline", "decoder", "passes"} | road("options", "preparation"),
     "road.encoder_decoder": FOUNDATION | {"pipeline", "decoder", "bundle", "passes"} | road("options", "encoding"),
