@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from npuopt.road.preparation import Prepared
     from npuopt.target.schema import Scheme
 
-REWRITES = frozenset({"fold-residual-rotation", "move-channel-scales"})
+REWRITES = frozenset({"fold-residual-rotation", "move-channel-scales", "split-outlier-channels"})
 """Passes that an encodings file may ask for."""
 
 

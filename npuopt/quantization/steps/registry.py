@@ -11,6 +11,7 @@ from npuopt.errors import UsageError
 from npuopt.quantization.steps.activations import WidenActivations
 from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
+from npuopt.quantization.steps.outliers import SplitOutlierChannels
 from npuopt.quantization.steps.products import EqualizeProducts
 from npuopt.quantization.steps.rotation import RotateResiduals
 from npuopt.quantization.steps.weights import CorrectBiases, RoundWeights, WidenWeights
@@ -25,6 +26,7 @@ STEPS: tuple[type[Step], ...] = (
     EqualizeLayers,
     ScaleWeights,
     SmoothActivations,
+    SplitOutlierChannels,
     EqualizeProducts,
     WidenActivations,
     CorrectBiases,
