@@ -7,6 +7,7 @@ to which the flatbuffer's own offset is made to point. Offsets of a flatbuffer g
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -91,12 +92,17 @@ class FlatModel:
     inputs: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     outputs: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     _small: dict[tuple[object, ...], int] = field(default_factory=dict[tuple[object, ...], int])
+    _names: Counter[str] = field(default_factory=Counter[str])
 
     def add(
         self, name: str, shape: Sequence[int], dtype: str, encoding: Encoding | None = None, data: Data | None = None
     ) -> int:
-        """Add a tensor and return its index."""
+        """Add a tensor and return its index. A name that is taken gets a number: some tools know tensors by name."""
         buffer = 0
+        self._names[name] += 1
+        while self._names[name] > 1:
+            name = f"{name}/{self._names[name]}"
+            self._names[name] += 1
         if data is not None:
             self.buffers.append(data)
             buffer = len(self.buffers)

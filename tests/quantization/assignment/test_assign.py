@@ -133,6 +133,36 @@ def test_what_an_activation_function_cuts_off_needs_no_integers(op, constants, s
     assert "lo" not in tensors, "bounds are no data"
 
 
+def test_what_is_cut_is_held_as_the_result_is_so_that_compilers_fuse_the_two():
+    """The result shares its encoding with what is moved, which covers more than was seen of the result alone."""
+    text = "(float[2] x) => (float[1,2] y) <int64[2] s = {1, 2}> {h = Neg(x) r = Relu(h) y = Reshape(r, s)}"
+    tensors = assign(text, h=(-9, 4), r=(0, 4), y=(-1, 6)).tensors
+    assert tensors["h"] == tensors["r"] == tensors["y"]
+    assert covers(tensors["h"]) == (-1, 6)
+    twice = text.replace("(float[1,2] y)", "(float[1,2] y, float[2] z)").replace("y =", "z = Neg(h) y =")
+    assert covers(assign(twice, h=(-9, 4), r=(0, 4), y=(-1, 6)).tensors["h"]) == (-9, 4), "somebody else reads it"
+
+
+def test_a_function_that_shares_one_encoding_with_its_input_still_cuts_its_range():
+    """Some kernels compare integers as they are stored; what they cut off must not cost them half of their numbers."""
+    chip = parse_target(
+        """
+name: test/compares
+title: A chip that cuts stored integers
+delegate: {road: ort}
+schemes:
+  a8w8: {activation: int8, weight: int8, weight_axis: channel, bias: int32}
+ops:
+  Neg: {schemes: [a8w8]}
+  Clip: {schemes: [a8w8], quantization: {share: true}}
+"""
+    )
+    text = "(float[2] x) => (float[2] y) <float lo = {0}, float hi = {6}> {h = Neg(x) c = Clip(h, lo, hi) y = Neg(c)}"
+    tensors = assign(text, chip=chip, h=(-9, 9), c=(0, 6), y=(-6, 0)).tensors
+    assert tensors["h"] == tensors["c"]
+    assert covers(tensors["h"]) == (0, 6)
+
+
 def test_a_second_reader_or_a_graph_output_needs_all_numbers():
     shared = "(float[2] x) => (float[2] y, float[2] z) {h = Neg(x) y = Relu(h) z = Neg(h)}"
     assert covers(assign(shared, h=(-9, 4)).tensors["h"]) == (-9, 4)
