@@ -38,6 +38,8 @@ FREEZE_DECODER = (
 """Run once on a recognised decoder, by the road of language models: they are told what it is."""
 
 FUSE = (
+    "fuse-mean",
+    "fuse-reduction-reshape",
     "fuse-batch-normalization",
     "fuse-pad",
     "fuse-conv-scale",
@@ -83,6 +85,7 @@ Activations come ahead of what folds scales, which would otherwise take the cons
 """
 
 RAISED = {
+    "fuse-mean": "ReduceMean",
     "fuse-attention-einsum": "Attention",
     "fuse-attention": "Attention",
     "fuse-key-value-cache": "Attention",

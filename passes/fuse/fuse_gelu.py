@@ -20,7 +20,12 @@ ERF = Op("Erf", SCALED, name="erf")
 SQUARE = Either(Op("Mul", X, X), Op("Pow", X, Number(2.0)))
 CUBE = Either(Op("Mul", SQUARE, X), Op("Pow", X, Number(3.0)))
 CUBIC, ROOT = Number(0.044715), Number(math.sqrt(2.0 / math.pi))
-BENT = Op("Add", X, Op("Mul", CUBE, CUBIC))
+CUBED = Either(
+    Op("Mul", CUBE, CUBIC),
+    Op("Mul", X, Op("Mul", SQUARE, CUBIC)),
+    Op("Mul", X, Op("Mul", X, Op("Mul", X, CUBIC))),
+)
+BENT = Op("Add", X, CUBED)
 """x + 0.044715 * x^3"""
 BEND = Op("Add", Op("Mul", SQUARE, CUBIC), ONE)
 """1 + 0.044715 * x^2"""

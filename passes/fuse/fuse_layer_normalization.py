@@ -3,24 +3,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Anything, Constant, Either, Op, is_op, match
-from npuopt.passes.fuse.normalization import examine, without_casts
+from npuopt.graph import Anything, Constant, Either, Number, Op, is_op, match
+from npuopt.passes.fuse.normalization import Normalization, examine, without_casts
 from npuopt.passes.fuse.normalization_constants import following, of_shape, one_of
 from npuopt.passes.fuse.normalization_spellings import inverse_root, mean, mean_square, over_root, square
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
 
 if TYPE_CHECKING:
-    from npuopt.graph import Editor, Node
+    from npuopt.graph import Editor, Match, Node
     from npuopt.target import Target
 
 X = Anything("x")
 CENTERED = Op("Sub", X, mean(X))
 DIFFERENCE = Op("Sub", mean(square(X)), square(mean(X)))
 """The mean of squares less the square of the mean, which is the variance too."""
-NORMALIZED = Either(
-    over_root(CENTERED, mean_square(CENTERED)),
-    over_root(CENTERED, Op("Add", DIFFERENCE, Constant("epsilon"))),
+BY_DIFFERENCE = Op("Add", Either(DIFFERENCE, Op("Max", DIFFERENCE, Number(0.0))), Constant("epsilon"))
+NORMALIZED = Either(over_root(CENTERED, mean_square(CENTERED)), over_root(CENTERED, BY_DIFFERENCE))
+SCALED = Op(
+    "Mul",
+    CENTERED,
+    Op("Mul", Either(inverse_root(mean_square(CENTERED)), inverse_root(BY_DIFFERENCE)), Constant("scale")),
 )
+"""The scale goes to the deviation first, as JAX writes it."""
 FACTOR = Op("Mul", inverse_root(mean_square(CENTERED)), Constant("scale"))
 MOVED = Op("Add", Op("Mul", X, FACTOR), Op("Sub", Constant("bias"), Op("Mul", mean(X), FACTOR)))
 """x * f + (bias - mean * f) with f = scale / deviation, as TensorFlow writes it."""
@@ -32,7 +36,7 @@ class FuseLayerNormalization(NodePass):
 
     `c / Sqrt(ReduceMean(c * c, [-1]) + epsilon) * scale + bias -> LayerNormalization<axis = -1, epsilon>(x, scale,
     bias)` with `c = x - ReduceMean(x, [-1])`; in half precision with float between two Casts too, as the op computes
-    in float by itself. `x * f + (bias - mean * f)` with `f = scale / deviation` is the same.
+    in float by itself. `x * f + (bias - mean * f)` with `f = scale / deviation` is the same, and so is `c * f + bias`.
 
     Left alone: axes that are not the last, not the same for both means, or not constant; an epsilon of several
     numbers; an inner value that is read elsewhere or is a graph output; normalized axes of unknown length. A scale
@@ -41,19 +45,21 @@ class FuseLayerNormalization(NodePass):
 
     name = "fuse-layer-normalization"
     op_types = ("Div", "Mul", "Add")
-    patterns = (NORMALIZED, MOVED)
+    patterns = (NORMALIZED, SCALED, MOVED)
     needs = frozenset({"shapes-known"})
 
     def rewrite(self, node: Node, edit: Editor, target: Target | None) -> Outcome:
         """Fuse the normalization whose division is `node`, and the scale and bias behind it; or that ends at a sum."""
         if is_op(node, "Add"):
             return _fuse_moved(node, edit)
-        found = match(NORMALIZED, node)
+        found = match(NORMALIZED, node) or match(SCALED, node)
         if found is None:
             return None
         what = examine(found)
         if isinstance(what, Declined):
             return what
+        if "scale" in found.values:
+            return _fuse_scaled(node, found, what, edit)
         source, end = without_casts(found.values["x"], node.outputs[0])
         scaled = following(end, "Mul", what.shape, edit)
         end = scaled[0] if scaled else end
@@ -68,6 +74,21 @@ class FuseLayerNormalization(NodePass):
         edit.replace(end, result)
         edit.erase_unread(last)
         return Changed(f"became LayerNormalization over the last {-what.axis} axes")
+
+
+def _fuse_scaled(node: Node, found: Match, what: Normalization, edit: Editor) -> Outcome:
+    x, end = found.values["x"], node.outputs[0]
+    scale = of_shape(found.values["scale"], what.shape, x, node, edit)
+    if scale is None:
+        return Declined("its scale does not run along the normalized axes")
+    shifted = following(end, "Add", what.shape, edit)
+    end = shifted[0] if shifted else end
+    last = end.producer() or node
+    attributes = {"axis": what.axis, "epsilon": what.epsilon}
+    result = edit.emit("LayerNormalization", [x, scale, *(shifted[1:] if shifted else ())], attributes, before=last)
+    edit.replace(end, result)
+    edit.erase_unread(last)
+    return Changed(f"became LayerNormalization over the last {-what.axis} axes")
 
 
 def _fuse_moved(node: Node, edit: Editor) -> Outcome:

@@ -35,6 +35,8 @@ def test_the_erf_formula_in_any_order(formula):
     [
         "p = Pow(x, three) a = Mul(cubic, p) b = Add(x, a) c = Mul(root, b)",
         "s = Mul(x, x) p = Mul(x, s) a = Mul(p, cubic) b = Add(a, x) c = Mul(b, root)",
+        "s = Mul(cubic, x) p = Mul(x, s) a = Mul(x, p) b = Add(x, a) c = Mul(root, b)",
+        "s = Mul(x, x) p = Mul(cubic, s) a = Mul(x, p) b = Add(x, a) c = Mul(root, b)",
         "s = Pow(x, two) a = Mul(s, cubic) b = Add(a, one) r = Mul(x, root) c = Mul(r, b)",
         "s = Mul(x, x) a = Mul(cubic, s) b = Add(one, a) r = Mul(x, b) c = Mul(r, root)",
     ],

@@ -53,6 +53,21 @@ def test_as_tensorflow_writes_it():
     assert_leaves(FuseLayerNormalization(), seen, because="'b' is a graph output")
 
 
+JAX = f"""{CENTER} s = Mul(x, x) q = ReduceMean(s, axes) w = Mul(m, m) v = Sub(q, w) u = Max(zero, v)
+    e = Add(u, epsilon) d = Sqrt(e) r = Reciprocal(d) f = Mul(r, scale) t = Mul(c, f) y = Add(t, bias)"""
+
+
+def test_as_jax_writes_it():
+    text = f"{SIGNATURE} {{{JAX}}}".replace("float two = {2}", "float zero = {0}")
+    after = AFTER.replace("float two = {2}", "float zero = {0}")
+    assert_rewrites(FuseLayerNormalization(), text, after)
+    assert_rewrites(FuseLayerNormalization(), text.replace("Add(t, bias)", "Neg(t)"), None)
+    seen = text.replace("4] y)", "4] y, float[N, 3, 4] c)")
+    assert_leaves(FuseLayerNormalization(), seen, because="'c' is a graph output")
+    along_rows = text.replace("float[4] scale = {1, 2, 3, 4}", "float[3, 1] scale = {1, 2, 3}")
+    assert_leaves(FuseLayerNormalization(), along_rows, because="does not run along")
+
+
 def test_without_scale_and_bias_the_scale_is_one():
     before = f"{SIGNATURE} {{{CENTER} {SQUARE} d = Sqrt(e) y = Div(c, d)}}"
     after = f"""{SIGNATURE[:-1]}, float[4] ones = {{1, 1, 1, 1}}>
