@@ -66,6 +66,7 @@ FUSE = (
     "fuse-attention",
     "fuse-rotary-embedding",
     "fuse-key-value-cache",
+    "fuse-transposed-weight",
     "fuse-matmul-add",
     "fuse-conv-input-affine",
     "fuse-consecutive-scales",
@@ -85,6 +86,7 @@ Activations come ahead of what folds scales, which would otherwise take the cons
 """
 
 RAISED = {
+    "fuse-transposed-weight": "Gemm",
     "fuse-mean": "ReduceMean",
     "fuse-attention-einsum": "Attention",
     "fuse-attention": "Attention",
