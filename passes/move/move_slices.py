@@ -32,7 +32,8 @@ class MoveSlices(NodePass):
     (batch and output channels), normalizations and Softmax along other axes, Transpose, and elementwise ops with one
     input to slice.
 
-    Left alone: results that are read elsewhere too; bounds computed at run time; slices that keep everything; axes
+    Left alone: results that are read elsewhere too; bounds computed at run time; slices that keep everything or
+    nothing; axes
     that the op mixes; elementwise ops that would need a Slice of several inputs.
     """
 
@@ -51,9 +52,11 @@ class MoveSlices(NodePass):
         path = path_through(maker)
         if path is None or (node.op_type == "Gather" and scalar(input_at(node, 1)) is None):
             return None
-        bounds, before = _bounds(node), static_shape(value)
-        if bounds is None or before is None or static_shape(node.outputs[0]) is None:
+        bounds, before, after = _bounds(node), static_shape(value), static_shape(node.outputs[0])
+        if bounds is None or before is None or after is None:
             return Declined("its bounds or the shape of what it slices are not known")
+        if 0 in after:  # an axis of size one, which counts as broadcast, would stay whole
+            return Declined("it keeps nothing")
         taken = [axis for axis, bound in bounds.items() if range(before[axis])[slice(*bound)] != range(before[axis])]
         if not taken:
             return None

@@ -68,5 +68,8 @@ def test_the_judge_allows_last_bits_and_nothing_else():
     assert "differs by 0.1" in str(difference(ones, {"y": np.ones(3, "f") + np.float32(0.1)}, {"y": 1e-5}))
     assert difference(ones, {"y": np.ones(3, "f") + np.float32(0.1)}, {"y": 1e-2}) is None
     assert "differs by inf" in str(difference(ones, {"y": np.array([1, 1, np.nan], "f")}, {"y": 0.0}))
+    ends = np.array([np.finfo("f").max, np.finfo("f").min], "f")
+    assert difference({"y": ends}, {"y": np.array([np.inf, -np.inf], "f")}, {"y": 0.0}) is None
+    assert difference({"y": ends}, {"y": np.array([np.inf, np.inf], "f")}, {"y": 0.0}) is not None
     assert "is float32(1,)" in str(difference(ones, {"y": np.ones(1, "f")}, {"y": 0.0}))
     assert "not equal" in str(difference({"y": np.array([1])}, {"y": np.array([2])}, {}))

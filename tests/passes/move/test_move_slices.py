@@ -139,6 +139,14 @@ def test_a_result_that_is_read_elsewhere_stays():
     assert_leaves(MoveSlices(), text, because="a is read elsewhere too")
 
 
+def test_leaves_slices_that_keep_nothing():
+    """Found by the fuzzer: the axis of size one counted as broadcast and stayed."""
+    text = """(float[1, 3] x) => (float[0, 3] y) <int64[1] start = {1}, int64[1] end = {9}, int64[1] axis = {0}> {
+        n = Neg(x) y = Slice(n, start, end, axis)
+    }"""
+    assert_leaves(MoveSlices(), text, because="keeps nothing")
+
+
 def test_whatever_is_sliced_keeps_its_numbers():
     def build(around: Surroundings) -> None:
         value = around.op("Neg", around.input(2, 3, 4))
