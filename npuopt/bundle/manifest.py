@@ -76,13 +76,17 @@ class OutputComparison(StrictRecord):
 
 
 class Stage(StrictRecord):
-    """One comparison: of what against what, over how many samples, per output; or why there is none."""
+    """One comparison: of what against what, over how many samples, per output; or why there is none.
+
+    `inner` comparisons are of tensors between layers, which tell where an error begins, and of no output.
+    """
 
     name: str
     against: str
     samples: int
     outputs: dict[str, OutputComparison]
     skipped: str = ""
+    inner: bool = False
 
 
 class Manifest(StrictRecord):

@@ -22,6 +22,7 @@ def disagreements(stages: Sequence[Stage], least: float = DOUBTFUL) -> list[str]
         f"{output}, {stage.name} against {stage.against}: cosine "
         + ("is not a number" if item.cosine is None else f"{item.cosine:.4g}")
         for stage in stages
+        if not stage.inner
         for output, item in stage.outputs.items()
         if item.cosine is None or item.cosine < least
     ]

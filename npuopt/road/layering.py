@@ -48,10 +48,10 @@ def layer_stages(
         try:
             made = delegate.run_layers(compiled.regions[step.name], feeds, target, limits=limits)
         except VendorToolError as error:
-            stages.append(Stage(name=name, against=step.model, samples=0, outputs={}, skipped=str(error)))
+            stages.append(Stage(name=name, against=step.model, samples=0, outputs={}, skipped=str(error), inner=True))
             continue
         reference = _inner_values(folder / step.model, feeds, made)
-        stages.append(stage(name, step.model, [reference], [made]))
+        stages.append(stage(name, step.model, [reference], [made]).model_copy(update={"inner": True}))
     return stages
 
 
