@@ -28,13 +28,13 @@ def vela():
     return needs_toolchain("vela")
 
 
-def network(folder):
-    """Write a convolution, a mean and a product, with data to calibrate them by."""
+def network(folder, **convolution):
+    """Write a convolution with the given attributes, a mean and a product, with data to calibrate them by."""
     random = np.random.default_rng(0)
     shapes = {"w": (8, 3, 3, 3), "b": (8,), "v": (8, 8)}
     constants = [numpy_helper.from_array(random.normal(size=of).astype("f"), name) for name, of in shapes.items()]
     nodes = [
-        helper.make_node("Conv", ["x", "w", "b"], ["c"], "convolution", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], "convolution", **{"pads": [1, 1, 1, 1], **convolution}),
         helper.make_node("Relu", ["c"], ["r"], "positive"),
         helper.make_node("GlobalAveragePool", ["r"], ["m"], "mean"),
         helper.make_node("Flatten", ["m"], ["f"], "flat"),
@@ -59,6 +59,15 @@ def test_a_small_network_is_on_the_npu_with_figures_and_numbers(tmp_path, target
     [compiled] = [stage for stage in manifest.verification if stage.name == "compiled"]
     assert all((output.cosine or 1.0) > 0.999 for output in compiled.outputs.values())
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["tools"]["ethos-u-vela"] == "5.2.0"
+
+
+def test_strides_that_the_npu_lacks_become_channels(tmp_path):
+    model, data = network(tmp_path, strides=[5, 4])
+    manifest = api.compile(model, "arm/ethos-u55-128", tmp_path / "out", CompileOptions(calibration=data))
+    assert manifest.placement.npu_fraction == 1.0
+    assert any("lower-strided-conv" in node.lowered_by for node in manifest.nodes)
+    [compiled] = [stage for stage in manifest.verification if stage.name == "compiled"]
+    assert all((output.cosine or 1.0) > 0.999 for output in compiled.outputs.values())
 
 
 def test_what_vela_does_not_take_is_an_error_with_its_reason(tmp_path):

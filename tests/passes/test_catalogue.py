@@ -41,6 +41,7 @@ KEEPS_ITS_OP = {
     "lower-pool-ceiling",
     "lower-power-to-reciprocal-roots",
     "lower-softmax-axis",
+    "lower-strided-conv",
     "lower-transpose-rank",
     "lower-variadic-extremes",
     "lower-wide-indices",
