@@ -45,6 +45,13 @@ class EmbeddingChoice(StrEnum):
     host = "host"
 
 
+class HeadChoice(StrEnum):
+    """Where logits are computed."""
+
+    graph = "graph"
+    region = "region"
+
+
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
@@ -163,6 +170,13 @@ class ProfileOptions(DecoderOptions):
             help="Look tokens up in the graphs, or on the host in a mapped table: a tied head's own weights.",
         ),
     ] = EmbeddingChoice.graph
+    head: Annotated[
+        HeadChoice,
+        typer.Option(
+            "--head",
+            help="Compute logits with the rest, or in a region of their own, which runs only where they are wanted.",
+        ),
+    ] = HeadChoice.graph
     tokenizer: Annotated[
         list[Path] | None,
         typer.Option("--tokenizer", help="Carry this file of the tokenizer along.", metavar="FILE"),
@@ -222,6 +236,7 @@ class ProfileOptions(DecoderOptions):
             cache_scales=self.cache_scales.value,
             last_logits=self.last_logits,
             embedding=self.embedding.value,
+            head=self.head.value,
             tokenizer=tuple(self.tokenizer or ()),
             max_memory=None if self.max_memory is None else parse_size(self.max_memory),
             fit=self.fit,

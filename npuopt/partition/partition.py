@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from npuopt.partition.cutting import draft_parts, finish, passed_through
 from npuopt.partition.edge import BESIDE, edge_nodes, index_nodes, read_by_edge_only
 from npuopt.partition.flow import Flow
+from npuopt.partition.head import head_members, split_off
 from npuopt.partition.macs import macs
 from npuopt.partition.plan import Placement, Plan
 from npuopt.partition.regions import find_regions
@@ -28,6 +29,10 @@ MIN_MACS = 100_000
 the host has work anyway: one processor core does that much in the tens of microseconds that handing over takes."""
 
 
+HEAD = "head"
+"""The name of the part that makes an output last, where it is asked for; `head-1` and so on where it takes several."""
+
+
 def partition(
     model: Model,
     target: Target,
@@ -35,6 +40,7 @@ def partition(
     *,
     min_nodes: int = MIN_NODES,
     min_macs: int = MIN_MACS,
+    head: str = "",
 ) -> Plan:
     """Split the main graph into convex regions for `target` and parts for the host.
 
@@ -50,9 +56,11 @@ def partition(
         scheme: what float nodes of a model without Q/DQ are, or will be, computed in; the float scheme when None.
         min_nodes: see MIN_NODES.
         min_macs: see MIN_MACS.
+        head: an output whose last product, with all behind it, becomes a part of its own, called HEAD; none if empty.
 
     Raises:
         PlacementError: when the weights of one node are more than the target takes in a region.
+        UsageError: when nothing can be cut off as the head.
     """
     flow = Flow(model)
     quantized = any(converts(node) for node in flow.nodes)
@@ -62,9 +70,10 @@ def partition(
     candidates = index_nodes(flow)
     reasons.update(dict.fromkeys(read_by_edge_only(flow, candidates, reasons), (BESIDE,)))
     regions = _worthwhile_regions(flow, reasons, min_nodes, min_macs)
-    regions = sharded(flow, regions, target, scheme)
+    last = head_members(flow, head) if head else frozenset[int]()
+    regions = sharded(flow, split_off(regions, last), target, scheme)
     drafts = draft_parts(flow, regions)
-    parts = _named(flow, drafts)
+    parts = _named(flow, drafts, last)
     on_device = {index for region in regions if region.kind == "npu" for index in region.members}
     ahead = edge_nodes(flow, candidates, on_device)
     placements = _placements(flow, drafts, parts, reasons, ahead)
@@ -109,13 +118,15 @@ def _worthwhile_regions(flow: Flow, reasons: Reasons, min_nodes: int, min_macs: 
             reasons.update(dict.fromkeys(region.members, (why,)))
 
 
-def _named(flow: Flow, drafts: list[Draft]) -> tuple[Part, ...]:
-    counts = {"npu": 0, "host": 0}
+def _named(flow: Flow, drafts: list[Draft], last: frozenset[int]) -> tuple[Part, ...]:
+    """Name the parts by their kinds, or as the head, and number them; the first part of the head has no number."""
+    counts = {"npu": 0, "host": 0, HEAD: 0}
     parts: list[Part] = []
     for draft in drafts:
-        kind = draft.region.kind
-        parts.append(finish(flow, draft, f"{kind}-{counts[kind]}"))
-        counts[kind] += 1
+        stem = HEAD if last and last.issuperset(draft.region.members) else draft.region.kind
+        name = HEAD if stem == HEAD and not counts[HEAD] else f"{stem}-{counts[stem]}"
+        parts.append(finish(flow, draft, name))
+        counts[stem] += 1
     return tuple(parts)
 
 

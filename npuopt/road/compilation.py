@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import isfinite
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from npuopt.verify import Comparison
 
     Arrays = dict[str, np.ndarray]
+    Known = dict[tuple[str, bytes], tuple[Step, CompiledRegion]]
+    """What was made of a part, by the road and a hash of the part's model."""
 
 
 @dataclass
@@ -75,6 +78,7 @@ def compile_plan(
     limits: Limits,
     *,
     below: str = "",
+    known: Known | None = None,
 ) -> CompiledPlan:
     """Compile each part of `plan`: regions by the target's road, the rest by the host's.
 
@@ -86,6 +90,8 @@ def compile_plan(
         folder: where the paths of steps start.
         limits: of each vendor tool run.
         below: the folder in `folder` for what is made.
+        known: parts that were compiled before, and whose models share a file of weights with these: equal ones are
+            not compiled again, and their models go. New ones are added.
 
     Raises:
         VendorToolError: also when the vendor's tool left a node of a region off the device.
@@ -95,6 +101,12 @@ def compile_plan(
         on_device = part.kind == "npu"
         road = target.delegate.road if on_device else host
         source = sources[part.name]
+        key = (road, sha256(source.read_bytes()).digest()) if known is not None else None
+        if known is not None and key in known:
+            step, compiled.regions[part.name] = known[key]
+            compiled.steps.append(step.model_copy(update={"name": part.name}))
+            source.unlink()
+            continue
         made_in = folder / below / road / part.name
         made_in.mkdir(parents=True)
         try:
@@ -107,6 +119,8 @@ def compile_plan(
         _remove_empty(made_in, folder)
         compiled.regions[part.name] = region
         compiled.steps.append(_step(part, road, region, source, folder))
+        if known is not None and key is not None:
+            known[key] = (compiled.steps[-1], region)
     return compiled
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from npuopt.bundle import CacheForm
     from npuopt.graph import Model
+    from npuopt.road.compilation import Known
     from npuopt.road.decoding import Opened
     from npuopt.road.options import CompileOptions, LanguageModelOptions, Say
     from npuopt.target import Target
@@ -99,8 +100,9 @@ def _compile_once(
         record = hold_caches(built, record, options, table=table, say=say)
         quantize_parts(beside, target, scheme, options, sources=sources, say=say)
         parts = {**built, **beside}
-        for item in parts.values():
-            item.plan = partition(item.prepared.model, target, scheme)
+        head = opened.decoder.logits if wanted.head == "region" else ""
+        for name, item in parts.items():
+            item.plan = partition(item.prepared.model, target, scheme, head=head if name in built else "")
             require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)
         memory = measure_memory(record, parts, target, scheme)
         require_memory(memory, wanted.max_memory, record, model)
@@ -182,10 +184,13 @@ def _compile(
     sources = {name: {part.name: own / f"{name}.{part.name}.onnx" for part in built[name].plan.parts} for name in built}
     save_sharing(_models(built), own)
     made: dict[str, GraphPart] = {}
+    known: Known = {}
     for name, item in built.items():
         say(f"{name}: compiling {len(item.plan.parts)} part(s)")
         limits = Limits(seconds=options.time_limit)
-        item.compiled = compile_plan(item.plan, sources[name], target, options.host, own, limits, below=name)
+        item.compiled = compile_plan(
+            item.plan, sources[name], target, options.host, own, limits, below=name, known=known
+        )
         steps = tuple(item.compiled.steps)
         made[name] = GraphPart(name=name, model=f"{PROFILES}/{name}.onnx", folder=PROFILES, steps=steps)
     return made

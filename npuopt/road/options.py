@@ -38,6 +38,8 @@ class LanguageModelOptions:
         cache_scales: what of an integer cache shares one scale.
         last_logits: give the logits of one token only, the one that the input `last_token` names.
         embedding: look tokens up in the `graph`, or on the `host`: the table leaves the graphs, which take vectors.
+        head: compute the logits in the profiles' `graph`s, or in a `region` of their own, which runs where they are
+            wanted.
         hints: a YAML file that says what the graph does not tell.
         adapter: low-rank adapters that become inputs of all profiles, so that others go in without compiling.
         merge_adapter: low-rank adapters that are added to the weights.
@@ -57,6 +59,7 @@ class LanguageModelOptions:
     cache_scales: CacheScales = "tensor"
     last_logits: bool = False
     embedding: Literal["graph", "host"] = "graph"
+    head: Literal["graph", "region"] = "graph"
     hints: Path | None = None
     adapter: Path | None = None
     merge_adapter: Path | None = None

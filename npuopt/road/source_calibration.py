@@ -15,7 +15,7 @@ from npuopt.road.encoder_decoder import CROSS, ENCODER
 from npuopt.runtime.generation.source import SourceReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from npuopt.bundle import LanguageModelRecord
     from npuopt.road.built import Built
@@ -36,10 +36,12 @@ class _FloatParts:
     sessions: Mapping[str, Session]
     last: dict[str, Arrays] = field(default_factory=dict[str, "Arrays"])
 
-    def run(self, part: GraphPart, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    def run(
+        self, part: GraphPart, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None
+    ) -> Mapping[str, np.ndarray]:
         """Run a part once."""
         self.last[part.name] = dict(feeds)
-        return self.sessions[part.name].run(feeds)
+        return self.sessions[part.name].run(feeds, outputs)
 
 
 class Sources:

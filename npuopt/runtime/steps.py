@@ -71,8 +71,12 @@ class StepRunner:
         self._on_cpu: dict[str, Session] = {}
         self.fallbacks: list[Fallback] = []
 
-    def run(self, samples: Sequence[Arrays]) -> list[dict[str, np.ndarray]]:
+    def run(self, samples: Sequence[Arrays], outputs: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
         """Run all samples through one step before the next, and return all values they made.
+
+        Args:
+            samples: inputs by name.
+            outputs: run only those steps that these values need; all when None.
 
         Raises:
             InputError: when an input is missing or does not fit.
@@ -80,16 +84,26 @@ class StepRunner:
         """
         values: list[dict[str, np.ndarray]] = [dict(sample) for sample in samples]
         made: set[str] = set()
-        for step in self._steps:
+        for step in self._steps if outputs is None else self._needed(outputs):
             missing = [name for name in step.inputs if name not in values[0]] if values else []
             if missing:
                 hint = f"step {step.name} reads {', '.join(step.inputs)}"
                 raise InputError(f"input {missing[0]!r} is missing", hint=hint)
             feeds = [{name: known[name] for name in step.inputs} for known in values]
-            for known, outputs in zip(values, self._run(step, feeds), strict=True):
-                known.update(outputs)
+            for known, results in zip(values, self._run(step, feeds), strict=True):
+                known.update(results)
             made.update(step.outputs)
         return [{name: array for name, array in known.items() if name in made} for known in values]
+
+    def _needed(self, outputs: Sequence[str]) -> list[Step]:
+        """Return the steps that make these values, and those that make what they read."""
+        wanted = set(outputs)
+        found: list[Step] = []
+        for step in reversed(self._steps):
+            if wanted.intersection(step.outputs):
+                wanted.update(step.inputs)
+                found.append(step)
+        return found[::-1]
 
     def _run(self, step: Step, feeds: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         if step.name in self._on_cpu:

@@ -99,12 +99,12 @@ from npuopt.cli import main
 from npuopt.runtime.generation.engines import CpuEngine
 
 run, left = CpuEngine.run, int(sys.argv[1])
-def interrupted(self, profile, feeds):
+def interrupted(self, profile, feeds, *outputs):
     global left
     left -= 1
     if left < 0:
         os.kill(os.getpid(), signal.SIGINT)
-    return run(self, profile, feeds)
+    return run(self, profile, feeds, *outputs)
 CpuEngine.run = interrupted
 sys.argv = ["npuopt", *sys.argv[2:]]
 main()

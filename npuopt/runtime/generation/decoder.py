@@ -32,8 +32,14 @@ of a chunk costs a tenth of a single one), so a chunk is padded from a sixteenth
 class Engine(Protocol):
     """What runs a profile, or a part beside the profiles."""
 
-    def run(self, part: GraphPart, feeds: Arrays) -> Mapping[str, np.ndarray]:
-        """Run a static graph once and return its outputs by name."""
+    def run(self, part: GraphPart, feeds: Arrays, outputs: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
+        """Run a static graph once and return its outputs by name.
+
+        Args:
+            part: the graph.
+            feeds: its inputs.
+            outputs: those that are wanted: what only others need may be left out. All when None.
+        """
         ...
 
 
@@ -57,6 +63,7 @@ class CachedDecoder:
         self.caches = Caches(record)
         self._adapter_inputs = no_adapter(record)
         self.source = None if record.source is None else SourceReader(record.source, record.hidden, engine)
+        self._kept = tuple(cache.output for cache in record.caches)
         self._profiles = sorted(record.profiles, key=lambda profile: -profile.sequence)
 
     @property
@@ -117,7 +124,7 @@ class CachedDecoder:
         Raises:
             InputError: when there are none, ids are outside the vocabulary, or they do not fit the context.
         """
-        return self._read(tokens, self._profiles)[-1][-1]
+        return self._read(tokens, self._profiles, all_logits=False)[-1][-1]
 
     def read_all(self, tokens: Sequence[int], profile: str | None = None) -> NDArray[np.floating]:
         """Read tokens and return the logits of each, [tokens, vocabulary].
@@ -136,14 +143,17 @@ class CachedDecoder:
         usable = [found for found in usable if found.logits == "all" or found.sequence == 1]
         if not usable:
             raise UsageError("the profile gives the logits of the last token only", hint="compile with all logits")
-        return np.concatenate(self._read(tokens, usable))
+        return np.concatenate(self._read(tokens, usable, all_logits=True))
 
     @property
     def profile_names(self) -> tuple[str, ...]:
         """Names of the profiles, by falling sequence length."""
         return tuple(profile.name for profile in self._profiles)
 
-    def _read(self, tokens: Sequence[int], profiles: Sequence[Profile]) -> list[NDArray[np.floating]]:
+    def _read(
+        self, tokens: Sequence[int], profiles: Sequence[Profile], *, all_logits: bool
+    ) -> list[NDArray[np.floating]]:
+        """Read tokens and return the logits of each run, or of the last one only, which spares the others the head."""
         ids = require_known(tokens, self.vocabulary)
         if not ids:
             raise InputError("there is no token to read")
@@ -155,7 +165,9 @@ class CachedDecoder:
         made: list[NDArray[np.floating]] = []
         while ids:
             profile, count = self._next_run(len(ids), profiles)
-            made.append(self._run(profile, ids[:count]))
+            logits = self._run(profile, ids[:count], with_logits=all_logits or count == len(ids))
+            if logits is not None:
+                made.append(logits)
             ids = ids[count:]
         return made
 
@@ -181,11 +193,15 @@ class CachedDecoder:
             return self.length + profile.sequence <= self.context
         return True
 
-    def _run(self, profile: Profile, ids: list[int]) -> NDArray[np.floating]:
+    def _run(self, profile: Profile, ids: list[int], *, with_logits: bool) -> NDArray[np.floating] | None:
         """Run a profile and return the logits of these tokens, or of the last one, [tokens or 1, vocabulary]."""
         new = self.caches.positions(len(ids), profile.sequence)
         real = np.flatnonzero(new != NOTHING)
-        outputs = self.engine.run(profile, self._feeds(ids, new, real))
+        feeds = self._feeds(ids, new, real)
+        if not with_logits:
+            self.caches.take(self.engine.run(profile, feeds, self._kept), new)
+            return None
+        outputs = self.engine.run(profile, feeds)
         logits = outputs[self.record.logits]
         wanted = (1, profile.sequence if profile.logits == "all" else 1, self.vocabulary)
         if logits.shape != wanted:

@@ -8,7 +8,7 @@ from npuopt.graph.execution import Session
 from npuopt.runtime.steps import StepRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -33,12 +33,12 @@ class CpuEngine:
         self._folder, self._threads = folder, threads
         self._sessions: dict[str, Session] = {}
 
-    def run(self, part: GraphPart, feeds: Arrays) -> dict[str, np.ndarray]:
-        """Run a static graph once and return its outputs by name."""
+    def run(self, part: GraphPart, feeds: Arrays, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Run a static graph once and return its outputs by name; see `Engine.run`."""
         if part.name not in self._sessions:
             path = self._folder / part.model
             self._sessions[part.name] = Session(path, optimize=True, threads=self._threads)
-        return self._sessions[part.name].run(feeds)
+        return self._sessions[part.name].run(feeds, outputs)
 
 
 class DeviceEngine:
@@ -71,8 +71,8 @@ class DeviceEngine:
         """The parts that fell to the CPU."""
         return [fallback for runner in self._runners.values() for fallback in runner.fallbacks]
 
-    def run(self, part: GraphPart, feeds: Arrays) -> dict[str, np.ndarray]:
-        """Run a static graph once and return its outputs by name."""
+    def run(self, part: GraphPart, feeds: Arrays, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Run a static graph once and return its outputs by name; see `Engine.run`."""
         if part.name not in self._runners:
             self._runners[part.name] = StepRunner(
                 self._folder / part.folder,
@@ -82,4 +82,4 @@ class DeviceEngine:
                 on_failure=self._on_failure,
                 told=self._told,
             )
-        return self._runners[part.name].run([feeds])[0]
+        return self._runners[part.name].run([feeds], outputs)[0]

@@ -53,13 +53,14 @@ def test_a_long_prompt_takes_few_runs(folder, form) -> None:
     class Counting(CpuEngine):
         runs = ()
 
-        def run(self, profile, feeds):
-            self.runs = (*self.runs, profile.name)
-            return super().run(profile, feeds)
+        def run(self, profile, feeds, outputs=None):
+            made = super().run(profile, feeds, outputs)
+            self.runs = (*self.runs, (profile.name, "logits" in made))
+            return made
 
     engine = Counting(folder, threads=1)
     CachedDecoder(record(form), engine).read(TEXT[:18])
-    assert engine.runs == ("prefill",) * 5
+    assert engine.runs == (("prefill", False),) * 4 + (("prefill", True),), "logits of the last run only"
 
 
 def test_logits_of_the_last_token_only(form, tmp_path) -> None:
@@ -99,8 +100,8 @@ def test_a_chunk_alone_cannot_read_the_rest_of_a_moving_cache(tmp_path) -> None:
 
 def test_outputs_of_another_shape(folder, form) -> None:
     class Damaged(CpuEngine):
-        def run(self, profile, feeds):
-            outputs = super().run(profile, feeds)
+        def run(self, profile, feeds, outputs=None):
+            outputs = super().run(profile, feeds, outputs)
             return {**outputs, "present_value_1": outputs["present_value_1"][:, :, :, :-1]}
 
     decoder = CachedDecoder(record(form), Damaged(folder, threads=1))
