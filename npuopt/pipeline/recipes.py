@@ -111,7 +111,7 @@ LAYOUT = ("move-transposes", "fuse-reshaped-transpose")
 Transposes find their place first: blocks of axes can no longer be told apart.
 """
 
-MOVE = ("move-slices",)
+MOVE = ("move-slices", "move-splits")
 """Run with LAYOUT. The others of the group are for models that need them, on request."""
 
 BEFORE_CALIBRATION = ("lower-mask-constants",)
