@@ -136,8 +136,9 @@ def quantize_model(
         work = _work(prepared, target, scheme, options, say)
         work.precisions = node_precisions(work.model, target, scheme, options.precisions)
         rewrites, quantized.steps = rewrite_or_repeat(prepared, work, options.encodings, steps.rewriting)
-        held_weights = hold_weights(prepared, target, scheme, options, precisions=work.precisions, say=say)
-        quantized.encodings = held_weights.model_copy(update={"rewrites": rewrites})
+        held, learned = hold_weights(prepared, target, scheme, options, work.precisions, steps.deciding, say=say)
+        quantized.steps += learned
+        quantized.encodings = held.model_copy(update={"rewrites": rewrites})
         quantized.before = None if before is None else Unquantized(before, quantized.encodings, {})
     if target.scheme(scheme).is_float:
         return quantized

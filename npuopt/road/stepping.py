@@ -62,10 +62,11 @@ def steps_for(options: CompileOptions, scheme: Scheme) -> Steps:
     wanted = [read_step(text) for text in options.steps]
     rewriting, deciding = choose_steps(scheme, wanted, options.without_steps)
     if scheme.is_weight_only and options.encodings is None:
-        strangers = [step.name for step in wanted if step not in rewriting]
+        rounding = [step for step in deciding if step in wanted and step.rounds_blocks]
+        strangers = [step.name for step in wanted if step not in rewriting and step not in rounding]
         if strangers:
             raise UsageError(f"step {strangers[0]} does not run where activations stay float")
-        return Steps([step for step in rewriting if step in wanted])
+        return Steps([step for step in rewriting if step in wanted], rounding)
     if scheme.is_float:
         if wanted:
             raise UsageError(f"a float scheme quantizes nothing, so step {wanted[0].name} cannot run")

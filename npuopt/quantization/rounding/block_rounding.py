@@ -11,7 +11,7 @@ from npuopt.graph import attribute, constant, input_at, is_constant, is_op, prod
 from npuopt.quantization.arithmetic import limits
 from npuopt.quantization.blocks import round_blocks
 from npuopt.quantization.calibration.taps import tapped_session
-from npuopt.quantization.rounding.cancellation import ROUNDED_AT_ONCE, damped, feedback
+from npuopt.quantization.rounding.cancellation import ROUNDED_AT_ONCE, feedback
 from npuopt.quantization.rounding.features import Moments, spread
 from npuopt.quantization.rounding.refinement import refine
 from npuopt.quantization.rounding.round_weights import MOMENT_BYTES, MOST_FEATURES
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from npuopt.graph import Model, Node, Value
     from npuopt.quantization.block_encodings import BlockEncoding
     from npuopt.quantization.blocks import Blocks
+    from npuopt.quantization.rounding.cancellation import Rounder
     from npuopt.quantization.rounding.round_weights import Progress
     from npuopt.quantization.samples.data import Samples
 
@@ -68,6 +69,7 @@ def round_held_weights(
     most_features: int = MOST_FEATURES,
     moment_bytes: int = MOMENT_BYTES,
     threads: int = 0,
+    rounder: Rounder = feedback,
 ) -> dict[str, Blocks]:
     """Round weights of products by the data that they are multiplied with (GPTQ, on the grid of each block).
 
@@ -84,6 +86,7 @@ def round_held_weights(
         most_features: features of a product above which it is left out.
         moment_bytes: bytes of second moments that are held at a time (or those of one product).
         threads: threads of the runtime, 0 for all cores.
+        rounder: how rows are rounded by the moments of their features.
 
     Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers", ICLR
     2023; scales are found ahead of it, as its "static groups" do, and refined after it (`refinement`).
@@ -108,7 +111,7 @@ def round_held_weights(
                 progress(done, total)
         for item in portion:
             met = moments[item.data.name or ""]
-            blocked = _rounded(item, met.second(centred=False), met.positions) if met.are_known else None
+            blocked = _rounded(item, met.second(centred=False), met.positions, rounder) if met.are_known else None
             if blocked is not None:
                 rounded[item.weight.name or ""] = blocked
     return rounded
@@ -129,13 +132,13 @@ def _portions(products: Iterable[Product], moment_bytes: int) -> Iterator[list[P
         yield portion
 
 
-def _rounded(product: Product, second: np.ndarray, positions: int) -> Blocks | None:
+def _rounded(product: Product, second: np.ndarray, positions: int, rounder: Rounder) -> Blocks | None:
     """Return the weight as integers, by the moments of so many positions; None where the data says nothing."""
     rows, held = product.rows, product.held.format
     if any(is_op(user, "Gather") for user in users(product.weight)):
         second = second + np.eye(len(second)) * np.trace(second) / len(second)
-    cancellation, trusted = feedback(second, positions), damped(second, positions)
-    if cancellation is None or trusted is None:
+    cancellation = rounder(second, positions)
+    if cancellation is None:
         return None
     blocks = round_blocks(rows, held, second)
     repeat, features = held.block or rows.shape[1], rows.shape[1]
@@ -149,4 +152,4 @@ def _rounded(product: Product, second: np.ndarray, positions: int) -> Blocks | N
         middle = held.middle if blocks.zero_points is None else each(blocks.zero_points[part])
         wanted = rows[part].astype(np.float64)
         blocks.integers[part] = cancellation.steps(wanted, each(blocks.scales[part]), limits(held.dtype), middle)
-    return refine(rows, blocks, held, trusted)
+    return refine(rows, blocks, held, cancellation.trusted)

@@ -19,7 +19,11 @@ import numpy as np
 from npuopt.quantization.arithmetic import STORAGE, limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from npuopt.quantization.encodings import Encoding
+
+    Rounder = Callable[[np.ndarray, int | None], "Cancellation | None"]
 
 DAMPING = 0.01
 """Added to the diagonal, as a share of its mean, so that features that hardly vary do not attract large moves."""
@@ -60,11 +64,13 @@ class Cancellation:
         order: the features, those first that vary most.
         moves: upper triangle, in that order: row i says how the error of weight i moves the weights behind it;
             in float32, as is all that is moved: integers are a few steps of rounding away from each other.
+        trusted: `second` with what it promises too much taken back.
     """
 
     second: np.ndarray
     order: np.ndarray
     moves: np.ndarray
+    trusted: np.ndarray
 
     def round(self, rows: np.ndarray, encoding: Encoding, mean: np.ndarray | None = None) -> Rounded:
         """Return the rows on the encoding's grid, with errors that cancel on these features.
@@ -157,4 +163,4 @@ def feedback(second: np.ndarray, positions: int | None = None) -> Cancellation |
     except np.linalg.LinAlgError:
         return None
     moves = np.ascontiguousarray(factor / np.diagonal(factor), np.float32)
-    return Cancellation(second, order, moves) if np.isfinite(moves).all() else None
+    return Cancellation(second, order, moves, trusted) if np.isfinite(moves).all() else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from npuopt.graph import input_at, is_constant, static_shape, users
 from npuopt.quantization.calibration.taps import TAP_BYTES, tapped_session
-from npuopt.quantization.rounding.cancellation import Cancellation, feedback
+from npuopt.quantization.rounding.cancellation import feedback
 from npuopt.quantization.rounding.features import Layer, Moments
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from npuopt.graph import Model
     from npuopt.quantization.encodings import Encoding, Encodings
+    from npuopt.quantization.rounding.cancellation import Cancellation, Rounder
     from npuopt.quantization.samples.data import Samples
 
     Progress = Callable[[int, int | None], None]
@@ -57,7 +58,7 @@ class RoundedLayer:
     sqnr_db: float
 
 
-def round_weights(
+def round_weights(  # noqa: PLR0913 -- each bound on memory is an option of its own
     model: Model,
     encodings: Encodings,
     samples: Samples,
@@ -67,6 +68,7 @@ def round_weights(
     moment_bytes: int = MOMENT_BYTES,
     tap_bytes: int = TAP_BYTES,
     threads: int = 0,
+    rounder: Rounder = feedback,
 ) -> dict[str, RoundedLayer]:
     """Round the weights of Conv, Gemm and MatMul to suit the data.
 
@@ -83,6 +85,7 @@ def round_weights(
         moment_bytes: bytes of second moments that are held at a time (or those of one layer).
         tap_bytes: bytes of activations that are looked at in one run (or those of one layer).
         threads: threads of the runtime, 0 for all cores.
+        rounder: how rows are rounded by the moments of their features.
 
     Returns:
         The rounded layers, by the name of what their node makes.
@@ -103,7 +106,7 @@ def round_weights(
             done += 1
             if progress is not None:
                 progress(done, total)
-        rounded.update(_round_all(portion, moments, encodings))
+        rounded.update(_round_all(portion, moments, encodings, rounder))
     return rounded
 
 
@@ -163,7 +166,10 @@ def _portions(layers: Iterable[Layer], moment_bytes: int, tap_bytes: int) -> Ite
 
 
 def _round_all(
-    portion: Iterable[Layer], moments: Mapping[tuple[str, str], Moments], encodings: Encodings
+    portion: Iterable[Layer],
+    moments: Mapping[tuple[str, str], Moments],
+    encodings: Encodings,
+    rounder: Rounder,
 ) -> Iterator[tuple[str, RoundedLayer]]:
     """Round the layers of a portion; where a bias is corrected, only what varies about the mean has to cancel."""
     known: dict[tuple[tuple[str, str], bool], Cancellation | None] = {}
@@ -172,7 +178,7 @@ def _round_all(
         corrected = 2 in encodings.corrections.get(layer.output, {})
         key = (layer.sees, corrected)
         if key not in known:
-            known[key] = feedback(seen.second(centred=corrected), seen.positions) if seen.are_known else None
+            known[key] = rounder(seen.second(centred=corrected), seen.positions) if seen.are_known else None
         cancellation = known[key]
         if cancellation is not None:
             yield layer.output, _rounded(layer, cancellation, seen.mean if corrected else None)

@@ -148,9 +148,11 @@ class IntegerStep(Step):
 
     Attributes:
         keeps_encodings: whether it leaves the encodings as they are, so that it also runs for given ones.
+        rounds_blocks: whether it also decides how weights are rounded that a weight-only scheme holds.
     """
 
     keeps_encodings: ClassVar[bool] = False
+    rounds_blocks: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, work: Work, held: Held) -> Applied:

@@ -14,7 +14,7 @@ from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
 from npuopt.quantization.steps.outliers import SplitOutlierChannels
 from npuopt.quantization.steps.products import EqualizeProducts
 from npuopt.quantization.steps.rotation import RotateResiduals
-from npuopt.quantization.steps.weights import CorrectBiases, RoundWeights, WidenWeights
+from npuopt.quantization.steps.weights import CorrectBiases, LearnRounding, RoundWeights, WidenWeights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,6 +31,7 @@ STEPS: tuple[type[Step], ...] = (
     WidenActivations,
     CorrectBiases,
     RoundWeights,
+    LearnRounding,
     WidenWeights,
 )
 """Every step, in the order in which they run: those that rewrite the float model first."""

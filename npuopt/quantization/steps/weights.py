@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from npuopt.quantization.rounding.learned_rounding import ITERATIONS, learned_rounder
 from npuopt.quantization.rounding.round_weights import (
     LEAST_SQNR_DB,
     MOST_FEATURES,
@@ -17,6 +18,7 @@ from npuopt.quantization.steps.contract import Applied, Held, IntegerStep
 
 if TYPE_CHECKING:
     from npuopt.quantization.encodings import Encodings
+    from npuopt.quantization.rounding.cancellation import Rounder
     from npuopt.quantization.steps.contract import Work
 
 
@@ -63,6 +65,53 @@ class RoundWeights(IntegerStep):
             most_features=self.most_features,
         )
         return Applied(Held(held.encodings, rounded), len(rounded), "layers' weights rounded by data")
+
+
+class LearnRounding(IntegerStep):
+    """Learn for each weight whether it is rounded up or down, by gradients on the calibration data (AdaRound).
+
+    It needs torch (the extra `tune`). A row of weights that GPTQ rounds better keeps that. Weight-only schemes have it
+    too. Source: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", ICML 2020. Not standard,
+    as GPTQ leaves it little to gain, for a small part of the time. Measured on products of Gemma 3 270M with data not
+    seen before, to the nearest / GPTQ alone / learned alone (2,000 iterations): 4 bits in blocks of 32 30.5 / 34.7 /
+    34.8 dB and 24.0 / 26.6 / 26.8 dB, 4 bits by channel 20.8 / 24.5 / 24.0 dB, 8 bits 42.6 / 49.3 / 48.3 dB. Perplexity
+    of tiny_llama at w4 grows by 1.35 instead of 1.39 %, in 112 s instead of 6.
+
+    Attributes:
+        iterations: of gradient descent, for each layer.
+        most_features: layers with more inputs are rounded to the nearest.
+    """
+
+    name: ClassVar[str] = "learn-rounding"
+    keeps_encodings: ClassVar[bool] = True
+    rounds_blocks: ClassVar[bool] = True
+    iterations: int = Field(default=ITERATIONS, ge=1)
+    most_features: int = Field(default=MOST_FEATURES, ge=1)
+
+    def apply(self, work: Work, held: Held) -> Applied:
+        """Round the layers that can be; the others stay as they are."""
+        rounder = self.rounder()
+        if work.samples is None:
+            return Applied(held, 0, "no data to learn rounding by")
+        learned = round_weights(
+            work.model,
+            held.encodings,
+            work.samples,
+            progress=work.progress("learning rounding"),
+            threads=work.threads,
+            most_features=self.most_features,
+            rounder=rounder,
+        )
+        rounded = {**held.rounded, **learned}
+        return Applied(Held(held.encodings, rounded), len(learned), "layers' rounding learned")
+
+    def rounder(self) -> Rounder:
+        """Return how rows of weights are rounded.
+
+        Raises:
+            ToolchainMissingError: when torch is not installed.
+        """
+        return learned_rounder(self.iterations)
 
 
 class WidenWeights(IntegerStep):
