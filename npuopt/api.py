@@ -25,6 +25,7 @@ from npuopt.road.compilation import compile_plan, model_runs, reference_runs, re
 from npuopt.road.evaluating import EvaluateOptions, evaluate
 from npuopt.road.figures import MemoryFigures, RegionFigures
 from npuopt.road.forming import encodings_beside, model_to_write, quantize_source
+from npuopt.road.halving import is_written, is_written_by_compile, ranked_in_half, require_change
 from npuopt.road.importing import open_prepared
 from npuopt.road.inspection import bisect, compare, extract
 from npuopt.road.keeping import encodings_text
@@ -97,7 +98,8 @@ def compile(  # noqa: A001 -- the command's name
         dumps = folder / "dumps" if options.dump else None
         source, prepared = open_prepared(model, chip, options, calibrated=_has_ranges(options), dumps=dumps, say=say)
         scheme = source.scheme
-        quantized = quantize_source(model, source, prepared, chip, options, say=say)
+        halve = is_written_by_compile(chip, scheme)
+        quantized = quantize_source(model, source, prepared, chip, options, halve=halve, say=say)
         plan = partition(prepared.model, chip, scheme)
         require_share(plan.summary.npu_fraction, options.min_npu, model, chip)
         say(f"compiling {len(plan.parts)} part(s)")
@@ -160,18 +162,19 @@ def quantize(
     chip = load_target(target)
     source, prepared = open_prepared(model, chip, options, calibrated=_has_ranges(options), say=say)
     scheme = source.scheme
+    halve = require_change(chip, scheme, with_encodings=steps_report or bool(save_encodings or save_precisions))
     effects = measure_steps(prepared, chip, scheme, options, say=say) if steps_report else []
-    quantized = quantize_source(model, source, prepared, chip, options, say=say)
-    if quantized.encodings is None:
-        raise UsageError(f"scheme {scheme} of {chip.name} is not quantized", hint="use npuopt optimize")
+    quantized = quantize_source(model, source, prepared, chip, options, halve=halve, say=say)
     outputs: dict[str, Any] = {}
     if options.verify != "off":
         say("verifying the quantized model")
         outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     save(model_to_write(prepared, quantized, options.form), output)
-    text, lost = encodings_text(quantized.encodings, model, prepared, encodings_format)
-    _write_text(save_encodings or encodings_beside(output, options.form), text)
-    _write_text(save_precisions, precisions_text(quantized.encodings))
+    lost: list[str] = []
+    if quantized.encodings is not None:
+        text, lost = encodings_text(quantized.encodings, model, prepared, encodings_format)
+        _write_text(save_encodings or encodings_beside(output, options.form), text)
+        _write_text(save_precisions, precisions_text(quantized.encodings))
     measured = {"steps_report": [asdict(quality) for quality in effects], "not_in_source": lost}
     record = records.quantization(prepared, quantized, options, outputs)
     return {"output": str(output), "scheme": scheme, **record, **measured}
@@ -200,10 +203,14 @@ def sensitivity(
     if options.calibration is None:
         raise UsageError("errors of layers are looked at on data", hint="give --calibration data")
     source, prepared = open_prepared(model, chip, options, calibrated=True, say=say)
-    quantized = quantize_model(prepared, chip, source.scheme, options, keep_float=True, say=say)
-    if quantized.before is None:
+    halve = is_written(chip, source.scheme)
+    quantized = quantize_model(prepared, chip, source.scheme, options, keep_float=True, halve=halve, say=say)
+    if quantized.before is None and quantized.halved is None:
         raise UsageError(f"scheme {source.scheme} of {chip.name} is not quantized")
     outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
+    if quantized.before is None:
+        ranked = ranked_in_half(quantized.halved, at_outputs=at_outputs)
+        return {"model": str(model), "target": chip.name, "scheme": source.scheme, "outputs": outputs, **ranked}
     ranked = rank_layers(quantized.before, options.calibration, samples, at_outputs=at_outputs, say=say)
     return {"model": str(model), "target": chip.name, "scheme": source.scheme, "outputs": outputs, **ranked}
 
@@ -226,7 +233,7 @@ def _verify(
     say("verifying: the source model")
     reference = reference_runs(source, prepared, samples)
     stages = [] if quantized.kept else [stage("optimized", "source", reference, quantized.optimized)]
-    if quantized.encodings is None:
+    if quantized.encodings is None and quantized.halved is None:
         latest = model_runs(folder / MODEL_FILE, samples)
     else:
         _, latest = check_quantized(folder / MODEL_FILE, quantized)

@@ -47,9 +47,21 @@ ALLOWED = {
     "road.mixing": FOUNDATION | {"quantization", "partition"} | road("sensing", "options"),  # counts multiply-adds
     "road.searching": FOUNDATION | {"quantization"} | road("compilation", "mixing", "options"),
     "road.sensing": FOUNDATION | {"pipeline", "quantization"} | road("options"),  # the pass that writes encodings
+    "road.halving": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
+    "road.time_left": road("options"),
     "road.quantizing": FOUNDATION
     | ROOMS
-    | road("options", "preparation", "compilation", "holding", "stepping", "sensing", "searching"),
+    | road(
+        "compilation",
+        "halving",
+        "holding",
+        "options",
+        "preparation",
+        "searching",
+        "sensing",
+        "stepping",
+        "time_left",
+    ),
     "road.forming": FOUNDATION | {"pipeline"} | road("options", "preparation", "importing", "keeping", "quantizing"),
     "road.holding": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
     "road.distilling": FOUNDATION
@@ -95,6 +107,7 @@ ALLOWED = {
         "embedding_table",
         "figures",
         "fitting",
+        "halving",
         "options",
         "preparation",
         "compilation",

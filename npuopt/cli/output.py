@@ -79,6 +79,30 @@ def print_findings(out: Console, findings: Sequence[Mapping[str, Any]]) -> None:
         out.print(f"note: {len(findings) - SHOWN} more tensors, with --json")
 
 
+def halved_warnings(halved: Mapping[str, Any] | None) -> Sequence[str]:
+    """Return what makes a model in a float type of 16 bits doubtful."""
+    return () if halved is None else halved["warnings"]
+
+
+def print_halved(out: Console, halved: Mapping[str, Any] | None) -> None:
+    """Say what stays in float32 of a model in a float type of 16 bits, and how its numbers were come by."""
+    if halved is None:
+        return
+    islands = halved["islands"]
+    out.print(
+        f"{halved['nodes']} nodes compute in {halved['dtype']}, {len(islands)} want float32; numbers: every op"
+        f" {halved['checked_by'].removeprefix('every op ')}",
+        markup=False,
+    )
+    for island in islands[:SHOWN]:
+        out.print(f"float32: {island['op_type']} {island['node']}: {island['reason']}", markup=False)
+    if len(islands) > SHOWN:
+        out.print(f"float32: {len(islands) - SHOWN} more nodes, with --json")
+    for one in halved["clamped"]:
+        text = f"{one['largest']:.3g} became {one['became']:.6g}, the greatest there is"
+        out.print(f"note: constant {one['constant']}: {text}", markup=False)
+
+
 def print_steps(out: Console, steps: Sequence[Mapping[str, Any]], qualities: Sequence[Mapping[str, Any]]) -> None:
     """Say what each quantization step changed and, where that was measured, what is lost without it."""
     for step in steps:

@@ -23,8 +23,10 @@ from npuopt.cli.options import (
 from npuopt.cli.output import (
     comparison_table,
     console,
+    halved_warnings,
     print_calibration,
     print_findings,
+    print_halved,
     print_json,
     print_kept,
     print_search,
@@ -90,7 +92,7 @@ def quantize_command(
             steps_report=steps_report,
             say=say,
         )
-    print_warnings(result["calibration"].get("warnings", ()))
+    print_warnings((*result["calibration"].get("warnings", ()), *halved_warnings(result["halved"])))
     if json:
         print_json(result)
         return
@@ -102,6 +104,7 @@ def quantize_command(
     if result["outputs"]:
         against = "the source" if result["kept"] else "float"
         out.print(comparison_table(f"Against {against}, {result['samples']} samples", result["outputs"]))
+    print_halved(out, result["halved"])
     print_steps(out, result["steps"], result["steps_report"])
     print_calibration(out, result["calibration"])
     print_search(out, result["search"])

@@ -9,7 +9,7 @@ import typer
 
 from npuopt.cli.option_groups import takes_groups
 from npuopt.cli.options import DimOption, JsonOption, ModelArgument, PassFileOption, TargetOption, parse_dims
-from npuopt.cli.output import comparison_table, console, print_json, progress, table
+from npuopt.cli.output import comparison_table, console, print_halved, print_json, progress, table
 from npuopt.cli.quantization_options import SchemeOptions
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def sensitivity_command(
         return
     out = console()
     out.print(comparison_table(f"Quantized in {result['scheme']} against float", result["outputs"]))
+    print_halved(out, result.get("halved"))
     out.print(_layers(result["layers"], result["samples"], top))
 
 

@@ -128,6 +128,7 @@ APPROXIMATE = frozenset(
         "insert-quantize-dequantize",
         "insert-weight-dequantize",
         "insert-dynamic-quantization",
+        "lower-float-precision",
     }
 )
 """Passes that change numbers by design, so that `--verify each` does not compare them."""

@@ -65,11 +65,21 @@ def write_form(prepared: Prepared, form: Form) -> None:
 
 
 def quantize_source(
-    model: Path, source: Source, prepared: Prepared, chip: Target, options: CompileOptions, *, say: Say
+    model: Path,
+    source: Source,
+    prepared: Prepared,
+    chip: Target,
+    options: CompileOptions,
+    *,
+    halve: bool = False,
+    say: Say,
 ) -> Quantized:
-    """Quantize what is not quantized yet, place the encodings of what is, and write the form that is asked for."""
+    """Quantize what is not quantized yet, place the encodings of what is, and write the form that is asked for.
+
+    `halve` writes a model of a scheme of 16-bit floats in that type.
+    """
     require_form(options.form, chip, source.scheme, is_quantized=source.incoming is not None)
-    quantized = quantize_or_keep(model, source, prepared, chip, options, say=say)
+    quantized = quantize_or_keep(model, source, prepared, chip, options, halve=halve, say=say)
     write_form(prepared, options.form)
     return quantized
 

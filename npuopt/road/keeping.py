@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 def quantize_or_keep(
-    path: Path, source: Source, prepared: Prepared, target: Target, options: CompileOptions, *, say: Say
+    path: Path,
+    source: Source,
+    prepared: Prepared,
+    target: Target,
+    options: CompileOptions,
+    *,
+    halve: bool = False,
+    say: Say,
 ) -> Quantized:
     """Quantize a prepared model in place; put a model's own encodings where the target wants them, if it has some.
 
@@ -35,6 +42,7 @@ def quantize_or_keep(
         prepared: its float graph.
         target: where it is to run.
         options: the precision, and what there is to quantize with.
+        halve: write a model of a scheme of 16-bit floats in that type.
         say: told what is being done.
 
     Raises:
@@ -42,7 +50,7 @@ def quantize_or_keep(
     """
     if source.incoming is None:
         beside = options.form == "encodings"
-        return quantize_model(prepared, target, source.scheme, options, keep_float=beside, say=say)
+        return quantize_model(prepared, target, source.scheme, options, keep_float=beside, halve=halve, say=say)
     if options.steps:
         raise UsageError(
             f"step {options.steps[0]} would change a model that is quantized already",

@@ -20,6 +20,7 @@ from npuopt.road.decoding import cache_form, freeze_profile, lower_raised, merge
 from npuopt.road.embedding_table import place_table, token_table
 from npuopt.road.figures import region_figures
 from npuopt.road.fitting import compile_fitting
+from npuopt.road.halving import is_written_by_compile, wide_scheme
 from npuopt.road.language_model_memory import measure_memory, require_memory
 from npuopt.road.language_model_records import DecoderCheck, describe, language_manifest
 from npuopt.road.optimizing import observers
@@ -84,6 +85,11 @@ def _compile_once(
     _require_sound(wanted, options.dims)
     form = cache_form(target, wanted.form)
     scheme = choose_scheme(target, options.precision, calibrated=options.calibration is not None)
+    if is_written_by_compile(target, scheme):
+        raise UsageError(
+            f"a language model's profiles are not written in {scheme}",
+            hint=f"compile in {wide_scheme(target)}, or `npuopt quantize --precision {scheme}` a model of fixed sizes",
+        )
     with atomic_folder(out) as folder:
         opened = open_halves(model, wanted, say=say)
         merge_adapter(opened, wanted)

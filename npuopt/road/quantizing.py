@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ import numpy as np
 
 from npuopt.errors import AccuracyError, InputError, UsageError
 from npuopt.pipeline.catalogue import find_pass, with_options
-from npuopt.pipeline.recipes import BEFORE_CALIBRATION
 from npuopt.quantization import Encodings, calibrate
 from npuopt.quantization.accuracy.findings import find_faults
 from npuopt.quantization.assignment.alike import shared_encodings
@@ -21,16 +19,17 @@ from npuopt.quantization.rounding.round_weights import RoundedLayer, with_correc
 from npuopt.quantization.samples.data import RANDOM, open_samples
 from npuopt.quantization.steps import Held, StepRecord, Work
 from npuopt.road.compilation import model_runs, stage
+from npuopt.road.halving import halve_model, limit_masks
 from npuopt.road.holding import hold_weights
-from npuopt.road.preparation import AS_THEY_ARE
 from npuopt.road.searching import Search, search_precisions
 from npuopt.road.sensing import Unquantized
 from npuopt.road.stepping import decide, rewrite_float, rewrite_or_repeat, run_rewrites, steps_for
+from npuopt.road.time_left import timed
 from npuopt.verify import seeded_inputs
 from npuopt.verify.final import held_samples, trial_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from npuopt.bundle import Stage
     from npuopt.graph import Model
@@ -38,15 +37,13 @@ if TYPE_CHECKING:
     from npuopt.quantization.calibration.observation import DataReport
     from npuopt.quantization.incoming.keeping import Kept
     from npuopt.quantization.samples.data import Samples
+    from npuopt.road.halving import Halved
     from npuopt.road.options import CompileOptions, Say
     from npuopt.road.preparation import Prepared
     from npuopt.road.stepping import Steps
     from npuopt.target import Target
 
     Arrays = dict[str, np.ndarray]
-
-TIMED = 2
-"""Samples after which the time left is told: the first one opens sessions."""
 
 RANDOM_WARNING = (
     "calibrated with random numbers: the ranges are those of noise, and steps that learn from data are left out; good"
@@ -72,6 +69,7 @@ class Quantized:
         steps: the named steps that ran, and what they changed.
         before: the model ahead of its quantization, where that was asked for.
         search: what the search for precisions found, in figures; empty where there was none.
+        halved: what became of a model in a float type of 16 bits.
     """
 
     encodings: Encodings | None = None
@@ -84,6 +82,7 @@ class Quantized:
     steps: list[StepRecord] = field(default_factory=list[StepRecord])
     before: Unquantized | None = None
     search: dict[str, Any] = field(default_factory=dict[str, Any])
+    halved: Halved | None = None
 
     def write(self, folder: Path) -> None:
         """Write the encodings, if any, as `encodings.json`."""
@@ -115,18 +114,19 @@ def quantize_model(
     options: CompileOptions,
     *,
     keep_float: bool = False,
+    halve: bool = False,
     say: Say,
 ) -> Quantized:
     """Quantize the prepared model in place, when the scheme asks for it, and remember what it computed in float.
 
-    `keep_float` keeps the model as it was just before, too.
+    `keep_float` keeps the model as it was just before, too; `halve` writes it in the scheme's float type of 16 bits.
     """
-    _require_use_of_precisions(target, scheme, options)
+    _require_use_of_precisions(target, scheme, options, halve=halve)
     search = Search.wanted(target, scheme, options, say=say)
     steps = steps_for(options, target.scheme(scheme))
     quantized = Quantized()
-    if not target.scheme(scheme).is_float:
-        prepared.runner.run(prepared.model, AS_THEY_ARE.make(BEFORE_CALIBRATION))
+    if halve or not target.scheme(scheme).is_float:
+        limit_masks(prepared)
     if options.verify != "off":
         say("running the optimized model")
         quantized.samples = verification_samples(prepared, options)
@@ -140,6 +140,9 @@ def quantize_model(
         quantized.steps += learned
         quantized.encodings = held.model_copy(update={"rewrites": rewrites})
         quantized.before = None if before is None else Unquantized(before, quantized.encodings, {})
+    if halve:
+        samples = quantized.samples or verification_samples(prepared, options)
+        quantized.halved = halve_model(prepared, target, scheme, options, samples, say=say)
     if target.scheme(scheme).is_float:
         return quantized
     if options.encodings is not None:
@@ -171,7 +174,8 @@ def check_quantized(model: Model | Path, quantized: Quantized) -> tuple[Stage, l
     Raises:
         AccuracyError: when it computes NaN or infinity where the float model computes numbers.
     """
-    made = model_runs(model, quantized.samples)
+    halved = quantized.halved
+    made = model_runs(model if halved is None else halved.judged, quantized.samples)
     for expected, got in zip(quantized.optimized, made, strict=True):
         for name, array in got.items():
             if array.dtype.kind == "f" and not np.all(np.isfinite(array) | ~np.isfinite(expected[name])):
@@ -179,14 +183,14 @@ def check_quantized(model: Model | Path, quantized: Quantized) -> tuple[Stage, l
     return stage("quantized", "optimized", quantized.optimized, made), made
 
 
-def _require_use_of_precisions(target: Target, scheme: str, options: CompileOptions) -> None:
+def _require_use_of_precisions(target: Target, scheme: str, options: CompileOptions, *, halve: bool) -> None:
     """Check that precisions of single nodes, where any are given, would make a difference.
 
     Raises:
         UsageError: when nothing is quantized, activations are in some nodes only, or the encodings are given.
     """
     own = target.scheme(scheme)
-    if options.precisions and own.is_float and not own.is_weight_only:
+    if options.precisions and own.is_float and not own.is_weight_only and not halve:
         raise UsageError(f"scheme {scheme} quantizes nothing, so no node can differ from it by --keep or --precisions")
     if own.is_weight_only:
         for _, other in options.precisions:
@@ -214,7 +218,7 @@ def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Ar
 def _work(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, say: Say) -> Work:
     """Return what the steps work on."""
     samples = None if options.calibration is None else open_samples(options.calibration, prepared.model)
-    return Work(prepared.model, target, scheme, samples, say=_progress(say))
+    return Work(prepared.model, target, scheme, samples, say=timed(say))
 
 
 def _drawn(model: Model, count: int) -> list[Arrays]:
@@ -277,23 +281,3 @@ def _rounded(work: Work, encodings: Encodings, steps: Steps, quantized: Quantize
         return dict[str, RoundedLayer]()
     held, quantized.steps = decide(work, Held(encodings), steps.deciding)
     return held.rounded
-
-
-def _progress(say: Say) -> Callable[[str, int, int | None], None]:
-    """Return a function that tells how far a task has come, and how long it takes to its end at the rate so far."""
-    started: dict[str, tuple[float, int]] = {}
-
-    def tell(what: str, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        first, before = started.setdefault(what, (now, done))
-        text = f"{what}: sample {done}" + (f" of {total}" if total else "")
-        if total and done - before >= TIMED:
-            text += f", {_duration((now - first) / (done - before) * (total - done))} left"
-        say(text)
-
-    return tell
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"

@@ -165,7 +165,7 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
         placement=_summary(plan),
         nodes=nodes_of(plan, prepared),
         calibration=quantized.calibration_record(options),
-        encodings={}
+        encodings=({} if quantized.halved is None else {"halved": quantized.halved.to_json()})
         if encodings is None
         else {
             "file": "encodings.json",
@@ -196,6 +196,7 @@ def quantization(
         "search": quantized.search,
         "calibration": quantized.calibration_record(options),
         "kept": None if quantized.kept is None else quantized.kept.to_json(),
+        "halved": None if quantized.halved is None else quantized.halved.to_json(),
     }
 
 

@@ -60,6 +60,11 @@ class Scheme(Facts):
     tensors: tuple[DataTypeName, ...] = Field(
         (), description="Float types that tensors of the model may have; the activation type, or float32 and float16."
     )
+    between_casts: bool = Field(
+        default=False,
+        description="The runtime has no kernels for the activation's float type: nodes compute in float32, and what"
+        " they make goes through a pair of Casts; weights are held in the type.",
+    )
     activation_symmetric: bool = Field(
         default=False, description="Activations have zero point 0 (or mid-range, if unsigned)."
     )
@@ -121,6 +126,8 @@ class Scheme(Facts):
             raise ValueError("power_of_two is for integer activations")
         if self.is_float and self.bias is not None:
             raise ValueError("a float scheme has no bias type")
+        if self.between_casts and self.activation not in ("float16", "bfloat16"):
+            raise ValueError("between_casts is for activations of float16 or bfloat16")
         if self.is_weight_only and self.weight not in HELD_TYPES:
             raise ValueError(f"weights beside float activations are held in {', '.join(HELD_TYPES)}, not {self.weight}")
         if strays := [name for name in self.tensors if name not in FLOAT_TYPES]:

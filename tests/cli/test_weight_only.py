@@ -83,7 +83,8 @@ def test_each_way_of_rounding_finds_scales_of_its_own(tmp_path):
     ("command", "precision", "form", "words"),
     [
         ("quantize", "w8", "qoperator", "is for quantized activations"),
-        ("quantize", "fp32", "nbits", "quantizes nothing"),
+        ("quantize", "fp16", "nbits", "quantizes nothing"),
+        ("quantize", "fp32", "nbits", "is not quantized"),
         ("quantize", "w4", "dynamic", "is for weights of int8"),
         ("compile", "w8", "encodings", "not what compile is for"),
     ],
