@@ -83,7 +83,8 @@ ALLOWED = {
     "road.encoder_decoder": FOUNDATION | {"pipeline", "decoder", "bundle", "passes"} | road("options", "encoding"),
     "road.decoding": FOUNDATION
     | {"pipeline", "decoder", "bundle", "passes"}
-    | road("options", "preparation", "encoding", "encoder_decoder"),
+    | road("options", "preparation", "encoding", "encoder_decoder", "branches"),
+    "road.branches": FOUNDATION | {"pipeline", "passes"},
     "road.source_calibration": FOUNDATION | {"bundle", "runtime"} | road("built", "encoder_decoder"),
     "road.source_parts": FOUNDATION
     | {"pipeline", "partition", "bundle"}
@@ -124,7 +125,7 @@ ALLOWED = {
     "road.fitting": FOUNDATION | {"partition", "bundle"} | road("language_model_memory", "options", "preparation"),
     "road.cache_holding": FOUNDATION
     | {"pipeline", "quantization", "bundle"}
-    | road("driving", "built", "options", "profile_quantizing"),
+    | road("driving", "built", "options", "profile_quantizing", "source_calibration"),
     "road.profile_quantizing": FOUNDATION
     | {"pipeline", "quantization", "bundle"}
     | road("driving", "built", "options", "quantizing", "stepping", "source_calibration"),

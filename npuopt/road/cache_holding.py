@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from npuopt.road.built import Built
     from npuopt.road.driving import TokenTable
     from npuopt.road.options import CacheScales, CompileOptions, Say
+    from npuopt.road.source_calibration import Sources
 
 TYPES: Mapping[str, IntegerType] = {"int8": "uint8", "int16": "uint16"}
 """What is asked for -> how it is held: with a zero point, as keys are not centred."""
@@ -39,13 +40,14 @@ def hold_caches(
     options: CompileOptions,
     *,
     table: TokenTable | None = None,
+    sources: Sources | None = None,
     say: Say,
 ) -> LanguageModelRecord:
     """Let the caches of all profiles be integers where that is asked for; return the record that says so.
 
     A scheme that holds keys and values as integers of that size gives its own encodings: the caches come out of the
     graph as they are inside. Else ranges are seen on the calibration texts, cache by cache; `table` has the vectors of
-    their tokens for profiles that take them.
+    their tokens for profiles that take them, `sources` what they are answers to.
 
     Raises:
         UsageError: when there is nothing to see ranges on, or the graphs compute with fewer bits.
@@ -63,7 +65,7 @@ def hold_caches(
         if options.calibration is None:
             raise UsageError("ranges of an integer cache are seen on texts", hint="give them with --calibration")
         say("watching the caches")
-        held = seen_encodings(first, record, options.calibration, dtype, wanted.cache_scales, table)
+        held = seen_encodings(first, record, options.calibration, dtype, wanted.cache_scales, table, sources)
     caches = {cache.input: cache.output for cache in record.caches}
     for item in built.values():
         insert = with_options(find_pass("insert-integer-cache"), {"caches": caches, "encodings": held})
@@ -80,6 +82,7 @@ def seen_encodings(
     dtype: IntegerType,
     scales: CacheScales,
     table: TokenTable | None = None,
+    sources: Sources | None = None,
 ) -> dict[str, Encoding]:
     """Return how each cache is held, by its input: all numbers that it held in any text fit.
 
@@ -90,6 +93,7 @@ def seen_encodings(
         dtype: of the integers.
         scales: what of a cache shares one.
         table: has the vectors of tokens for a profile that takes them.
+        sources: what the texts are answers to, one for each.
     """
     session, single = Session(model), record.model_copy(update={"profiles": record.profiles[:1]})
     lows = {cache.input: np.zeros((cache.heads, cache.size)) for cache in record.caches}
@@ -101,8 +105,14 @@ def seen_encodings(
             lows[name] = np.minimum(lows[name], array.min(axis=(0, 2)))
             highs[name] = np.maximum(highs[name], array.max(axis=(0, 2)))
 
-    for text in read_texts(texts, record, table):
+    rows = read_texts(texts, record, table)
+    if sources is not None:
+        sources.require_as_many(rows)
+        driver.beside = sources.feeds
+    for index, text in enumerate(rows):
         driver.reset()
+        if sources is not None:
+            sources.read(index)
         for _ in driver.samples(readable(text, single)):
             look()  # at what the runs before this one left
         look()

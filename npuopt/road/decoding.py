@@ -19,6 +19,7 @@ from npuopt.passes.tune.insert_adapters import InsertAdapters
 from npuopt.pipeline.catalogue import find_pass
 from npuopt.pipeline.recipes import CLEAN
 from npuopt.pipeline.runner import Runner
+from npuopt.road.branches import take_branch
 from npuopt.road.encoder_decoder import CROSS_MASK, cross_names, split_source
 from npuopt.road.encoding import open_encoder
 from npuopt.road.preparation import prepare
@@ -76,6 +77,11 @@ def open_decoder(path: Path, context: int, hints: Hints, *, encoder: Encoder | N
     name_nodes(model)
     note_origins(model)
     runner = Runner(None, "off")
+    try:
+        take_branch(model)
+    except InputError as error:
+        error.where = f"{path}: {error.where}"
+        raise
     prepare(model, runner, {}, say=say)
     say("recognising the decoder")
     cross: Model | None = None

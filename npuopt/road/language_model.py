@@ -103,7 +103,7 @@ def _compile_once(
         if quantized is not None and quantized.encodings is not None:
             quantized.write(folder)
             record = held_caches(record, quantized.encodings)
-        record = hold_caches(built, record, options, table=table, say=say)
+        record = hold_caches(built, record, options, table=table, sources=sources, say=say)
         quantize_parts(beside, target, scheme, options, sources=sources, say=say)
         parts = {**built, **beside}
         head = opened.decoder.logits if wanted.head == "region" else ""

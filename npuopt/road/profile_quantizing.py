@@ -140,9 +140,8 @@ class Texts:
     def __post_init__(self) -> None:
         """Read the tokens and open the profile."""
         self._tokens = read_texts(self.source, self.record, self.table)
-        if self.sources is not None and len(self.sources) != len(self._tokens):
-            what = f"has {len(self.sources)} sources for {len(self._tokens)} texts"
-            raise InputError(what, where=str(self.source), hint="give one for each")
+        if self.sources is not None:
+            self.sources.require_as_many(self._tokens)
         self._session = Session(self.model, threads=0)  # type: ignore[arg-type]
 
     def get_next(self) -> dict[str, np.ndarray] | None:

@@ -59,11 +59,22 @@ class Sources:
         self._engine = _FloatParts({name: Session(built[name].prepared.model) for name in parts})
         source = record.source.model_copy(update=parts)
         self._reader = SourceReader(source, record.hidden, self._engine)
+        self._path = path
         self._rows = _read(path, is_tokens=source.vocabulary is not None)
 
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._rows)
+
+    def require_as_many(self, texts: np.ndarray) -> None:
+        """Check that there is one for each text.
+
+        Raises:
+            InputError: when there is not.
+        """
+        if len(self) != len(texts):
+            what = f"has {len(self)} sources for {len(texts)} texts"
+            raise InputError(what, where=str(self._path), hint="give one for each")
 
     def read(self, index: int) -> None:
         """Lead a source through both parts."""

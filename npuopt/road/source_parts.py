@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from npuopt.errors import InternalError, UsageError
+from npuopt.errors import InternalError
 from npuopt.partition import partition
 from npuopt.pipeline.runner import Runner
 from npuopt.road.built import Built
@@ -46,17 +46,12 @@ def build_parts(
 def open_sources(
     record: LanguageModelRecord, built: Mapping[str, Built], target: Target, scheme: str, options: CompileOptions
 ) -> Sources | None:
-    """Open the sources for calibration, while the parts are in float; None where nothing is calibrated.
-
-    Raises:
-        UsageError: when caches are to be integers, whose ranges are seen without sources.
-    """
+    """Open the sources for calibration, while the parts are in float; None where nothing is calibrated."""
     wanted = options.language_model
-    if record.source is None:
+    watched = wanted is not None and wanted.cache_type is not None and options.calibration is not None
+    if record.source is None or (target.scheme(scheme).is_float and not watched):
         return None
-    if wanted is not None and wanted.cache_type is not None:
-        raise UsageError("--cache-type is not known for encoder-decoders", hint="leave it out")
-    return None if target.scheme(scheme).is_float else Sources(record, built, options.calibration)
+    return Sources(record, built, options.calibration)
 
 
 def quantize_parts(
@@ -70,9 +65,9 @@ def quantize_parts(
 ) -> None:
     """Quantize the parts in place by what sources make of them, or hold their weights as a weight-only scheme says."""
     found = target.scheme(scheme)
-    for item in built.values() if found.is_weight_only or sources is not None else ():
+    for item in built.values() if found.is_weight_only or not found.is_float else ():
         say(f"part {item.name}: quantizing")
-        samples = None if sources is None else sources.samples(item.name)
+        samples = None if sources is None or found.is_weight_only else sources.samples(item.name)
         plain = replace(options, language_model=None, calibration=samples, encodings=None, verify="off")
         quantize_model(item.prepared, target, scheme, plain, say=say)
 
