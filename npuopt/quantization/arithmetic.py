@@ -142,11 +142,15 @@ def saturation(array: np.ndarray, encoding: Encoding) -> float:
     """
     if not array.size:
         return 0.0
-    scale, zero_point = _broadcast(encoding, array.ndim)
-    smallest, largest = limits(encoding.dtype)
-    low = (smallest - zero_point - 0.5) * scale
-    high = (largest - zero_point + 0.5) * scale
+    low, high = representable(encoding, array.ndim)
     return float(np.count_nonzero((array < low) | (array > high)) / array.size)
+
+
+def representable(encoding: Encoding, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of what rounds to a representable number, shaped for tensors of a rank."""
+    scale, zero_point = _broadcast(encoding, rank)
+    smallest, largest = limits(encoding.dtype)
+    return (smallest - zero_point - 0.5) * scale, (largest - zero_point + 0.5) * scale
 
 
 def _broadcast(encoding: Encoding, rank: int) -> tuple[np.ndarray, np.ndarray]:

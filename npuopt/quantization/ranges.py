@@ -41,6 +41,24 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """All finite numbers of a tensor that calibration saw.
+
+    Attributes:
+        low: the least one.
+        high: the greatest one.
+        count: how many there were.
+        outside: returns the share (0..1) of them below one number or above another; None where the calibration
+            method does not remember enough to tell.
+    """
+
+    low: float
+    high: float
+    count: int
+    outside: Callable[[float, float], float | None] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Ranges:
     """The range of every float tensor that is no constant.
 
@@ -52,6 +70,7 @@ class Ranges:
         fitted: from a tensor's name, a number of integers and whether zero is in their middle to the range to hold
             in them, where the method makes a difference; None where `tensors` says it all.
         data: what is to be said of the samples; None where nobody looked at them.
+        seen: all numbers of each tensor, of which a range may leave some out.
     """
 
     tensors: Mapping[str, Range]
@@ -62,6 +81,7 @@ class Ranges:
     )
     fitted: Callable[[str, int, bool], Range] | None = field(default=None, compare=False, repr=False)
     data: DataReport | None = field(default=None, compare=False, repr=False)
+    seen: Mapping[str, Seen] = field(default_factory=dict[str, "Seen"], compare=False, repr=False)
 
     def of(self, name: str, dtype: IntegerType | None = None, *, symmetric: bool = False) -> Range:
         """Return the range of a tensor.

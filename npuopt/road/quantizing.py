@@ -145,18 +145,20 @@ def quantize_model(
         quantized.halved = halve_model(prepared, target, scheme, options, samples, say=say)
     if target.scheme(scheme).is_float:
         return quantized
+    work = _work(prepared, target, scheme, options, say)
     if options.encodings is not None:
         encodings = Encodings.load(options.encodings)
         run_rewrites(prepared, encodings.rewrites)
         encodings.check(prepared.model)
-        rounded = _rounded(_work(prepared, target, scheme, options, say), encodings, steps, quantized)
+        rounded = _rounded(work, encodings, steps, quantized)
     else:
-        work = _work(prepared, target, scheme, options, say)
         encodings, rounded = _calibrated(prepared, work, options, steps, quantized, search)
     quantized.encodings = encodings
     if options.verify != "off":
         say("looking for what the encodings clip")
-        quantized.findings = find_faults(prepared.model, encodings, quantized.samples)
+        quantized.findings = find_faults(
+            prepared.model, encodings, quantized.samples, seen=work.ranges.seen if work.ranges else None
+        )
     say("inserting quantize and dequantize")
     integers = {layer.weight: layer.integers for layer in rounded.values()}
     corrected = with_corrections(encodings, rounded)

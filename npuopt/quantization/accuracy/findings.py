@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from npuopt.graph import is_constant, is_op, release_mapped
-from npuopt.quantization.arithmetic import SMALLEST_SCALE, quantize, saturation
+from npuopt.quantization.arithmetic import SMALLEST_SCALE, quantize, representable, saturation
 from npuopt.quantization.assignment.needs import narrowed
 from npuopt.quantization.assignment.weights import numbers
 from npuopt.quantization.calibration.taps import TAP_BYTES, portions, tapped_session
@@ -18,11 +18,12 @@ from npuopt.quantization.ranges import Range
 from npuopt.quantization.roles import float_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from npuopt.graph import Model, Node, Value
     from npuopt.quantization.arithmetic import IntegerType
     from npuopt.quantization.encodings import Encoding, Encodings
+    from npuopt.quantization.ranges import Seen
 
     Arrays = Mapping[str, np.ndarray]
 
@@ -33,7 +34,7 @@ FEWEST = 16
 """Numbers that must be seen before all being the same says anything."""
 
 MOVING = (*(name for name in MOVERS if name != "Cast"), "Flatten", "Split")
-EVERYTHING = Range(-np.inf, np.inf)
+EVERYTHING, NOTHING = Range(-np.inf, np.inf), Range(0.0, 0.0)
 
 Kind = Literal["clipped", "stuck", "dead-channels", "tiny-scale"]
 
@@ -61,14 +62,22 @@ class Finding:
 
 
 def find_faults(
-    model: Model, encodings: Encodings, samples: Sequence[Arrays], *, tap_bytes: int = TAP_BYTES, threads: int = 0
+    model: Model,
+    encodings: Encodings,
+    samples: Sequence[Arrays],
+    *,
+    seen: Mapping[str, Seen] | None = None,
+    tap_bytes: int = TAP_BYTES,
+    threads: int = 0,
 ) -> list[Finding]:
-    """Look for what is wrong with the encodings, on a few samples.
+    """Look for what is wrong with the encodings, by what calibration saw or else on a few samples.
 
     Args:
         model: the float model that the encodings are for; it comes back as it was.
         encodings: those to look at.
-        samples: are run through the float model once for each portion of `tap_bytes`.
+        samples: are run through the float model, once for each portion of `tap_bytes`, where what was seen does not
+            tell enough of some tensor.
+        seen: what calibration saw in the same model.
         tap_bytes: bytes of activations that are held at a time.
         threads: threads of the runtime, 0 for all cores.
 
@@ -79,14 +88,17 @@ def find_faults(
     release_mapped(model.graph.initializers.values())
     masks = find_masks(model)
     meant = {value for value in (*masks.scores, *masks.carriers) if value.name}
-    for seen in _activations(model, encodings, samples, tap_bytes, threads):
-        if seen.is_stuck:
-            text = f"all {seen.elements} numbers seen became {seen.low:g}"
-            found.append(Finding(seen.value.name or "", "stuck", text, 1.0))
-        elif seen.share >= CLIPPED and seen.value not in meant:
-            low, high = seen.encoding.range
-            text = f"{seen.share:.1%} of its numbers are clipped to {low:.4g} to {high:.4g}"
-            found.append(Finding(seen.value.name or "", "clipped", text, seen.share))
+    held = _held(model, encodings, meant)
+    unknown = [one for one in held if not one.recall((seen or {}).get(one.value.name or ""))]
+    _look(model, unknown, samples, tap_bytes, threads)
+    for one in held:
+        if one.is_stuck:
+            text = f"all {one.elements} numbers seen became {one.low:g}"
+            found.append(Finding(one.value.name or "", "stuck", text, 1.0))
+        elif one.share >= CLIPPED:
+            low, high = one.encoding.range
+            text = f"{one.share:.1%} of its numbers are clipped to {low:.4g} to {high:.4g}"
+            found.append(Finding(one.value.name or "", "clipped", text, one.share))
     return found
 
 
@@ -127,18 +139,29 @@ def _dead_channels(model: Model, encodings: Encodings) -> Iterator[Finding]:
 
 
 @dataclass
-class _Seen:
-    """What the samples showed of one activation."""
+class _Held:
+    """One activation, the interval of its numbers that matter, and what is known of them."""
 
     value: Value
     encoding: Encoding
+    needed: Range
     low: float = np.inf
     high: float = -np.inf
     outside: float = 0.0
     elements: int = 0
 
-    def __post_init__(self) -> None:
-        self._needed = _needed(self.value, self.encoding.dtype)
+    def recall(self, seen: Seen | None) -> bool:
+        """Take what calibration saw; return whether that tells all."""
+        if seen is None:
+            return False
+        least, greatest = (float(end) for end in representable(self.encoding, 0))
+        share = seen.outside(
+            least if self.needed.low < least else -np.inf, greatest if self.needed.high > greatest else np.inf
+        )
+        if share is None:
+            return False
+        self.low, self.high, self.elements, self.outside = seen.low, seen.high, seen.count, share * seen.count
+        return True
 
     def add(self, array: np.ndarray) -> None:
         """Take in one sample."""
@@ -148,9 +171,9 @@ class _Seen:
             low, high = float(array.min(initial=np.inf)), float(array.max(initial=-np.inf))
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.elements += array.size
-        ends = np.clip([low, high], self._needed.low, self._needed.high)
+        ends = np.clip([low, high], self.needed.low, self.needed.high)
         if array.size and saturation(ends, self.encoding):  # else none in between is outside either
-            needed = np.clip(array, self._needed.low, self._needed.high)
+            needed = np.clip(array, self.needed.low, self.needed.high)
             self.outside += saturation(needed, self.encoding) * array.size
 
     @property
@@ -167,24 +190,29 @@ class _Seen:
         return bool(ends[0] == ends[1])
 
 
-def _activations(
-    model: Model, encodings: Encodings, samples: Sequence[Arrays], tap_bytes: int, threads: int
-) -> Iterator[_Seen]:
-    held = {
-        value.name or "": _Seen(value, encodings.tensors[value.name or ""])
-        for value in float_values(model)
-        if value.name in encodings.tensors and encodings.tensors[value.name or ""].axis is None
-    }
-    inside = [seen.value for seen in held.values() if seen.value.producer() is not None]
-    for name in [name for name, seen in held.items() if seen.value.producer() is None]:
+def _held(model: Model, encodings: Encodings, meant: Collection[Value]) -> list[_Held]:
+    """List the activations that are held by one scale; of those in `meant` no number is missed that is cut off."""
+    found: list[_Held] = []
+    for value in float_values(model):
+        encoding = encodings.tensors.get(value.name or "")
+        if encoding is not None and encoding.axis is None:
+            needed = NOTHING if value in meant else _needed(value, encoding.dtype)
+            found.append(_Held(value, encoding, needed))
+    return found
+
+
+def _look(model: Model, held: Sequence[_Held], samples: Sequence[Arrays], tap_bytes: int, threads: int) -> None:
+    """Run the samples and take in the tensors' numbers."""
+    by_name = {one.value.name or "": one for one in held}
+    for name in [name for name, one in by_name.items() if one.value.producer() is None]:
         for sample in samples:
-            held[name].add(sample[name])
+            by_name[name].add(sample[name])
+    inside = [one.value for one in held if one.value.producer() is not None]
     for portion in portions(inside, tap_bytes):
         session = tapped_session(model, portion, optimize=True, threads=threads)
         for sample in samples:
             for name, array in session.run(sample).items():
-                held[name].add(array)
-    yield from held.values()
+                by_name[name].add(array)
 
 
 def _needed(value: Value, dtype: IntegerType) -> Range:
@@ -196,7 +224,7 @@ def _needed(value: Value, dtype: IntegerType) -> Range:
     if value.is_graph_output() or not readers or any(read.is_graph_output() for _, read in readers):
         return EVERYTHING
     asking = [(node, read) for node, read in readers if not is_op(node, "Softmax")]
-    return narrowed(EVERYTHING, asking, dtype) if asking else Range(0.0, 0.0)
+    return narrowed(EVERYTHING, asking, dtype) if asking else NOTHING
 
 
 def _readers(value: Value) -> Iterator[tuple[Node, Value]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     States = Mapping[str, Mapping[str, np.ndarray]]
 
-FORMAT = "npuopt-calibration/1"
+FORMAT = "npuopt-calibration/2"
 
 SECONDS = 30.0
 """Time between two writes: what an interruption costs at most."""

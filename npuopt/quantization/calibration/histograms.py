@@ -60,6 +60,14 @@ class Histogram:
         found = float(np.interp(share * float(cumulative[-1]), cumulative, self.edges()))
         return min(max(found, self.low), self.high)
 
+    def outside(self, low: float, high: float) -> float:
+        """Return the share (0..1) of all below `low` or above `high`, taking each cell's numbers as evenly spread."""
+        if low <= self.low and self.high <= high:
+            return 0.0
+        cumulative = np.concatenate(([0], np.cumsum(self.counts)))
+        below, within = (float(np.interp(end, self.edges(), cumulative)) for end in (low, high))
+        return 1 - (within - below) / float(cumulative[-1])
+
     def _make_room(self) -> None:
         """Let the cells cover the extremes."""
         low, high = self.low, self.high

@@ -167,6 +167,8 @@ class Observation:
         means = {name: found for name, watch in watches.items() if (found := watch.means())}
         movement = self._movement.result(self.samples, ranges.values())
         ranges.update({name: _alone(ranges[source]) for name, source in moved.items()})
+        seen = {name: found for name, watch in watches.items() if (found := watch.seen()) is not None}
+        seen.update({name: seen[source] for name, source in moved.items() if source in seen})
 
         def fitted(name: str, levels: int, symmetric: bool) -> Range:
             if name in moved:
@@ -177,7 +179,7 @@ class Observation:
             f"no sample takes the {branch} branch of {label(node)}" for node, branch in self._conditions.never_taken()
         ]
         report = DataReport(self._coverage.result(), movement, tuple(branches))
-        return Ranges(ranges, method_text(self._method), self.samples, means, fitted, report)
+        return Ranges(ranges, method_text(self._method), self.samples, means, fitted, report, seen)
 
 
 def _watched(model: Model) -> list[Value]:

@@ -31,6 +31,14 @@ class Observer(Protocol):
         """Return the range that fits what was seen, to be held in so many integers, around zero when symmetric."""
         ...
 
+    def extremes(self) -> tuple[float, float]:
+        """Return the least and the greatest number ever seen."""
+        ...
+
+    def outside(self, low: float, high: float) -> float | None:
+        """Return the share (0..1) of all numbers below `low` or above `high`; None where it cannot tell."""
+        ...
+
     def state(self) -> dict[str, np.ndarray]:
         """Return all that it remembers."""
         ...
@@ -61,6 +69,15 @@ class ExtremesObserver:
         del levels, symmetric
         return Range(self.low, self.high)
 
+    def extremes(self) -> tuple[float, float]:
+        """Return the two numbers."""
+        return self.low, self.high
+
+    def outside(self, low: float, high: float) -> float | None:
+        """Return 0 where all numbers are within; of others nothing is known."""
+        least, greatest = self.extremes()
+        return 0.0 if low <= least and greatest <= high else None
+
     def state(self) -> dict[str, np.ndarray]:
         """Return the two numbers."""
         return {"extremes": np.array([self.low, self.high])}
@@ -81,22 +98,29 @@ class AverageObserver(ExtremesObserver):
         super().__init__()
         self._weight = weight
         self._samples = 0
+        self._ever = ExtremesObserver()
 
     def take(self, low: float, high: float) -> None:
         """Move the interval towards the extremes of one sample."""
         self._samples += 1
+        self._ever.take(low, high)
         weight = max(self._weight, 1 / self._samples)
         self.low = low if self._samples == 1 else self.low + weight * (low - self.low)
         self.high = high if self._samples == 1 else self.high + weight * (high - self.high)
 
+    def extremes(self) -> tuple[float, float]:
+        """Return those of all samples, which the averages lie between."""
+        return self._ever.extremes()
+
     def state(self) -> dict[str, np.ndarray]:
-        """Return the two numbers and how many samples they come from."""
-        return {"extremes": np.array([self.low, self.high, self._samples])}
+        """Return the averages, how many samples they come from, and the extremes of all."""
+        return {"extremes": np.array([self.low, self.high, self._samples, *self.extremes()])}
 
     def restore(self, state: State) -> None:
         """Take the numbers back."""
-        self.low, self.high, samples = (float(number) for number in state["extremes"])
+        self.low, self.high, samples, *ever = (float(number) for number in state["extremes"])
         self._samples = int(samples)
+        self._ever.low, self._ever.high = ever
 
 
 class HistogramObserver:
@@ -123,6 +147,14 @@ class HistogramObserver:
             low, high = self._fit(self._histogram, levels, symmetric)
             self._known[key] = Range(low, high).within(self._histogram.low, self._histogram.high)
         return self._known[key]
+
+    def extremes(self) -> tuple[float, float]:
+        """Return the ends of the histogram."""
+        return self._histogram.low, self._histogram.high
+
+    def outside(self, low: float, high: float) -> float | None:
+        """Return the share by the histogram."""
+        return self._histogram.outside(low, high)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the histogram."""

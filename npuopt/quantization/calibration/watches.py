@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.errors import InputError
-from npuopt.graph import attribute, is_constant, is_op
+from npuopt.graph import attribute, is_constant, is_op, static_shape
 from npuopt.quantization.calibration.looking import Look, Summary
 from npuopt.quantization.calibration.methods import MinMax
 from npuopt.quantization.calibration.observers import EIGHT_BITS, ExtremesObserver
 from npuopt.quantization.masks import MASKED_OUT
-from npuopt.quantization.ranges import Range
+from npuopt.quantization.ranges import Range, Seen
 from npuopt.quantization.roles import feature_axis
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Watch:
         self._peak_axes = tuple(softmax_axes(value))
         self._sums: dict[int, np.ndarray] = {axis: np.zeros(0) for axis in sorted(feature_axes(value))}
         self._samples = 0
+        self._numbers = 0
         self._row_peak = np.inf
         self._empty = True
 
@@ -62,6 +63,7 @@ class Watch:
         if isinstance(seen, Summary):
             self._take_rows(seen.peaks, seen.means)
             self._take_extremes(seen.low, seen.high)
+            self._numbers += int(np.prod(static_shape(self.value) or ()))
             return
         array = seen if seen.dtype == np.float32 else seen.astype(np.float32)
         if not array.size:
@@ -75,6 +77,7 @@ class Watch:
             numbers = numbers[np.isfinite(numbers)]
         if numbers.size:
             self._empty = False
+            self._numbers += numbers.size
             self._observer.update(numbers)
 
     def range(self, levels: int = EIGHT_BITS, *, symmetric: bool = False) -> Range:
@@ -85,6 +88,13 @@ class Watch:
         found = self._observer.range(levels, symmetric=symmetric)
         return Range(found.low, found.high, peak)
 
+    def seen(self) -> Seen | None:
+        """Return what it saw, whatever the range leaves out; None where it never saw a finite number."""
+        if self._empty:
+            return None
+        low, high = self._observer.extremes()
+        return Seen(low, high, self._numbers, self._observer.outside)
+
     def means(self) -> dict[int, tuple[float, ...]]:
         """Return the mean over all samples of each channel, by channel axis; finite ones only."""
         found = {axis: total / max(self._samples, 1) for axis, total in self._sums.items() if total.size}
@@ -92,14 +102,14 @@ class Watch:
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that it remembers."""
-        own = np.array([self._samples, self._row_peak, self._empty])
+        own = np.array([self._samples, self._row_peak, self._empty, self._numbers])
         sums = {f"sums{axis}": total for axis, total in self._sums.items()}
         return {"watch": own, **sums, **self._observer.state()}
 
     def restore(self, state: State) -> None:
         """Remember what `state` returned once."""
-        samples, self._row_peak, empty = (float(number) for number in state["watch"])
-        self._samples, self._empty = int(samples), bool(empty)
+        samples, self._row_peak, empty, count = (float(number) for number in state["watch"])
+        self._samples, self._empty, self._numbers = int(samples), bool(empty), int(count)
         self._sums = {axis: state[f"sums{axis}"] for axis in self._sums}
         self._observer.restore(state)
 

@@ -4,8 +4,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from npuopt.quantization import Encoding, Encodings
+from npuopt.quantization import Encoding, Encodings, MinMax, Percentile, calibrate, open_samples
 from npuopt.quantization.accuracy.findings import find_faults
+from npuopt.quantization.calibration.methods import MovingAverage
 from support.rewrites import model_from
 
 NORMAL = [{"x": np.random.default_rng(seed).normal(0, 1, 1000).astype(np.float32)} for seed in range(3)]
@@ -95,3 +96,34 @@ def test_scales_at_the_edge_of_float32_underflow():
     found = faults(PRODUCT, [], w=channels(1.0, tiny, tiny, 1.0))
     assert found["w", "tiny-scale"].text.startswith("its 2 of 4 scales underflow")
     assert not faults(PRODUCT, [], w=channels(1.0, 2 * tiny, 1.0, 1.0))
+
+
+def normal_samples(tmp_path, model):
+    np.savez(tmp_path / "normal.npz", x=np.stack([sample["x"] for sample in NORMAL]))
+    return open_samples(tmp_path / "normal.npz", model)
+
+
+METHODS = (MinMax(), MovingAverage(), Percentile(99.0))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+@pytest.mark.parametrize("width", [0.5, 2.0, 6.0, 5000.0])
+def test_what_calibration_saw_tells_the_same_as_running_the_samples(tmp_path, method, width):
+    model = model_from("(float[1000] x) => (float[1000] y, float[1000] z) {h = Neg(x) y = Relu(h) z = Exp(h)}")
+    encodings = Encodings(tensors={name: uint8(-width, width) for name in ("x", "h", "y")})
+    seen = calibrate(model, normal_samples(tmp_path, model), method).seen
+    by_running = {one.tensor: one for one in find_faults(model, encodings, NORMAL)}
+    recalled = {one.tensor: one for one in find_faults(model, encodings, NORMAL, seen=seen)}
+    assert {name: one.kind for name, one in recalled.items()} == {name: one.kind for name, one in by_running.items()}
+    for name, one in recalled.items():
+        assert one.share == pytest.approx(by_running[name].share, abs=0.005)
+    assert bool(recalled) == (width != 6.0)
+
+
+def test_what_calibration_saw_needs_no_samples_where_ranges_hold_all(tmp_path):
+    model = model_from(CHAIN)
+    seen = calibrate(model, normal_samples(tmp_path, model)).seen
+    encodings = Encodings(tensors={"h": uint8(-5000, 5000), "x": uint8(-6, 6)})
+    found = find_faults(model, encodings, [], seen=seen)
+    assert [(one.tensor, one.kind) for one in found] == [("h", "stuck")]
+    assert "all 3000 numbers" in found[0].text

@@ -96,6 +96,10 @@ def test_a_histogram_that_grows_agrees_with_all_numbers_at_once(parts):
         <= everything[min(int(np.ceil(index)), everything.size - 1)] + cell
     )
     assert everything[0] <= low <= high <= everything[-1]
+    outside = np.mean((everything < low - cell) | (everything > high + cell))
+    inside = np.mean((everything >= low + cell) & (everything <= high - cell))
+    assert outside - 1e-9 <= histogram.outside(low, high) <= 1 - inside + 1e-9
+    assert histogram.outside(everything[0], everything[-1]) == 0
 
 
 def test_a_histogram_does_not_depend_on_the_order():
