@@ -55,6 +55,7 @@ class Session:
         level = runtime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
+        options.enable_mem_pattern = optimize  # a plan of the first run pays where many follow
         if soonest:
             options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
         options.log_severity_level = 4 if quiet else 3

@@ -30,30 +30,72 @@ class Comparison:
     elements: int
 
 
+BLOCK = 1 << 18
+"""Elements that are compared at a time: in float64 they and what is computed of them stay in the processor's cache."""
+
+
+class _Sums:
+    """What is known of all the numbers compared so far."""
+
+    def __init__(self) -> None:
+        self._signal = self._power = self._product = self._noise = 0.0
+        self._largest = self._max_abs = 0.0
+        self._elements = 0
+        self._is_finite = True
+
+    def add(self, reference: np.ndarray, got: np.ndarray) -> None:
+        """Compare one more pair of tensors.
+
+        Raises:
+            ValueError: when the shapes differ.
+        """
+        if reference.shape != got.shape:
+            raise ValueError(f"shapes differ: {reference.shape} and {got.shape}")
+        left, right = reference.reshape(-1), got.reshape(-1)
+        for start in range(0, left.size, BLOCK):
+            end = start + BLOCK
+            self._add_block(left[start:end].astype(np.float64), right[start:end].astype(np.float64))
+        self._elements += left.size
+
+    def _add_block(self, left: np.ndarray, right: np.ndarray) -> None:
+        finite = np.isfinite(left) & np.isfinite(right)
+        if not finite.all():
+            odd_left, odd_right = left[~finite], right[~finite]
+            same = (odd_left == odd_right) | (np.isnan(odd_left) & np.isnan(odd_right))
+            self._is_finite = self._is_finite and bool(same.all())
+            left, right = left[finite], right[finite]
+        difference = left - right
+        self._signal += float(left @ left)
+        self._power += float(right @ right)
+        self._product += float(left @ right)
+        self._noise += float(difference @ difference)
+        self._largest = max(self._largest, float(np.abs(left).max(initial=0.0)))
+        self._max_abs = max(self._max_abs, float(np.abs(difference).max(initial=0.0)))
+
+    def result(self) -> Comparison:
+        """Return how close all of it is."""
+        if not self._is_finite:
+            return Comparison(float("nan"), float("-inf"), float("inf"), float("inf"), self._elements)
+        signal, noise, largest = self._signal, self._noise, self._largest
+        norms = np.sqrt(signal) * np.sqrt(self._power)
+        cosine = float(self._product / norms) if norms > 0 else float(signal == noise)
+        if noise > 0 and signal > 0:
+            sqnr = float(10 * np.log10(signal / noise))
+        else:
+            sqnr = float("inf" if noise == 0 else "-inf")
+        relative = self._max_abs / largest if largest else self._max_abs
+        return Comparison(cosine, sqnr, self._max_abs, relative, self._elements)
+
+
 def compare(reference: np.ndarray, got: np.ndarray) -> Comparison:
     """Compare one tensor with its reference. NaN is equal to NaN, infinity to the same infinity.
 
     Raises:
         ValueError: when the shapes differ.
     """
-    if reference.shape != got.shape:
-        raise ValueError(f"shapes differ: {reference.shape} and {got.shape}")
-    left, right = reference.astype(np.float64).reshape(-1), got.astype(np.float64).reshape(-1)
-    same = (left == right) | (np.isnan(left) & np.isnan(right))
-    if not np.all(np.isfinite(left[~same])) or not np.all(np.isfinite(right[~same])):
-        return Comparison(float("nan"), float("-inf"), float("inf"), float("inf"), left.size)
-    left, right = np.where(np.isfinite(left), left, 0.0), np.where(np.isfinite(right), right, 0.0)
-    difference = left - right
-    signal, noise = float(left @ left), float(difference @ difference)
-    norms = np.sqrt(signal) * np.sqrt(float(right @ right))
-    cosine = float(left @ right) / norms if norms > 0 else float(signal == noise)
-    with np.errstate(divide="ignore"):
-        sqnr = (
-            float(10 * np.log10(signal / noise)) if noise > 0 and signal > 0 else float("inf" if noise == 0 else "-inf")
-        )
-    largest = float(np.abs(left).max(initial=0.0))
-    max_abs = float(np.abs(difference).max(initial=0.0))
-    return Comparison(cosine, sqnr, max_abs, max_abs / largest if largest else max_abs, left.size)
+    sums = _Sums()
+    sums.add(reference, got)
+    return sums.result()
 
 
 def compare_runs(
@@ -62,11 +104,11 @@ def compare_runs(
     """Compare the outputs of several runs; each output's samples are taken as one long vector."""
     if not reference:
         return {}
-    return {
-        name: compare(
-            np.concatenate([run[name].reshape(-1) for run in reference]),
-            np.concatenate([run[name].reshape(-1) for run in got]),
-        )
-        for name in reference[0]
-        if name in got[0]
-    }
+    compared: dict[str, Comparison] = {}
+    for name in reference[0]:
+        if name in got[0]:
+            sums = _Sums()
+            for expected, made in zip(reference, got, strict=True):
+                sums.add(expected[name].reshape(-1), made[name].reshape(-1))
+            compared[name] = sums.result()
+    return compared

@@ -1,7 +1,10 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 
 from npuopt.verify import compare
+from npuopt.verify.compare import compare_runs
 
 
 def test_equal_tensors_are_equal() -> None:
@@ -43,3 +46,15 @@ def test_shapes_must_agree() -> None:
 
 def test_empty_tensors_are_equal() -> None:
     assert compare(np.zeros((0, 3)), np.zeros((0, 3))).max_abs == 0.0
+
+
+def test_runs_are_compared_as_one_long_vector_in_blocks(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    reference = [{"y": rng.normal(size=size)} for size in (5, 11, 1)]
+    got = [{"y": run["y"] + 0.1 * rng.normal(size=run["y"].size)} for run in reference]
+    whole = compare(np.concatenate([run["y"] for run in reference]), np.concatenate([run["y"] for run in got]))
+    monkeypatch.setattr(import_module("npuopt.verify.compare"), "BLOCK", 4)
+    found = compare_runs(reference, got)["y"]
+    assert vars(found) == pytest.approx(vars(whole))
+    got[1]["y"][7] = np.nan
+    assert np.isnan(compare_runs(reference, got)["y"].cosine)

@@ -154,14 +154,19 @@ class _Held:
         """Take what calibration saw; return whether that tells all."""
         if seen is None:
             return False
-        least, greatest = (float(end) for end in representable(self.encoding, 0))
-        share = seen.outside(
-            least if self.needed.low < least else -np.inf, greatest if self.needed.high > greatest else np.inf
-        )
+        share = self._beyond(seen, 0.0)
+        if share is None and self._beyond(seen, self.encoding.scale[0]) == 0.0:
+            share = 0.0  # a step beyond the ends: what rounding the zero point moves them by, no fault of the range
         if share is None:
             return False
         self.low, self.high, self.elements, self.outside = seen.low, seen.high, seen.count, share * seen.count
         return True
+
+    def _beyond(self, seen: Seen, distance: float) -> float | None:
+        """Return the share of the numbers that matter and lie further outside than a distance; None when unknown."""
+        least, greatest = (float(end) for end in representable(self.encoding, 0))
+        low = least - distance if self.needed.low < least else -np.inf
+        return seen.outside(low, greatest + distance if self.needed.high > greatest else np.inf)
 
     def add(self, array: np.ndarray) -> None:
         """Take in one sample."""
