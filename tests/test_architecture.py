@@ -122,7 +122,9 @@ ALLOWED = {
         "records",
     ),
     "road.language_model_memory": FOUNDATION | {"partition", "bundle"} | road("built"),
-    "road.fitting": FOUNDATION | {"partition", "bundle"} | road("language_model_memory", "options", "preparation"),
+    "road.fitting": FOUNDATION
+    | {"partition", "bundle"}
+    | road("halving", "language_model_memory", "options", "preparation"),
     "road.cache_holding": FOUNDATION
     | {"pipeline", "quantization", "bundle"}
     | road("driving", "built", "options", "profile_quantizing", "source_calibration"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from npuopt.partition.storage import bits
+from npuopt.road.halving import is_written_by_compile
 from npuopt.road.language_model_memory import TooLargeError
 from npuopt.road.preparation import choose_scheme
 
@@ -75,6 +76,7 @@ def _of_fewer_bits(target: Target, scheme: str, *, calibrated: bool) -> str | No
         (_weight_bits(target, name), bits(target.schemes[name].activation), name)
         for name, one in target.schemes.items()
         if (one.is_float or calibrated) and _weight_bits(target, name) < _weight_bits(target, scheme)
+        if not is_written_by_compile(target, name)  # profiles are not
     ]
     return max(found, key=lambda item: item[:2])[2] if found else None
 
