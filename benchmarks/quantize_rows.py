@@ -23,6 +23,9 @@ IN_FLOAT = ("Add", "Concat", "Gather", "Mul", "Neg", "RMSNormalization", "Sigmoi
 LINEAR_ONLY = tuple(text for pattern in IN_FLOAT for text in ("--keep", f"{pattern}=fp16"))
 """What NNCF quantizes of this transformer: linear layers, and of attention's products at most one operand."""
 
+ENDS_IN_8_BITS = ("--keep", "Gather=w8", "--keep", "/MatMul_12=w8")
+"""How NNCF holds this transformer's embedding and head beside 4 bits."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -105,6 +108,7 @@ def language_rows() -> list[Row]:
         replace(row("a8w8", 0.015), variant="linear", options=LINEAR_ONLY),
         row("a16w4", 0.04),
         row("w4", 0.03, "host/onnxruntime"),
+        replace(row("w4", 0.03, "host/onnxruntime"), variant="inner", options=ENDS_IN_8_BITS),
     ]
 
 
@@ -129,8 +133,9 @@ def gemma_rows() -> list[Row]:
         )
 
     host = "host/onnxruntime"
-    weights = [row("w8", 0.01, host), row("w4", 0.15, host), row("w4a", 0.15, host)]
-    return [*weights, row("a16w8", 0.02, NPU), row("a8w8", 0.15, NPU)]
+    more = {"calibration": "calibration_mixed.npz", "samples": 48}
+    blocked = [replace(row(scheme, 0.15, host), **more) for scheme in ("w4", "w4a")]
+    return [row("w8", 0.01, host), *blocked, row("a16w8", 0.02, NPU), row("a8w8", 0.15, NPU)]
 
 
 def image_rows() -> list[Row]:

@@ -67,7 +67,7 @@ def round_held_weights(
     *,
     progress: Progress | None = None,
     most_features: int = MOST_FEATURES,
-    moment_bytes: int = MOMENT_BYTES,
+    moment_bytes: int | None = None,
     threads: int = 0,
     rounder: Rounder = feedback,
 ) -> dict[str, Blocks]:
@@ -84,7 +84,8 @@ def round_held_weights(
         samples: read once for each portion of `moment_bytes`.
         progress: called after each sample with the samples done and the total, None when unknown.
         most_features: features of a product above which it is left out.
-        moment_bytes: bytes of second moments that are held at a time (or those of one product).
+        moment_bytes: bytes of second moments that are held at a time (or those of one product); when None, half as
+            many as the weights take: each portion is a run of all samples.
         threads: threads of the runtime, 0 for all cores.
         rounder: how rows are rounded by the moments of their features.
 
@@ -93,7 +94,8 @@ def round_held_weights(
     """
     found = (Product.of(node, blocks) for node in model.graph)
     products = [item for item in found if item is not None and 0 < item.rows.shape[1] <= most_features]
-    portions = list(_portions(products, moment_bytes))
+    half = sum(item.rows.nbytes for item in products) // 2
+    portions = list(_portions(products, max(MOMENT_BYTES, half) if moment_bytes is None else moment_bytes))
     total = None if samples.count is None else samples.count * len(portions)
     rounded: dict[str, Blocks] = {}
     done = 0

@@ -71,3 +71,26 @@ def test_a_table_that_is_looked_up_too_keeps_its_rows_close(tmp_path):
 
 def test_fewer_positions_than_features_tell_nothing(tmp_path):
     assert rounded_error(tmp_path, PRODUCT, BlockEncoding(dtype="int4", axis=0, block=8), samples=7) is None
+
+
+def test_little_memory_costs_runs_and_changes_nothing(tmp_path):
+    rows = np.random.default_rng(0).normal(0, 1, (WIDTH, WIDTH)).astype(np.float32)
+    numbers = ",".join(map(repr, rows.ravel().tolist()))
+    model = model_from(
+        f"""(float[4,32] x) => (float[4,32] z) <float[32,32] v = {{{numbers}}}, float[32,32] w = {{{numbers}}}> {{
+        y = MatMul(x, v) z = MatMul(y, w) }}"""
+    )
+    np.savez(tmp_path / "samples.npz", x=features(1, 64).reshape(16, 4, WIDTH))
+    held = dict.fromkeys("vw", BlockEncoding(dtype="int4", axis=0, block=8))
+    calls: list[tuple[int, int | None]] = []
+
+    def by(**limits):
+        samples = open_samples(tmp_path / "samples.npz", model)
+        return round_held_weights(model, held, samples, progress=lambda *call: calls.append(call), **limits)
+
+    ample = by()
+    assert calls[-1] == (16, 16)
+    scarce = by(moment_bytes=1)
+    assert calls[-1] == (32, 32)
+    for name in "vw":
+        assert (ample[name].integers == scarce[name].integers).all()

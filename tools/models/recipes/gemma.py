@@ -4,6 +4,8 @@ Weights: under the Gemma Terms of Use, which are written beside the model (GEMMA
 with npuopt. Input input_ids, int64 [batch, sequence]; output logits [batch, sequence, 262144], with nothing before the
 first token. evaluation.npz: 12 windows of 341 tokens of a State of the Union address, each behind the token that
 begins a text, with the `labels` that follow them: 4,092 predictions. calibration.npz: 12 such windows of Moby Dick.
+calibration_mixed.npz: 48, for what is learned of weights: the first 24 of Moby Dick, and 3 of each of 8 addresses by
+other presidents.
 """
 
 from __future__ import annotations
@@ -65,8 +67,19 @@ LOCAL_THETA = 10_000.0
 """The rotary base of Gemma 3's sliding-window layers; GGUF carries that of the others only."""
 BEGIN, END, PAD = 2, 1, 0
 ADDRESS = "2004_george_w_bush_r"
-CHAPTERS = range(1, 6)
+CHAPTERS = range(1, 40)
+OTHER_ADDRESSES = (
+    "1961_john_f_kennedy_d",
+    "1965_lyndon_b_johnson_d",
+    "1974_richard_nixon_r",
+    "1978_jimmy_carter_d",
+    "1985_ronald_reagan_r",
+    "1990_george_bush_r",
+    "1996_william_j_clinton_d",
+    "2012_barack_obama_d",
+)
 WINDOW, WINDOWS = 341, 12
+NOVEL_WINDOWS, ADDRESS_WINDOWS = 24, 3
 
 
 class Logits(torch.nn.Module):
@@ -190,10 +203,10 @@ def export(network: Logits, path: Path) -> None:
     onnx.save(proto, path)
 
 
-def windows(ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a text: inputs [12, 1, 341], each behind the token that begins a text, and the token after each of them."""
-    targets = np.array(ids[: WINDOW * WINDOWS], np.int64).reshape(WINDOWS, 1, WINDOW)
-    inputs = np.concatenate([np.full((WINDOWS, 1, 1), BEGIN), targets[..., :-1]], axis=-1)
+def windows(ids: list[int], count: int = WINDOWS) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a text: inputs [count, 1, 341], each behind the token that begins a text, and the tokens after them."""
+    targets = np.array(ids[: WINDOW * count], np.int64).reshape(count, 1, WINDOW)
+    inputs = np.concatenate([np.full((count, 1, 1), BEGIN), targets[..., :-1]], axis=-1)
     return inputs, targets
 
 
@@ -206,7 +219,13 @@ def make(folder: Path, downloads: Path) -> None:
     tokenizer.save_pretrained(folder)
     network = Logits(load(path))
     export(network, folder / "model.onnx")
-    judged, labels = windows(tokenizer.encode(texts.address(archive, ADDRESS), add_special_tokens=False))
+
+    def tokens(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    judged, labels = windows(tokens(texts.address(archive, ADDRESS)))
     save_samples(folder / "evaluation.npz", input_ids=judged, labels=labels)
-    seen, _ = windows(tokenizer.encode("\n".join(texts.moby_dick(archive, CHAPTERS)), add_special_tokens=False))
-    save_samples(folder / "calibration.npz", input_ids=seen)
+    novel, _ = windows(tokens("\n".join(texts.moby_dick(archive, CHAPTERS))), NOVEL_WINDOWS)
+    save_samples(folder / "calibration.npz", input_ids=novel[:WINDOWS])
+    addresses = [windows(tokens(texts.address(archive, name)), ADDRESS_WINDOWS)[0] for name in OTHER_ADDRESSES]
+    save_samples(folder / "calibration_mixed.npz", input_ids=np.concatenate([novel, *addresses]))
