@@ -177,6 +177,12 @@ class ProfileOptions(DecoderOptions):
             help="Compute logits with the rest, or in a region of their own, which runs only where they are wanted.",
         ),
     ] = HeadChoice.graph
+    share_weights: Annotated[
+        bool,
+        typer.Option(
+            "--share-weights", help="Compile all profiles into one binary with their weights once (Qualcomm)."
+        ),
+    ] = False
     tokenizer: Annotated[
         list[Path] | None,
         typer.Option("--tokenizer", help="Carry this file of the tokenizer along.", metavar="FILE"),
@@ -237,6 +243,7 @@ class ProfileOptions(DecoderOptions):
             last_logits=self.last_logits,
             embedding=self.embedding.value,
             head=self.head.value,
+            share_weights=self.share_weights,
             tokenizer=tuple(self.tokenizer or ()),
             max_memory=None if self.max_memory is None else parse_size(self.max_memory),
             fit=self.fit,

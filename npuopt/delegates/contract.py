@@ -120,6 +120,21 @@ class Prober(Protocol):
 
 
 @runtime_checkable
+class WeightSharer(Protocol):
+    """A delegate whose tool puts several regions into one binary, which holds weights that are equal once."""
+
+    def compile_sharing(
+        self, models: Sequence[Path], folder: Path, target: Target, *, limits: Limits
+    ) -> list[CompiledRegion]:
+        """Compile models that lie in `folder`, with names of their own; files are made in a new folder below it.
+
+        Returns:
+            A region for each, whose folder is `folder`.
+        """
+        ...
+
+
+@runtime_checkable
 class LayerReader(Protocol):
     """A delegate whose simulator also shows what single layers make."""
 

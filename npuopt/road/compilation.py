@@ -12,9 +12,9 @@ import numpy as np
 
 from npuopt.bundle import OutputComparison, Stage, Step
 from npuopt.delegates.child_log import keep_log
-from npuopt.delegates.contract import CompiledRegion, Limits
+from npuopt.delegates.contract import CompiledRegion, Limits, WeightSharer
 from npuopt.delegates.registry import find_delegate
-from npuopt.errors import PlacementError, VendorToolError
+from npuopt.errors import PlacementError, UsageError, VendorToolError
 from npuopt.graph import save
 from npuopt.graph.execution import Session
 from npuopt.partition import extract_region
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from npuopt.verify import Comparison
 
     Arrays = dict[str, np.ndarray]
-    Known = dict[tuple[str, bytes], tuple[Step, CompiledRegion]]
-    """What was made of a part, by the road and a hash of the part's model."""
+    Known = dict[tuple[str, bytes], tuple[Path, CompiledRegion]]
+    """A part's model and what was made of it, by the road and a hash of the model."""
 
 
 @dataclass
@@ -91,7 +91,7 @@ def compile_plan(
         limits: of each vendor tool run.
         below: the folder in `folder` for what is made.
         known: parts that were compiled before, and whose models share a file of weights with these: equal ones are
-            not compiled again, and their models go. New ones are added.
+            not compiled again, and all but one of their models go. New ones are added.
 
     Raises:
         VendorToolError: also when the vendor's tool left a node of a region off the device.
@@ -101,27 +101,75 @@ def compile_plan(
         on_device = part.kind == "npu"
         road = target.delegate.road if on_device else host
         source = sources[part.name]
-        key = (road, sha256(source.read_bytes()).digest()) if known is not None else None
+        key = _key(road, source)
         if known is not None and key in known:
-            step, compiled.regions[part.name] = known[key]
-            compiled.steps.append(step.model_copy(update={"name": part.name}))
-            source.unlink()
-            continue
-        made_in = folder / below / road / part.name
-        made_in.mkdir(parents=True)
-        try:
-            region = find_delegate(road).compile(source, made_in, target, limits=limits)
-        except VendorToolError as error:  # the unfinished folder goes, so its paths would name nothing
-            where = part.name if str(folder) in error.where else error.where
-            raise VendorToolError(error.what, where=where, hint=error.hint) from error
+            first, region = known[key]
+            if first != source:
+                source.unlink()
+        else:
+            first, region = source, _compiled(source, folder / below / road / part.name, target, road, limits, folder)
         if on_device:
             _prove(region, part)
-        _remove_empty(made_in, folder)
+        if known is not None:
+            known[key] = (first, region)
         compiled.regions[part.name] = region
-        compiled.steps.append(_step(part, road, region, source, folder))
-        if known is not None and key is not None:
-            known[key] = (compiled.steps[-1], region)
+        compiled.steps.append(_step(part, road, region, first, folder))
     return compiled
+
+
+def compile_sharing(
+    plans: Sequence[Plan], sources: Sequence[Mapping[str, Path]], target: Target, folder: Path, limits: Limits
+) -> Known:
+    """Compile the regions of several plans into one binary, which holds weights that are equal once.
+
+    Args:
+        plans: what goes where.
+        sources: of each plan each part's model, by name; in `folder`, and they share a file of weights.
+        target: what is compiled for.
+        folder: where the binary goes.
+        limits: of the vendor's tool.
+
+    Raises:
+        UsageError: when the target's compiler makes no such binaries.
+        VendorToolError: as the delegate's.
+    """
+    sharer = weight_sharer(target)
+    road = target.delegate.road
+    found: dict[tuple[str, bytes], Path] = {}
+    for plan, paths in zip(plans, sources, strict=True):
+        for part in plan.regions:
+            found.setdefault(_key(road, paths[part.name]), paths[part.name])
+    regions = sharer.compile_sharing(list(found.values()), folder, target, limits=limits) if found else []
+    return {key: (path, region) for (key, path), region in zip(found.items(), regions, strict=True)}
+
+
+def weight_sharer(target: Target) -> WeightSharer:
+    """Return the target's delegate as one that puts several regions into one binary.
+
+    Raises:
+        UsageError: when it is none.
+    """
+    delegate = find_delegate(target.delegate.road)
+    if isinstance(delegate, WeightSharer):
+        return delegate
+    raise UsageError(
+        f"the compiler of {target.name} makes no binaries that share weights", hint="leave out --share-weights"
+    )
+
+
+def _key(road: str, source: Path) -> tuple[str, bytes]:
+    return road, sha256(source.read_bytes()).digest()
+
+
+def _compiled(source: Path, made_in: Path, target: Target, road: str, limits: Limits, folder: Path) -> CompiledRegion:
+    made_in.mkdir(parents=True)
+    try:
+        region = find_delegate(road).compile(source, made_in, target, limits=limits)
+    except VendorToolError as error:  # the unfinished folder goes, so its paths would name nothing
+        where = made_in.name if str(folder) in error.where else error.where
+        raise VendorToolError(error.what, where=where, hint=error.hint) from error
+    _remove_empty(made_in, folder)
+    return region
 
 
 def _remove_empty(made_in: Path, folder: Path) -> None:

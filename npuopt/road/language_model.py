@@ -15,7 +15,7 @@ from npuopt.partition import extract_region, partition, save_refused
 from npuopt.pipeline.runner import Runner
 from npuopt.road.built import Built
 from npuopt.road.cache_holding import hold_caches
-from npuopt.road.compilation import compile_plan, require_share
+from npuopt.road.compilation import compile_plan, compile_sharing, require_share, weight_sharer
 from npuopt.road.decoding import cache_form, freeze_profile, lower_raised, merge_adapter, open_halves
 from npuopt.road.embedding_table import place_table, token_table
 from npuopt.road.figures import region_figures
@@ -90,6 +90,8 @@ def _compile_once(
             f"a language model's profiles are not written in {scheme}",
             hint=f"compile in {wide_scheme(target)}, or `npuopt quantize --precision {scheme}` a model of fixed sizes",
         )
+    if wanted.share_weights:
+        weight_sharer(target)
     with atomic_folder(out) as folder:
         opened = open_halves(model, wanted, say=say)
         merge_adapter(opened, wanted)
@@ -190,10 +192,13 @@ def _compile(
     sources = {name: {part.name: own / f"{name}.{part.name}.onnx" for part in built[name].plan.parts} for name in built}
     save_sharing(_models(built), own)
     made: dict[str, GraphPart] = {}
+    wanted, limits = options.language_model, Limits(seconds=options.time_limit)
     known: Known = {}
+    if wanted is not None and wanted.share_weights:
+        say("compiling all parts into one binary")
+        known = compile_sharing([item.plan for item in built.values()], list(sources.values()), target, own, limits)
     for name, item in built.items():
         say(f"{name}: compiling {len(item.plan.parts)} part(s)")
-        limits = Limits(seconds=options.time_limit)
         item.compiled = compile_plan(
             item.plan, sources[name], target, options.host, own, limits, below=name, known=known
         )

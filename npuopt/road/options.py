@@ -40,6 +40,7 @@ class LanguageModelOptions:
         embedding: look tokens up in the `graph`, or on the `host`: the table leaves the graphs, which take vectors.
         head: compute the logits in the profiles' `graph`s, or in a `region` of their own, which runs where they are
             wanted.
+        share_weights: compile all parts of all profiles into one binary that holds their weights once.
         hints: a YAML file that says what the graph does not tell.
         adapter: low-rank adapters that become inputs of all profiles, so that others go in without compiling.
         merge_adapter: low-rank adapters that are added to the weights.
@@ -60,6 +61,7 @@ class LanguageModelOptions:
     last_logits: bool = False
     embedding: Literal["graph", "host"] = "graph"
     head: Literal["graph", "region"] = "graph"
+    share_weights: bool = False
     hints: Path | None = None
     adapter: Path | None = None
     merge_adapter: Path | None = None

@@ -57,6 +57,7 @@ def test_check_says_what_it_found():
         ((TINY, *WHERE, "--precision", "fp32", "--cache-type", "int8"), 2, "are seen on texts"),
         ((TINY, *WHERE, "--max-memory", "1MB"), 4, "more than the 1.0 MB allowed: weights 12.6 MB"),
         ((TINY, *WHERE, "--max-memory", "lots"), 2, "'lots' is no size"),
+        ((TINY, *WHERE, "--share-weights"), 2, "the compiler of host/onnxruntime makes no binaries that share weights"),
     ],
     ids=[
         "no decoder",
@@ -69,6 +70,7 @@ def test_check_says_what_it_found():
         "no texts",
         "memory",
         "size",
+        "no sharing",
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(tmp_path, arguments, code, text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
-    from npuopt.delegates.contract import Limits
+    from npuopt.delegates.contract import Limits, NodeOnDevice
     from npuopt.target import Target
     from npuopt.target.probing.answer import Answer
     from npuopt.target.probing.build import Question
@@ -33,6 +34,25 @@ COMPILER = "the Hexagon compiler"
 TRACE_FILE = "qnn_op_trace.json"
 TRACE_BYTES = 512 << 20
 LOG_FILE = "qnn.log"
+SHARED = "weights_shared_by"
+"""A region's figure: the models whose weights its binary holds once."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the compiler made of a model.
+
+    Attributes:
+        model: the region.
+        output: the EPContext model.
+        trace: the folder of the op trace.
+        answer: what the worker told of it.
+    """
+
+    model: Path
+    output: Path
+    trace: Path
+    answer: Mapping[str, Any]
 
 
 class QnnDelegate:
@@ -57,7 +77,6 @@ class QnnDelegate:
             VendorToolError: the compiler failed, took no node, or compiled for another chip than asked.
         """
         self.ensure_available()
-        chip = chip_of(target)
         header = read_header(model)
         _ensure_names(header, model)
         output = folder / f"{model.stem}_ctx.onnx"
@@ -69,29 +88,53 @@ class QnnDelegate:
         }
         child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits)
         answer = child.require(COMPILER, where=str(model))
-        account = Account(read_placement(answer), _read_trace(folder / TRACE_FILE))
-        if not account.on_npu:
-            raise VendorToolError(f"{COMPILER} took no node{_first_reason(account, header)}", where=str(model))
-        context = read_context(output)
-        _ensure_built_for(context, target)
-        nodes = nodes_on_device(header, account, context.header)
-        figures: dict[str, Any] = {
-            "soc_model": chip.soc_model,
-            "soc": context.soc,
-            "arch": context.arch,
-            "vtcm_bytes": context.vtcm_bytes,
-            "binary_bytes": context.binary.stat().st_size,
-            "npu_graphs": context.graphs,
-            "npu_operations": dict(sorted(Counter(kind for kind, _ in account.operations()).items())),
-            "compile_seconds": float(answer["seconds"]),
-            "licence": LICENCE,
-        }
-        tools = {**answer["tools"], "qnn-sdk": context.sdk}
+        made = _Made(model, output, folder, answer)
+        context, nodes, figures = _accounted(made, header, target)
         files = (output.name, context.binary.name, TRACE_FILE)
-        if chip.dlc:
+        if chip_of(target).dlc:
             containers, about = write_containers(model, folder, provider_options(target), limits=limits)
             files, figures = (*files, *containers), {**figures, **about}
+        tools = {**answer["tools"], "qnn-sdk": context.sdk}
         return CompiledRegion(self.road, folder, files, nodes, figures, tools, LOG_FILE)
+
+    def compile_sharing(
+        self, models: Sequence[Path], folder: Path, target: Target, *, limits: Limits
+    ) -> list[CompiledRegion]:
+        """Compile models into one binary that holds equal weights once; see `WeightSharer`.
+
+        The simulator does not load such a binary (2.51 says `Shared weights buffer isn't supported on this platform`
+        and dies), so the regions' own models are among their files, and are what `run` gives to the simulator.
+
+        Raises:
+            ToolchainMissingError, VendorToolError: as `compile`.
+        """
+        self.ensure_available()
+        headers = [read_header(model) for model in models]
+        below = folder / self.road
+        requests: list[dict[str, str]] = []
+        for model, header in zip(models, headers, strict=True):
+            _ensure_names(header, model)
+            (below / model.stem).mkdir(parents=True)
+            output = below / f"{model.stem}_ctx.onnx"
+            given = {"model": model, "output": output, "trace": below / model.stem}
+            requests.append({key: str(path.resolve()) for key, path in given.items()})
+        request = {
+            "operation": "compile_sharing",
+            "models": requests,
+            "provider_options": provider_options(target),
+        }
+        child = run_child(WORKER, request, log=below / LOG_FILE, limits=limits)
+        answer = child.require(COMPILER, where=str(models[0]))
+        regions: list[CompiledRegion] = []
+        for model, header, told in zip(models, headers, answer["answers"], strict=True):
+            made = _Made(model, below / f"{model.stem}_ctx.onnx", below / model.stem, told)
+            context, nodes, figures = _accounted(made, header, target)
+            paths = (context.model, context.binary, made.trace / TRACE_FILE, model)
+            files = tuple(path.relative_to(folder).as_posix() for path in paths)
+            tools = {**answer["tools"], "qnn-sdk": context.sdk}
+            shared = {**figures, SHARED: [other.stem for other in models]}
+            regions.append(CompiledRegion(self.road, folder, files, nodes, shared, tools, f"{self.road}/{LOG_FILE}"))
+        return regions
 
     def run(
         self,
@@ -116,7 +159,8 @@ class QnnDelegate:
             what = f"compiled for SoC {compiled_for} ({context.soc}), not for {wanted} ({target.name})"
             raise UsageError(what, where=str(context.model), hint="compile it again for this target")
         _ensure_built_for(context, target)
-        return simulate(context.model, samples, provider_options(target), limits=limits)
+        model = region.folder / region.files[-1] if SHARED in region.figures else context.model
+        return simulate(model, samples, provider_options(target), limits=limits)
 
     def run_uncompiled(
         self, model: Path, samples: Sequence[Mapping[str, np.ndarray]], target: Target, *, limits: Limits
@@ -137,6 +181,33 @@ class QnnDelegate:
         from npuopt.delegates.qnn.probe import probe  # noqa: PLC0415 -- imports this module
 
         return probe(questions, target, limits=limits, progress=progress)
+
+
+def _accounted(
+    made: _Made, header: onnx.ModelProto, target: Target
+) -> tuple[Context, tuple[NodeOnDevice, ...], dict[str, Any]]:
+    """Return what was compiled, where each node went by the compiler's own account, and figures.
+
+    Raises:
+        VendorToolError: when it took no node, or compiled for another chip than asked.
+    """
+    account = Account(read_placement(made.answer), _read_trace(made.trace / TRACE_FILE))
+    if not account.on_npu:
+        raise VendorToolError(f"{COMPILER} took no node{_first_reason(account, header)}", where=str(made.model))
+    context = read_context(made.output)
+    _ensure_built_for(context, target)
+    figures: dict[str, Any] = {
+        "soc_model": chip_of(target).soc_model,
+        "soc": context.soc,
+        "arch": context.arch,
+        "vtcm_bytes": context.vtcm_bytes,
+        "binary_bytes": context.binary.stat().st_size,
+        "npu_graphs": context.graphs,
+        "npu_operations": dict(sorted(Counter(kind for kind, _ in account.operations()).items())),
+        "compile_seconds": float(made.answer["seconds"]),
+        "licence": LICENCE,
+    }
+    return context, nodes_on_device(header, account, context.header), figures
 
 
 def chip_of(target: Target) -> Chip:

@@ -7,6 +7,7 @@ behind Python's back and can crash. Imports nothing of npuopt, so that it also r
 
 Requests, all with `provider_options` (strings by name):
     {"operation": "compile", "model": file, "output": file for the EPContext model}
+    {"operation": "compile_sharing", "models": [{"model", "output", "trace": folder}]}
     {"operation": "export", "model": file, "folder": folder for the containers}
     {"operation": "simulate", "model": file, "inputs": [npz], "outputs": [npz to write], "names": [input name]}
     {"operation": "probe", "models": [{"name", "model", "names", "inputs": npz or null, "outputs": npz to write}],
@@ -15,6 +16,7 @@ Arrays in an npz are called by their position in `names`, outputs by their posit
 """
 
 import json
+import os
 import sys
 import time
 from importlib.metadata import version
@@ -26,6 +28,8 @@ import onnxruntime_qnn
 
 PROVIDER = "QNNExecutionProvider"
 TRACE = "qnn_op_trace.json"
+UNFINISHED = []
+"""Sessions whose sharing nothing has stopped."""
 
 
 def main() -> None:
@@ -33,10 +37,18 @@ def main() -> None:
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     onnxruntime.set_default_logger_severity(3)
     onnxruntime.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
-    operations = {"compile": compile_model, "export": export, "simulate": simulate, "probe": probe}
+    operations = {
+        "compile": compile_model,
+        "compile_sharing": compile_sharing,
+        "export": export,
+        "simulate": simulate,
+        "probe": probe,
+    }
     answer = operations[request["operation"]](request)
     answer["tools"] = {name: version(name) for name in ("onnxruntime", "onnxruntime-qnn")}
     Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
+    if UNFINISHED:
+        os._exit(0)  # sessions that still share when they end abort the process, and the refusal would be lost
 
 
 def open_session(model: str, provider_options: dict, config: dict) -> onnxruntime.InferenceSession:
@@ -70,23 +82,54 @@ def placement(session: onnxruntime.InferenceSession) -> list:
 def compile_model(request: dict) -> dict:
     """Compile `model` into the EPContext model `output` with its binary beside it."""
     output = Path(request["output"])
+    started = time.perf_counter()
+    try:
+        session = open_compiling(request["model"], output, output.parent, request["provider_options"], {})
+    except Exception as error:  # noqa: BLE001 -- whatever the vendor's library throws is its refusal
+        return {"refused": str(error), "trace": read_trace(output.parent)}
+    return {"placement": placement(session), "seconds": time.perf_counter() - started}
+
+
+def compile_sharing(request: dict) -> dict:
+    """Compile models into EPContext models with one binary, named after the first, that holds equal weights once.
+
+    Sessions stay open until the last one, which is told to be it and writes the binary.
+    """
+    held, answers = [], []
+    for index, item in enumerate(request["models"], 1):
+        config = {"ep.share_ep_contexts": "1"}
+        if index == len(request["models"]):
+            config["ep.stop_share_ep_contexts"] = "1"
+        started = time.perf_counter()
+        try:
+            held.append(
+                open_compiling(
+                    item["model"], Path(item["output"]), Path(item["trace"]), request["provider_options"], config
+                )
+            )
+        except Exception as error:  # noqa: BLE001 -- whatever the vendor's library throws is its refusal
+            UNFINISHED.extend(held)
+            return {"refused": f"{Path(item['model']).name}: {error}"}
+        answers.append({"placement": placement(held[-1]), "seconds": time.perf_counter() - started})
+    return {"answers": answers}
+
+
+def open_compiling(
+    model: str, output: Path, trace: Path, provider_options: dict, config: dict
+) -> onnxruntime.InferenceSession:
+    """Open a session that writes what it compiles."""
     options = {
-        **request["provider_options"],
+        **provider_options,
         "enable_htp_prepare_only": "1",
         "enable_framework_op_trace": "1",
-        "framework_op_trace_dir": str(output.parent),
+        "framework_op_trace_dir": str(trace),
     }
-    config = {
+    writing = {
         "ep.context_enable": "1",
         "ep.context_embed_mode": "0",
         "ep.context_file_path": str(output),
     }
-    started = time.perf_counter()
-    try:
-        session = open_session(request["model"], options, config)
-    except Exception as error:  # noqa: BLE001 -- whatever the vendor's library throws is its refusal
-        return {"refused": str(error), "trace": read_trace(output.parent)}
-    return {"placement": placement(session), "seconds": time.perf_counter() - started}
+    return open_session(model, options, {**writing, **config})
 
 
 def export(request: dict) -> dict:
