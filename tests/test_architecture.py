@@ -120,7 +120,9 @@ ALLOWED = {
         "optimizing",
         "profile_quantizing",
         "records",
+        "states",
     ),
+    "road.states": FOUNDATION | {"delegates", "bundle"},  # the metadata that delegates read, the record of caches
     "road.language_model_memory": FOUNDATION | {"partition", "bundle"} | road("built"),
     "road.fitting": FOUNDATION
     | {"partition", "bundle"}

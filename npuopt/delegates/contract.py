@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from npuopt.target.probing.build import Question
 
 
+STATE = "npuopt.state."
+"""Metadata `npuopt.state.INPUT: OUTPUT` of a region makes a state of an input that comes back in the same shape: the
+device keeps it between runs. Whoever runs the region by its delegate still gives it and gets it."""
+
+
 @dataclass(frozen=True)
 class NodeOnDevice:
     """Where the vendor's tool put one node of the region, by its own account.

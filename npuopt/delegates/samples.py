@@ -35,9 +35,10 @@ def run_time_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def write_interface(model: onnx.ModelProto, path: Path) -> None:
-    """Write the names, types and shapes of a model's run-time inputs and outputs, as a model without nodes."""
+    """Write a model's run-time inputs and outputs, and its metadata, as a model without nodes."""
     graph = onnx.GraphProto(name=model.graph.name, input=run_time_inputs(model), output=model.graph.output)
-    path.write_bytes(onnx.ModelProto(ir_version=model.ir_version, graph=graph).SerializeToString())
+    interface = onnx.ModelProto(ir_version=model.ir_version, graph=graph, metadata_props=model.metadata_props)
+    path.write_bytes(interface.SerializeToString())
 
 
 def check_sample(sample: Mapping[str, np.ndarray], inputs: Sequence[onnx.ValueInfoProto]) -> None:

@@ -29,12 +29,13 @@ from npuopt.road.preparation import choose_scheme, prepare
 from npuopt.road.profile_quantizing import held_caches, quantize_profiles
 from npuopt.road.records import CheckResult, check_result
 from npuopt.road.source_parts import build_parts, open_sources, quantize_parts, with_parts, with_source
+from npuopt.road.states import mark_states
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from npuopt.bundle import CacheForm
+    from npuopt.bundle import CacheForm, LanguageModelRecord
     from npuopt.graph import Model
     from npuopt.road.compilation import Known
     from npuopt.road.decoding import Opened
@@ -114,7 +115,7 @@ def _compile_once(
             require_share(item.plan.summary.npu_fraction, options.min_npu, model, target)
         memory = measure_memory(record, parts, target, scheme)
         require_memory(memory, wanted.max_memory, record, model)
-        made = _compile(parts, target, options, folder, say=say)
+        made = _compile(parts, record, target, options, folder, say=say)
         record = with_parts(record, made).model_copy(update={"tokenizer": _carried(model, wanted, folder)})
         if table is not None:
             found = place_table(folder, record, table, as_integers=quantized is not None)
@@ -184,13 +185,19 @@ def build_profiles(
 
 
 def _compile(
-    built: Mapping[str, Built], target: Target, options: CompileOptions, folder: Path, *, say: Say
+    built: Mapping[str, Built],
+    record: LanguageModelRecord,
+    target: Target,
+    options: CompileOptions,
+    folder: Path,
+    *,
+    say: Say,
 ) -> dict[str, GraphPart]:
     """Write every graph's model, with one file of weights, and compile its parts."""
     own = folder / PROFILES
     own.mkdir()
     sources = {name: {part.name: own / f"{name}.{part.name}.onnx" for part in built[name].plan.parts} for name in built}
-    save_sharing(_models(built), own)
+    save_sharing(_models(built, record, target), own)
     made: dict[str, GraphPart] = {}
     wanted, limits = options.language_model, Limits(seconds=options.time_limit)
     known: Known = {}
@@ -207,11 +214,13 @@ def _compile(
     return made
 
 
-def _models(built: Mapping[str, Built]) -> dict[str, Model]:
+def _models(built: Mapping[str, Built], record: LanguageModelRecord, target: Target) -> dict[str, Model]:
     """Return every profile's model, and each of its parts as a model of its own, by the names of their files."""
     models = {name: item.prepared.model for name, item in built.items()}
     for name, item in built.items():
-        models.update({f"{name}.{part.name}": extract_region(item.prepared.model, part) for part in item.plan.parts})
+        parts = {f"{name}.{part.name}": extract_region(item.prepared.model, part) for part in item.plan.parts}
+        mark_states(parts.values(), record, target)
+        models.update(parts)
     return models
 
 

@@ -45,6 +45,10 @@ class Cache(Facts):
         description="Best first. new: the cache goes in, new keys and values come out, the caller writes them;"
         " in-place: it goes in and comes out, written at a position; whole: it goes in and comes out, moved along.",
     )
+    states: bool = Field(
+        default=False,
+        description="What goes in and comes out in one shape is a state that a compiled region keeps between runs.",
+    )
     source: str | None = None
 
 

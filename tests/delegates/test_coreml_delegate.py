@@ -102,7 +102,9 @@ def test_palettes_hold_indices_of_4_bits(package):
 def test_an_input_that_comes_back_can_be_a_state(package):
     text = """net (float[1,2,4,8] x, float[1,2,4,8] cache) => (float[1,2,4,8] y, float[1,2,4,8] after)
         { [sum] after = Add (cache, x)  [act] y = Relu (after) }"""
-    operations = package(text, states=[("cache", "after")]).figures["mil_operations"]
+    figures = package(text, states=[("cache", "after")]).figures
+    assert figures["states"] == 1
+    operations = figures["mil_operations"]
     assert operations["read_state"] >= 1
     assert operations["write_state"] == 1
 

@@ -15,7 +15,7 @@ import onnx
 
 from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion
-from npuopt.delegates.coreml.hand_over import hand_over
+from npuopt.delegates.coreml.hand_over import hand_over, states_of
 from npuopt.delegates.process import run_child
 from npuopt.delegates.samples import check_sample, read_header, run_time_inputs, write_interface
 from npuopt.errors import InternalError, VendorToolError
@@ -79,6 +79,7 @@ class CoreMlDelegate:
             "nodes_translated": len(graph["nodes"]),
             "weight_elements": dict(answer["weight_elements"]),
             "held_weights": int(answer["held"]),
+            "states": len(graph["states"]),
             "float_weights_unchanged": f"{answer['float_weights_kept']} of {answer['float_weights']}",
             "package_bytes": sum(path.stat().st_size for path in written),
             "compile_seconds": float(answer["seconds"]),
@@ -121,6 +122,7 @@ class CoreMlDelegate:
                 "model": str((region.folder / PACKAGE).resolve()),
                 "names": [port_name(value.name) for value in inputs],
                 "results": [port_name(value.name) for value in outputs],
+                "states": _state_places(header, [value.name for value in inputs], [value.name for value in outputs]),
                 **files.request,
             }
             log, python = Path(scratch) / LOG_FILE, environment("coreml").python
@@ -132,6 +134,11 @@ class CoreMlDelegate:
                 }
                 for arrays in files.results()
             ]
+
+
+def _state_places(header: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> list[tuple[int, int]]:
+    """Return where each state stands among the inputs, and where among the outputs."""
+    return [(inputs.index(given), outputs.index(made)) for given, made in states_of(header).items()]
 
 
 def chip_of(target: Target) -> Chip:

@@ -9,6 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from npuopt.delegates.arrays import save_arrays
+from npuopt.delegates.contract import STATE
 from npuopt.delegates.samples import run_time_inputs
 from npuopt.errors import InternalError
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-STATE = "npuopt.state."
-"""Metadata `npuopt.state.INPUT: OUTPUT` makes a state of an input that comes back as an output of the same shape."""
 STANDARD = ("", "ai.onnx")
 
 
@@ -47,11 +46,16 @@ def hand_over(model: onnx.ModelProto, weights: Path) -> dict[str, Any]:
         "nodes": nodes,
         "weights": list(arrays),
         "held_types": held,
-        "states": _states(model),
+        "states": states_of(model),
     }
 
 
-def _states(model: onnx.ModelProto) -> dict[str, str]:
+def states_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Return which inputs are states, with the outputs that they come back as.
+
+    Raises:
+        InternalError: one does not come back in the same shape.
+    """
     found = {item.key.removeprefix(STATE): item.value for item in model.metadata_props if item.key.startswith(STATE)}
     ports: Mapping[str, list[int]] = {
         value.name: _port(value)["shape"] for value in (*model.graph.input, *model.graph.output)

@@ -9,7 +9,7 @@ Requests:
     {"operation": "compile", "graph": JSON file, "weights": npz, "output": .mlpackage to write,
      "deployment": "iOS18", "palette_bits": 0}
     {"operation": "run", "model": .mlpackage, "inputs": [npz], "outputs": [npz to write], "names": [Core ML's],
-     "results": [Core ML's]}
+     "results": [Core ML's], "states": [[index of an input, index of the output that it comes back as]]}
 """
 
 import json
@@ -82,12 +82,25 @@ def run(request: dict) -> dict:
         for inputs, outputs in zip(request["inputs"], request["outputs"], strict=True):
             with np.load(inputs, allow_pickle=False) as arrays:
                 given = {name: arrays[str(index)] for index, name in enumerate(request["names"])}
-            made = model.predict(given)
+            made = predict(model, given, request)
             results = {str(index): np.asarray(made[name]) for index, name in enumerate(request["results"])}
             np.savez(outputs, allow_pickle=False, **results)
     except Exception as error:  # noqa: BLE001 -- as above
         return {"refused": str(error)}
     return {}
+
+
+def predict(model: object, given: dict, request: dict) -> dict:
+    """Run once; states, which hold 16-bit floats, are written before and read after, as if they were ports."""
+    if not request["states"]:
+        return model.predict(given)
+    state = model.make_state()
+    for index, _ in request["states"]:
+        name = request["names"][index]
+        state.write_state(name, given.pop(name).astype(np.float16))
+    made = model.predict(given, state=state)
+    returned = {request["results"][back]: request["names"][index] for index, back in request["states"]}
+    return {**made, **{result: state.read_state(name) for result, name in returned.items()}}
 
 
 if __name__ == "__main__":
