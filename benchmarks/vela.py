@@ -76,14 +76,14 @@ def main() -> int:
                 pair = [vela(model, target, folder / name) for model in (own, other)]
                 more += pair[0].cycles > pair[1].cycles
                 cells = " | ".join(told(made) for made in pair)
-                print(f"| {name} | {target} | {cells} | {pair[0].cycles / pair[1].cycles:.3f} |", flush=True)
+                print(f"| {name} | {target} | {cells} | {pair[0].cycles / pair[1].cycles:.5f} |", flush=True)
     return int(more > 0)
 
 
 def told(made: Made) -> str:
     """Write a cell of the table."""
     left = f", processor: {' '.join(made.left)}" if made.left else ""
-    return f"{made.cycles / 1e6:.4g} M, {made.sram / 1024:.0f} KiB{left}"
+    return f"{made.cycles / 1e6:.5g} M, {made.sram / 1024:.0f} KiB{left}"
 
 
 def own_model(subject: Subject, target: str, folder: Path) -> Path:

@@ -30,10 +30,14 @@ SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 """Scales are float32 in ONNX; a subnormal one loses its digits, and its reciprocal overflows."""
 
 
-def limits(dtype: IntegerType) -> tuple[int, int]:
-    """Return the smallest and the largest integer of `dtype`."""
+def limits(dtype: IntegerType, distance: int | None = None) -> tuple[int, int]:
+    """Return the smallest and the largest integer of `dtype`; with `distance`, not further from its middle."""
     bits = int(dtype.lstrip("uint"))
-    return (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    smallest, largest = (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    if distance is None:
+        return smallest, largest
+    zero = (smallest + largest + 1) // 2
+    return max(smallest, zero - distance), min(largest, zero + distance)
 
 
 def middle(dtype: IntegerType) -> int:
@@ -79,13 +83,15 @@ def affine(
     return scale, zero_point
 
 
-def symmetric_scales(largest: np.ndarray, dtype: IntegerType) -> np.ndarray:
+def symmetric_scales(largest: np.ndarray, dtype: IntegerType, distance: int | None = None) -> np.ndarray:
     """Return the float32-valued scales that let symmetric `dtype` cover -largest..largest, one per channel.
+
+    With `distance` integers go no further than that from zero.
 
     A channel of zeros takes the widest scale among the others: any scale represents it, and a tiny one would make
     the products with activation scales underflow.
     """
-    top = limits(dtype)[1] - middle(dtype)
+    top = limits(dtype, distance)[1] - middle(dtype)
     scales = (largest.astype(np.float64) / top).astype(np.float32).astype(np.float64)
     widest = float(scales.max(initial=0.0)) or 1.0 / top
     return np.where(scales < SMALLEST_SCALE, as_float32(widest), scales)
@@ -124,7 +130,7 @@ def quantize(array: np.ndarray, encoding: Encoding) -> np.ndarray:
     scale, zero_point = _broadcast(encoding, array.ndim)
     # 32-bit integers need more digits than float32 has; up to 16 bits the runtime's own float32 is repeated.
     working = np.float64 if encoding.dtype == "int32" else np.float32
-    smallest, largest = limits(encoding.dtype)
+    smallest, largest = encoding.limits
     rounded = np.rint(array.astype(working, copy=False) / scale.astype(working)) + zero_point.astype(working)
     return np.asarray(np.clip(rounded, smallest, largest)).astype(STORAGE[encoding.dtype])
 
@@ -149,7 +155,7 @@ def saturation(array: np.ndarray, encoding: Encoding) -> float:
 def representable(encoding: Encoding, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of what rounds to a representable number, shaped for tensors of a rank."""
     scale, zero_point = _broadcast(encoding, rank)
-    smallest, largest = limits(encoding.dtype)
+    smallest, largest = encoding.limits
     return (smallest - zero_point - 0.5) * scale, (largest - zero_point + 0.5) * scale
 
 

@@ -41,6 +41,7 @@ class Encoding(BaseModel):
         scale: one positive float32-valued number, or one per index along `axis`.
         zero_point: the integer that stands for 0.0: one for all channels, or as many as there are scales.
         axis: the channel axis counted from the front, or None for one scale for the whole tensor.
+        largest: of a symmetric encoding: how far integers are from zero at most, where that is less than the type has.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +50,7 @@ class Encoding(BaseModel):
     scale: tuple[Scale, ...] = Field(min_length=1)
     zero_point: tuple[int, ...] = Field(min_length=1)
     axis: int | None = Field(default=None, ge=0)
+    largest: int | None = Field(default=None, ge=1)
 
     @field_validator("scale", "zero_point", mode="before")
     @classmethod
@@ -76,9 +78,14 @@ class Encoding(BaseModel):
         return zero_point[0] if len(zero_point) == 1 else zero_point
 
     @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and the largest integer that numbers become."""
+        return limits(self.dtype, self.largest)
+
+    @property
     def range(self) -> tuple[float, float]:
         """The least and the greatest real number that the encoding can represent, over all channels."""
-        smallest, largest = limits(self.dtype)
+        smallest, largest = self.limits
         scale, zero_point = np.asarray(self.scale), np.asarray(self.zero_point)
         return float(((smallest - zero_point) * scale).min()), float(((largest - zero_point) * scale).max())
 

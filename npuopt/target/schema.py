@@ -87,6 +87,11 @@ class Scheme(Facts):
         ge=1,
         description="Largest magnitude of integer weights, where the compiler has fewer than the type; symmetric only.",
     )
+    weight_compressed: bool = Field(
+        default=False,
+        description="The compiler writes weights the shorter the smaller their integers are: they are not made larger"
+        " by cutting off the largest; symmetric only.",
+    )
     power_of_two: bool = Field(
         default=False, description="Scales of activations and weights are powers of two: a shift does their product."
     )

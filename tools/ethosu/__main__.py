@@ -23,7 +23,13 @@ HEAD = """\
 source: vela --supported-ops-report, ethos-u-vela {version}
 shapes: {{static: required, max_rank: 4, min_dim: 1}}
 schemes:
-  a8w8: {{activation: int8, weight: int8, weight_axis: channel, bias: int32}}
+  a8w8:
+    activation: int8
+    weight: int8
+    weight_axis: channel
+    weight_largest: 127  # TFLite's range of weights; a -128 makes what Vela compresses longer
+    weight_compressed: true
+    bias: int32
 ops:
 """
 

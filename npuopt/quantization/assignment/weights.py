@@ -67,6 +67,7 @@ class WeightFormat:
         by_channel: one scale for each channel.
         shifts: scales are powers of two.
         largest: magnitude up to which numbers go, where that is less than the type has.
+        whole: cover the whole range, so that integers stay small.
     """
 
     dtype: IntegerType
@@ -74,6 +75,7 @@ class WeightFormat:
     by_channel: bool
     shifts: bool = False
     largest: int | None = None
+    whole: bool = False
 
     @property
     def is_signed(self) -> bool:
@@ -99,7 +101,9 @@ class WeightFormat:
         if wish.activation in SIXTEEN_BITS and (wide or decides_much) and taken:
             return cls("int16", symmetric=True, by_channel=False, shifts=scheme.power_of_two)
         by_channel = (wants.weight_axis or scheme.weight_axis) == "channel"
-        return cls(dtype, symmetric, by_channel, scheme.power_of_two, scheme.weight_largest)
+        return cls(
+            dtype, symmetric, by_channel, scheme.power_of_two, scheme.weight_largest, whole=scheme.weight_compressed
+        )
 
 
 def numbers(value: Value) -> np.ndarray:
@@ -127,9 +131,8 @@ def weight_encoding(array: np.ndarray, held: WeightFormat, axis: int | None) -> 
     axis = axis if held.by_channel else None
     rows = array.reshape(1, -1) if axis is None else np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
     if held.symmetric:
-        scales, zero_points = fitted_scales(rows, held.dtype, shifts=held.shifts), np.full(1, middle(held.dtype))
-        if held.largest is not None:
-            scales = scales * ((limits(held.dtype)[1] - middle(held.dtype)) / held.largest)
+        scales = fitted_scales(rows, held.dtype, shifts=held.shifts, distance=held.largest, whole=held.whole)
+        zero_points = np.full(1, middle(held.dtype))
     else:
         scales, zero_points = fitted_intervals(rows, held.dtype, shifts=held.shifts)
     return Encoding(
@@ -137,10 +140,13 @@ def weight_encoding(array: np.ndarray, held: WeightFormat, axis: int | None) -> 
         scale=tuple(scales.tolist()),
         zero_point=tuple(zero_points.tolist()),
         axis=axis,
+        largest=held.largest if held.symmetric else None,
     )
 
 
-def fitted_scales(rows: np.ndarray, dtype: IntegerType, *, shifts: bool = False) -> np.ndarray:
+def fitted_scales(
+    rows: np.ndarray, dtype: IntegerType, *, shifts: bool = False, distance: int | None = None, whole: bool = False
+) -> np.ndarray:
     """Return, for each row, the scale with the least squared error among those that cover its range or part of it.
 
     Cutting off the largest weights is worth it where that makes the steps of all others finer.
@@ -149,20 +155,22 @@ def fitted_scales(rows: np.ndarray, dtype: IntegerType, *, shifts: bool = False)
         rows: weights, one channel a row.
         dtype: an integer type with zero at its middle.
         shifts: scales are powers of two, of which the two next to the range are tried.
+        distance: of integers from zero at most, where that is less than the type has.
+        whole: cover the whole range.
     """
-    smallest, largest = (limit - middle(dtype) for limit in limits(dtype))
-    widest = symmetric_scales(np.abs(rows).max(axis=1, initial=0.0), dtype)
+    smallest, largest = (limit - middle(dtype) for limit in limits(dtype, distance))
+    widest = symmetric_scales(np.abs(rows).max(axis=1, initial=0.0), dtype, distance)
     shares = np.linspace(1.0, LEAST_SHARE, SHARES)
     if shifts:
         widest, shares = powers_of_two(widest), np.array([1.0, 0.5])
-    if not _is_fitted(rows, dtype):
+    if whole or not _is_fitted(rows, dtype):
         return widest
     best = widest.copy()
     for part, chosen in _portions(rows, best):
-        whole = chosen.copy()
+        covering = chosen.copy()
         least = np.full(len(part), np.inf)
         for share in shares:
-            scale = (whole * share).astype(np.float32)
+            scale = (covering * share).astype(np.float32)
             squares = _squared_error(part, scale, smallest, largest)
             better = squares < least
             least[better] = squares[better]

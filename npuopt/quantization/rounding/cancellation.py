@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npuopt.quantization.arithmetic import STORAGE, limits
+from npuopt.quantization.arithmetic import STORAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ class Cancellation:
         step = max(1, ROUNDED_AT_ONCE // max(rows.shape[1], 1))
         for start in range(0, rows.shape[0], step):
             part, scale = rows[start : start + step].astype(np.float64), scales[start : start + step, None]
-            steps = self.steps(part, scale, limits(encoding.dtype))
+            steps = self.steps(part, scale, encoding.limits)
             error = steps * scale - part
             integers[start : start + step] = steps
             mean_error[start : start + step] = 0.0 if mean is None else error @ mean

@@ -138,10 +138,21 @@ def test_biases_make_up_for_what_rounding_does_to_the_mean(tmp_path, group):
     np.testing.assert_allclose(correction, expected, rtol=0.05, atol=2e-3)
 
 
-def test_weights_keep_to_the_largest_number_that_the_compiler_has():
-    rows = np.random.default_rng(0).normal(size=(6, 9)).astype(np.float32)
-    held = weight_encoding(rows, WeightFormat("int8", symmetric=True, by_channel=True, largest=126), 0)
-    assert np.abs(quantize(rows, held).astype(int)).max(axis=1).tolist() == [126] * 6
+@pytest.mark.parametrize(("features", "largest"), [(9, 126), (400, 127)])
+def test_weights_keep_to_the_largest_number_that_the_compiler_has(features, largest):
+    rows = np.random.default_rng(0).normal(size=(6, features)).astype(np.float32)
+    held = weight_encoding(rows, WeightFormat("int8", symmetric=True, by_channel=True, largest=largest), 0)
+    assert np.abs(quantize(rows, held).astype(int)).max(axis=1).tolist() == [largest] * 6
+    assert np.abs(quantize(4 * rows, held).astype(int)).max() == largest
+    top = largest * np.array(held.scale)
+    assert held.range == pytest.approx((-top.max(), top.max()))
+
+
+def test_weights_that_are_compressed_cover_their_range():
+    rows = np.random.default_rng(0).standard_t(4, size=(6, 400)).astype(np.float32)
+    held = weight_encoding(rows, WeightFormat("int8", symmetric=True, by_channel=True, whole=True), 0)
+    assert held.scale == pytest.approx(np.abs(rows).max(axis=1) / 127)
+    assert np.any(fitted_scales(rows, "int8") < held.scale)
 
 
 @pytest.mark.parametrize("dtype", ["uint4", "int4", "uint8"])

@@ -68,6 +68,14 @@ def test_errors_cancel_on_features_that_go_together(tmp_path, dtype):
     assert np.abs(errors[0]).max() > np.abs(errors[1]).max(), "though single weights are farther off"
 
 
+def test_weights_keep_to_the_largest_integer(tmp_path):
+    model, weight = product()
+    encoding = Encoding(dtype="int8", scale=float(np.abs(weight).max() / 100), zero_point=0, largest=60)
+    x = correlated(np.random.default_rng(1), 16, 4, 32)
+    rounded = round_weights(model, Encodings(tensors={"w": encoding}), samples_of(tmp_path, model, x=x))["y"]
+    assert (rounded.integers.min(), rounded.integers.max()) == (-60, 60)
+
+
 def test_a_corrected_bias_takes_the_mean_and_the_rest_cancels(tmp_path):
     rng = np.random.default_rng(0)
     weight = rng.normal(0, 1, (4, 8, 1, 1)).astype(np.float32)
