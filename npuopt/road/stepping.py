@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from npuopt.road.preparation import Prepared
     from npuopt.target.schema import Scheme
 
-REWRITES = frozenset({"fold-residual-rotation", "move-channel-scales", "split-outlier-channels"})
+REWRITES = frozenset(
+    {"fold-residual-rotation", "fold-running-sum-scale", "move-channel-scales", "split-outlier-channels"}
+)
 """Passes that an encodings file may ask for."""
 
 

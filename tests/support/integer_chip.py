@@ -17,8 +17,11 @@ SIMPLE = ("Add", "Clip", "Mul", "Neg", "Relu", "Sub", "Tanh", "Where")
 MOVING = ("Concat", "Expand", "Gather", "Reshape", "Transpose")
 
 
-def integer_chip(*, free_joins: bool = False) -> Target:
-    """Return the chip; with free joins it takes a Concat whose inputs have encodings of their own."""
+def integer_chip(*, free_joins: bool = False, rounds_floats: bool = False) -> Target:
+    """Return the chip; with free joins it takes a Concat whose inputs have encodings of their own.
+
+    Where it rounds floats, its float scheme takes tensors of 32 bits.
+    """
     ops = [_op(name) for name in SIMPLE]
     ops += [_op(name, "" if free_joins and name == "Concat" else "share: true") for name in MOVING]
     ops += [
@@ -32,7 +35,8 @@ def integer_chip(*, free_joins: bool = False) -> Target:
         _op("Exp", "float: true"),
         "  Log: {schemes: [fp16]}",
     ]
-    return parse_target(HEAD + "\n".join(ops))
+    floats = "float16, tensors: [float32, float16]" if rounds_floats else "float16"
+    return parse_target(HEAD.replace("activation: float16", f"activation: {floats}") + "\n".join(ops))
 
 
 def _op(name: str, quantization: str = "") -> str:

@@ -11,9 +11,11 @@ from npuopt.errors import UsageError
 from npuopt.quantization.steps.activations import WidenActivations
 from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
+from npuopt.quantization.steps.float_products import FloatProducts
 from npuopt.quantization.steps.outliers import SplitOutlierChannels
 from npuopt.quantization.steps.products import EqualizeProducts
 from npuopt.quantization.steps.rotation import RotateResiduals
+from npuopt.quantization.steps.running_sums import FloatRunningSums, ScaleRunningSums
 from npuopt.quantization.steps.weights import CorrectBiases, LearnRounding, RoundWeights, WidenWeights
 
 if TYPE_CHECKING:
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
 
 STEPS: tuple[type[Step], ...] = (
     RotateResiduals,
+    ScaleRunningSums,
     EqualizeLayers,
     ScaleWeights,
     SmoothActivations,
     SplitOutlierChannels,
     EqualizeProducts,
     WidenActivations,
+    FloatRunningSums,
+    FloatProducts,
     CorrectBiases,
     RoundWeights,
     LearnRounding,
@@ -36,7 +41,16 @@ STEPS: tuple[type[Step], ...] = (
 )
 """Every step, in the order in which they run: those that rewrite the float model first."""
 
-EVERYWHERE = (SmoothActivations, EqualizeProducts, WidenActivations, CorrectBiases, RoundWeights, WidenWeights)
+EVERYWHERE = (
+    ScaleRunningSums,
+    SmoothActivations,
+    EqualizeProducts,
+    WidenActivations,
+    FloatRunningSums,
+    CorrectBiases,
+    RoundWeights,
+    WidenWeights,
+)
 
 
 def step_types() -> dict[str, type[Step]]:
