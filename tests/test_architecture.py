@@ -69,7 +69,10 @@ ALLOWED = {
     | {"tuning"}
     | road("options", "preparation", "importing", "compilation", "quantizing"),
     "road.speaking": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates", "bundle"} | road("options"),
-    "road.evaluating": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates"} | road("options", "speaking"),
+    "road.answering": FOUNDATION | {"evaluate", "runtime", "bundle"} | road("options", "source_calibration"),
+    "road.evaluating": FOUNDATION
+    | {"evaluate", "quantization", "runtime", "delegates"}
+    | road("options", "speaking", "answering"),
     "road.keeping": FOUNDATION
     | {"pipeline", "quantization"}
     | road("options", "preparation", "importing", "compilation", "quantizing"),

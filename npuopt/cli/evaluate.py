@@ -36,6 +36,10 @@ def evaluate_command(
     against: Annotated[
         Path | None, typer.Option("--against", help="Another model or artifact, on the same samples.", metavar="MODEL")
     ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", help="The other half, where --against is an encoder-decoder's.", metavar="MODEL"),
+    ] = None,
     output: Annotated[str | None, typer.Option("--output", help="The output to look at; the first by default.")] = None,
     engine: Annotated[
         Engine, typer.Option("--engine", help="What runs artifacts: model.onnx, or the compiled parts.")
@@ -61,6 +65,7 @@ def evaluate_command(
         task=task,
         metric=metric,
         against=against,
+        encoder=encoder,
         output=output,
         engine=engine.value,
         window=window,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from npuopt.delegates.contract import Limits
 from npuopt.errors import InputError, UsageError
 from npuopt.evaluate.custom import CustomMetric
+from npuopt.evaluate.references import read_references
 from npuopt.evaluate.scores import Scores, confidence_interval
 from npuopt.evaluate.tasks import TASKS, Task
 from npuopt.evaluate.token_samples import perplexity_samples
@@ -22,8 +22,15 @@ from npuopt.graph.execution import Session
 from npuopt.quantization.samples.archives import ArchiveSource
 from npuopt.quantization.samples.data import Samples
 from npuopt.quantization.samples.inputs import InputSpec, input_specs
+from npuopt.road.answering import compare_answers
 from npuopt.road.options import Say, silent
-from npuopt.road.speaking import NEXT_TOKENS, compare_next_tokens, is_language_model, language_windows
+from npuopt.road.speaking import (
+    NEXT_TOKENS,
+    answers_sources,
+    compare_next_tokens,
+    is_language_model,
+    language_windows,
+)
 from npuopt.runtime import Artifact, Engine
 from npuopt.runtime.artifact import MODEL_FILE
 
@@ -32,9 +39,6 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = "np.ndarray"
 Arrays: TypeAlias = "dict[str, Array]"
-
-LARGEST_ARRAY = 2**30
-"""Bytes of one array of references."""
 
 ON_DEVICE_AT_ONCE = 32
 """Samples that go to a vendor's simulator in one run."""
@@ -49,6 +53,7 @@ class EvaluateOptions:
         task: one of `npuopt.evaluate.tasks.TASKS`, or empty when `metric` is given.
         metric: `package.module:function` of the user's.
         against: another model or artifact for the same samples.
+        encoder: the other half, where `against` is the decoder of an encoder-decoder.
         output: the output to look at; the first one where None.
         engine: what runs artifacts.
         window: tokens for each window of a text, where the model leaves it open.
@@ -64,6 +69,7 @@ class EvaluateOptions:
     task: str = ""
     metric: str = ""
     against: Path | None = None
+    encoder: Path | None = None
     output: str | None = None
     engine: Engine = "cpu"
     window: int = 128
@@ -88,7 +94,7 @@ def evaluate(model: Path, options: EvaluateOptions, *, say: Say = silent) -> dic
     if options.task == NEXT_TOKENS:
         return _next_tokens(model, options, say)
     task = _task(options)
-    references = _references(options.data)
+    references = read_references(options.data)
     if options.task == "perplexity" and "tokens" in references:
         references["targets"] = np.empty(0)  # made of the tokens, for each model's window
     for name in task.needs:
@@ -141,7 +147,18 @@ def _measured(path: Path, task: Task, references: Mapping[str, Array], options: 
 
 
 def _next_tokens(model: Path, options: EvaluateOptions, say: Say) -> dict[str, Any]:
-    references = _references(options.data)
+    references = read_references(options.data)
+    if options.against is not None and answers_sources(model):
+        return compare_answers(
+            model,
+            options.against,
+            references,
+            encoder=options.encoder,
+            limit=options.limit,
+            profile=options.profile,
+            engine=options.engine,
+            say=say,
+        )
     if options.against is None or "tokens" not in references:
         raise UsageError(f"{NEXT_TOKENS} compares two models on tokens", hint="give --against, and a .npy as --data")
     return compare_next_tokens(
@@ -160,6 +177,8 @@ def _language_runs(
     path: Path, references: Mapping[str, Array], options: EvaluateOptions
 ) -> tuple[Iterator[tuple[Arrays, Arrays]], Arrays]:
     """Return the windows of a text with a compiled language model's logits, and the tokens that follow."""
+    if answers_sources(path):
+        raise UsageError(f"an encoder-decoder is evaluated by --task {NEXT_TOKENS}", where=str(path))
     if "tokens" not in references:
         raise UsageError("a compiled language model is evaluated on tokens", hint="give a .npy of token ids as --data")
     limits = Limits(seconds=options.time_limit)
@@ -268,25 +287,6 @@ def _report(model: Path, task: Task, scores: tuple[Scores, Scores | None], optio
         report["difference"] = _number(own.total - other.total)
         report["difference_interval"] = _numbers(interval)
     return report
-
-
-def _references(path: Path) -> Arrays:
-    """Read the arrays of a .npz that are small enough to be references, or the token ids of a .npy.
-
-    Raises:
-        InputError: when the file cannot be read, or holds pickled objects.
-    """
-    try:
-        if path.suffix == ".npy":
-            return {"tokens": np.load(path, allow_pickle=False, mmap_mode="r")}
-        with zipfile.ZipFile(path) as archive:
-            small = [item.filename for item in archive.infolist() if item.file_size <= LARGEST_ARRAY]
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name.removesuffix(".npy"): arrays[name.removesuffix(".npy")] for name in small}
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", where=str(path)) from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot be read as arrays: {error}", where=str(path)) from error
 
 
 def _number(value: float) -> float | None:

@@ -38,6 +38,12 @@ def is_language_model(path: Path) -> bool:
     return path.is_dir() and read_manifest(path).language_model is not None
 
 
+def answers_sources(path: Path) -> bool:
+    """Say whether a path is an artifact of an encoder-decoder."""
+    record = read_manifest(path).language_model if path.is_dir() else None
+    return record is not None and record.source is not None
+
+
 def language_windows(
     path: Path,
     tokens: NDArray[Any],

@@ -6,63 +6,27 @@ import dataclasses
 import json
 
 import numpy as np
-import onnx
-import onnx.compose
 import pytest
 import tokenizers
 
 from npuopt import api
 from npuopt.errors import InputError, UsageError
-from npuopt.graph import Session
 from npuopt.road.built import Built
 from npuopt.road.decoding import cache_form, open_halves
 from npuopt.road.language_model import build_profiles
-from npuopt.road.options import CompileOptions, LanguageModelOptions, silent
+from npuopt.road.options import silent
 from npuopt.road.source_parts import build_parts
 from npuopt.runtime import GenerateOptions, Generator, open_decoder, restore_session, save_session
 from npuopt.target import load_target
 from support.command import complaint, npuopt
+from support.encoder_decoders import LENGTH, SOUND, SOURCE, TOKENS, expected, options, path_of
 from support.models import model_folder
 
 pytestmark = pytest.mark.models
 
-TOKENS = np.random.default_rng(0).integers(0, 100, 40).tolist()
-SOURCE = np.random.default_rng(1).integers(0, 100, 9)
-SOUND = np.random.default_rng(2).normal(size=(8, 40)).astype(np.float32)
-LENGTH = 12
-"""Tokens of a source; shorter ones are padded."""
 HALVES = [(name, half) for name in ("t5", "whisper") for half in ("decoder", "cached_decoder")]
 every_exporter = pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 every_half = pytest.mark.parametrize(("name", "half"), HALVES)
-
-
-def path_of(name, part, exporter):
-    return model_folder("encoder_decoders") / f"{name}_{part}_{exporter}.onnx"
-
-
-def options(name, exporter, **more):
-    wanted = LanguageModelOptions(
-        context=48,
-        chunk=8,
-        encoder=path_of(name, "encoder", exporter),
-        source_length=LENGTH,
-        start_token=0,
-        **more,
-    )
-    return CompileOptions(precision="fp32", language_model=wanted)
-
-
-def expected(name, exporter, source, tokens):
-    """Return the logits of all tokens, computed by the two halves as they were exported."""
-    encoder = Session(path_of(name, "encoder", exporter), threads=1)
-    decoder = Session(path_of(name, "decoder", exporter), threads=1)
-    mask = np.ones((1, len(source)), np.int64)
-    given = (
-        {"input_features": source[None]} if name == "whisper" else {"input_ids": source[None], "attention_mask": mask}
-    )
-    states = next(iter(encoder.run(given).values()))
-    feeds = {"input_ids": np.array([tokens]), "encoder_hidden_states": states, "encoder_attention_mask": mask}
-    return decoder.run({key: feeds[key] for key in decoder.inputs})["logits"][0]
 
 
 @every_exporter
@@ -116,92 +80,6 @@ def test_quantized_parts_stay_near_the_halves(name, source, scheme, least, tmp_p
     got, wanted = decoder.read_all(TOKENS), expected(name, "dynamo", source, TOKENS)
     cosines = (got * wanted).sum(-1) / np.linalg.norm(got, axis=-1) / np.linalg.norm(wanted, axis=-1)
     assert cosines.min() > least
-
-
-def save_texts(path, *, answers=6):
-    random = np.random.default_rng(3)
-    sources = np.stack([np.r_[random.integers(0, 100, 9), [-1] * 3] for _ in range(6)])
-    np.savez(path, source=sources, input_ids=random.integers(0, 100, (answers, 40)))
-    return path
-
-
-@pytest.mark.parametrize(("cache", "least"), [("int16", 0.99999), ("int8", 0.999)])
-def test_caches_of_integers_see_their_ranges_on_answers_to_sources(cache, least, tmp_path):
-    wanted = dataclasses.replace(
-        options("t5", "dynamo", cache_type=cache, embedding="host"), calibration=save_texts(tmp_path / "texts.npz")
-    )
-    folder = tmp_path / "artifact"
-    record = api.compile(path_of("t5", "decoder", "dynamo"), "host/onnxruntime", folder, wanted).language_model
-    assert {held.dtype for held in record.caches} == {f"u{cache}"}
-    assert record.embedding is not None
-    decoder = open_decoder(folder, threads=1)
-    decoder.read_source(SOURCE)
-    got, known = decoder.read_all(TOKENS), expected("t5", "dynamo", SOURCE, TOKENS)
-    cosines = (got * known).sum(-1) / np.linalg.norm(got, axis=-1) / np.linalg.norm(known, axis=-1)
-    assert cosines.min() > least
-
-
-def test_fewer_answers_than_sources_are_named(tmp_path):
-    texts = save_texts(tmp_path / "texts.npz", answers=5)
-    given = dataclasses.replace(options("t5", "dynamo", cache_type="int8"), calibration=texts)
-    with pytest.raises(InputError, match="has 6 sources for 5 texts"):
-        api.compile(path_of("t5", "decoder", "dynamo"), "host/onnxruntime", tmp_path / "out", given)
-
-
-@pytest.mark.parametrize("name", ["t5", "whisper"])
-def test_the_embedding_may_stay_on_the_host(name, tmp_path):
-    """The encoder keeps its own lookup."""
-    source, folder = SOUND if name == "whisper" else SOURCE, tmp_path / "artifact"
-    api.compile(
-        path_of(name, "decoder", "dynamo"), "host/onnxruntime", folder, options(name, "dynamo", embedding="host")
-    )
-    decoder = open_decoder(folder, threads=1)
-    decoder.read_source(source)
-    np.testing.assert_allclose(decoder.read_all(TOKENS), expected(name, "dynamo", source, TOKENS), rtol=0, atol=1e-4)
-
-
-def merged(tmp_path, exporter, *, second="decoder"):
-    """Return both decoders in one graph, as optimum merges them: a switch says which of them runs."""
-    with_past, without = (onnx.load(path_of("t5", half, exporter)) for half in ("cached_decoder", second))
-    outputs = [output.name for output in with_past.graph.output]
-    kept = [next(output for output in without.graph.output if output.name == name) for name in outputs]
-    branches = []
-    for prefix, model, results in (("a_", with_past, with_past.graph.output), ("b_", without, kept)):
-        given = {value.name for value in model.graph.input}
-        part = onnx.compose.add_prefix_graph(model.graph, prefix, rename_inputs=False, rename_outputs=False)
-        names = {f"{prefix}{value}": value for value in given}
-        assert not names.keys() & {name for node in part.node for name in node.input}
-        body = onnx.helper.make_graph(part.node, f"{prefix}branch", [], [], initializer=part.initializer)
-        body.output.extend(onnx.helper.make_tensor_value_info(f"{prefix}out_{one.name}", 1, None) for one in results)
-        body.node.extend(onnx.helper.make_node("Identity", [one.name], [f"{prefix}out_{one.name}"]) for one in results)
-        branches.append(body)
-    switch = onnx.helper.make_tensor_value_info("use_cache_branch", onnx.TensorProto.BOOL, [1])
-    choice = onnx.helper.make_node(
-        "If", ["use_cache_branch"], outputs, then_branch=branches[0], else_branch=branches[1]
-    )
-    graph = onnx.helper.make_graph([choice], "merged", [*with_past.graph.input, switch], list(with_past.graph.output))
-    path = tmp_path / "decoder_model_merged.onnx"
-    onnx.save(onnx.helper.make_model(graph, ir_version=10, opset_imports=with_past.opset_import), path)
-    return path
-
-
-@every_exporter
-def test_of_two_branches_the_one_without_a_cache_is_taken(exporter, tmp_path):
-    folder = tmp_path / "artifact"
-    api.compile(merged(tmp_path, exporter), "host/onnxruntime", folder, options("t5", exporter))
-    decoder = open_decoder(folder, threads=1)
-    decoder.read_source(SOURCE)
-    np.testing.assert_allclose(decoder.read_all(TOKENS), expected("t5", exporter, SOURCE, TOKENS), rtol=0, atol=1e-4)
-
-
-def test_two_branches_with_a_cache_are_refused(tmp_path):
-    with pytest.raises(InputError, match="both its branches take a cache"):
-        api.compile(
-            merged(tmp_path, "dynamo", second="cached_decoder"),
-            "host/onnxruntime",
-            tmp_path / "out",
-            options("t5", "dynamo"),
-        )
 
 
 def test_texts_without_sources_are_named(tmp_path):
@@ -311,13 +189,6 @@ def test_halves_that_do_not_belong_together_are_refused(tmp_path):
         api.compile(
             path_of("whisper", "decoder", "dynamo"), "host/onnxruntime", tmp_path / "out", options("t5", "dynamo")
         )
-
-
-def test_a_decoder_that_is_given_the_sources_keys_is_refused(artifact, tmp_path):
-    """Weights that make them are in another file then, as `decoder_with_past_model.onnx` has it."""
-    given = artifact / "profiles" / "decode.onnx"
-    with pytest.raises(InputError, match="takes keys and values of an encoder, and does not compute them"):
-        api.compile(given, "host/onnxruntime", tmp_path / "out", options("t5", "dynamo"))
 
 
 def test_a_decoder_alone_takes_no_encoder(tmp_path):
