@@ -64,6 +64,23 @@ def test_channels_at_rest_get_no_factors_out_of_proportion(tmp_path):
         assert factors.max() <= FARTHEST
 
 
+GATE = """(float[4,8] x, float[4,8] s) => (float[4,16] y) <float[8,8] u = {%s}, float[8,16] w = {%s}>
+    {a = MatMul(x, u) m = Mul(a, s) y = MatMul(m, w)}"""
+
+
+@pytest.mark.parametrize(("scheme", "count"), [("a8w8", 0), ("a16w8", 1)])
+def test_what_a_gate_brings_in_is_not_left_to_a_result_of_8_bits(tmp_path, scheme, count):
+    rng = np.random.default_rng(1)
+    loud = np.where(np.arange(8) == 3, 30.0, 1.0)
+    arrays = {
+        "x": rng.normal(0, 1, (16, 4, 8)).astype(np.float32),
+        "s": (rng.normal(0, 1, (16, 4, 8)) * loud).astype(np.float32),
+    }
+    text = GATE % (literal(rng.normal(0, 1, (8, 8))), literal(WEIGHT))
+    work = work_on(text, tmp_path, scheme, **arrays)
+    assert len(list(SmoothActivations().rewrites(work))) == count
+
+
 def test_statistics_are_of_each_feature_over_all_samples(tmp_path):
     x = np.random.default_rng(1).normal(0, 1, (8, 4, 8)).astype(np.float32)
     work = work_on(gated(WEIGHT), tmp_path, x=x)
