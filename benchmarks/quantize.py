@@ -108,7 +108,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def tools_for(scheme: str, groups: Sequence[str]) -> list[str]:
     """Return the tools of these groups that are worth asking for a scheme."""
-    if scheme.startswith("w"):
+    if scheme.startswith(("f", "b")):
+        groups, ort = [group for group in groups if group == "npuopt"], []  # the others have no such scheme
+    elif scheme.startswith("w"):
         ort = ["ort-nbits", "ort-nbits-asymmetric"]
     elif scheme.startswith("a16"):
         ort = [DEFAULT_OF_ORT, "ort-percentile", "ort-qnn"]  # entropy looks for 8 bits

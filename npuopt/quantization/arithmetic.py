@@ -11,7 +11,10 @@ import numpy as np
 if TYPE_CHECKING:
     from npuopt.quantization.encodings import Encoding
 
-IntegerType = Literal["int4", "uint4", "int8", "uint8", "int16", "uint16", "int32"]
+IntegerType = Literal[
+    "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32", "float8e4m3fn", "float8e5m2"
+]  # fmt: skip
+"""What QuantizeLinear makes. Floats of 8 bits are scaled like integers, and have digits where those have steps."""
 
 STORAGE: dict[IntegerType, np.dtype] = {
     "int4": np.dtype(ml_dtypes.int4),
@@ -21,8 +24,13 @@ STORAGE: dict[IntegerType, np.dtype] = {
     "int16": np.dtype(np.int16),
     "uint16": np.dtype(np.uint16),
     "int32": np.dtype(np.int32),
+    "float8e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "float8e5m2": np.dtype(ml_dtypes.float8_e5m2),
 }
 """How an array of each type is held in numpy."""
+
+FLOAT8: dict[IntegerType, int] = {"float8e4m3fn": 448, "float8e5m2": 57344}
+"""Floats of 8 bits and their greatest finite numbers (ONNX, "Float stored in 8 bits")."""
 
 SIXTEEN_BITS: tuple[IntegerType, ...] = ("uint16", "int16")
 
@@ -31,7 +39,12 @@ SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 
 def limits(dtype: IntegerType, distance: int | None = None) -> tuple[int, int]:
-    """Return the smallest and the largest integer of `dtype`; with `distance`, not further from its middle."""
+    """Return the smallest and the largest integer of `dtype`, or number of a float type.
+
+    With `distance` integers not further from the middle.
+    """
+    if dtype in FLOAT8:
+        return -FLOAT8[dtype], FLOAT8[dtype]
     bits = int(dtype.lstrip("uint"))
     smallest, largest = (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     if distance is None:
@@ -131,6 +144,9 @@ def quantize(array: np.ndarray, encoding: Encoding) -> np.ndarray:
     # 32-bit integers need more digits than float32 has; up to 16 bits the runtime's own float32 is repeated.
     working = np.float64 if encoding.dtype == "int32" else np.float32
     smallest, largest = encoding.limits
+    if encoding.dtype in FLOAT8:  # as with the attribute saturate, which is set unless somebody takes it away
+        scaled = array.astype(np.float32, copy=False) / scale.astype(np.float32)
+        return np.asarray(np.clip(scaled, smallest, largest)).astype(STORAGE[encoding.dtype])
     rounded = np.rint(array.astype(working, copy=False) / scale.astype(working)) + zero_point.astype(working)
     return np.asarray(np.clip(rounded, smallest, largest)).astype(STORAGE[encoding.dtype])
 
@@ -138,6 +154,8 @@ def quantize(array: np.ndarray, encoding: Encoding) -> np.ndarray:
 def dequantize(array: np.ndarray, encoding: Encoding) -> np.ndarray:
     """Return (array - zero point) * scale as float32."""
     scale, zero_point = _broadcast(encoding, array.ndim)
+    if encoding.dtype in FLOAT8:
+        return (array.astype(np.float32) * scale).astype(np.float32)
     return ((array.astype(np.int64) - zero_point) * scale).astype(np.float32)
 
 

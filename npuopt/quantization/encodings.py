@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from npuopt.errors import InputError
 from npuopt.graph import input_at, is_op, static_shape
-from npuopt.quantization.arithmetic import IntegerType, limits
+from npuopt.quantization.arithmetic import FLOAT8, IntegerType, limits
 from npuopt.quantization.block_encodings import BlockEncoding
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Encoding(BaseModel):
         outside = [point for point in self.zero_point if not smallest <= point <= largest]
         if outside:
             raise ValueError(f"zero point {outside[0]} is outside {self.dtype} ({smallest}..{largest})")
+        if self.dtype in FLOAT8 and any(self.zero_point):
+            raise ValueError(f"{self.dtype} has no zero point but 0")
         return self
 
     @field_serializer("scale")

@@ -137,7 +137,7 @@ def _prepared(path: Path, chip: Target, options: CompileOptions, say: Say) -> tu
     scheme = chip.scheme(source.scheme)
     if source.incoming is not None:
         raise UsageError("is quantized already", where=str(path), hint="tune the float model, or --requantize it")
-    if scheme.is_float or scheme.is_weight_only:
+    if not scheme.is_integer:
         raise UsageError(f"scheme {source.scheme} of {chip.name} holds no activations in integers: nothing is tuned")
     files = options.pass_files
     prepared = prepare(source.model, runner, options.dims, scheme=source.scheme, pass_files=files, say=say)

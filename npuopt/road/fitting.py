@@ -75,7 +75,8 @@ def _of_fewer_bits(target: Target, scheme: str, *, calibrated: bool) -> str | No
     found = [
         (_weight_bits(target, name), bits(target.schemes[name].activation), name)
         for name, one in target.schemes.items()
-        if (one.is_float or calibrated) and _weight_bits(target, name) < _weight_bits(target, scheme)
+        if one.is_float or (calibrated and one.is_integer)
+        if _weight_bits(target, name) < _weight_bits(target, scheme)
         if not is_written_by_compile(target, name)  # profiles are not
     ]
     return max(found, key=lambda item: item[:2])[2] if found else None

@@ -76,7 +76,7 @@ def open_source(
     model = load(path)
     name_nodes(model)
     note_origins(model)
-    integer = [name for name, scheme in target.schemes.items() if not scheme.is_float]
+    integer = [name for name, scheme in target.schemes.items() if scheme.is_integer]
     wanted = options.precision
     if not integer or not _quantizes(model) or (wanted != "auto" and wanted not in integer):
         if options.requantize:

@@ -98,7 +98,7 @@ class Mixing:
         """List for each node that rounds the schemes that it can have, without those that come to the same."""
         target, fixed = self._work.target, self._work.precisions
         found: dict[str, list[str]] = {}
-        integer = {name: one for name, one in target.schemes.items() if not one.is_float and one.needs_ranges}
+        integer = {name: one for name, one in target.schemes.items() if one.is_integer}
         for name, node in self._nodes.items():
             rule = target.rule(node.op_type, node.domain)
             if rule is None or name in fixed or rule.quantization.stays_float or node.op_type in CARRYING:

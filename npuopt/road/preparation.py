@@ -221,7 +221,7 @@ def _widest_integer(target: Target) -> str | None:
         scheme = target.schemes[name]
         return _bits(scheme.activation), _bits(scheme.weight or scheme.activation)
 
-    return max((name for name, scheme in target.schemes.items() if not scheme.is_float), key=bits, default=None)
+    return max((name for name, scheme in target.schemes.items() if scheme.is_integer), key=bits, default=None)
 
 
 def _bits(dtype: str) -> int:

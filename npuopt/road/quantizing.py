@@ -21,6 +21,7 @@ from npuopt.quantization.steps import Held, StepRecord, Work
 from npuopt.road.compilation import model_runs, stage
 from npuopt.road.halving import halve_model, limit_masks
 from npuopt.road.holding import hold_weights
+from npuopt.road.preparation import AS_THEY_ARE
 from npuopt.road.searching import Search, search_precisions
 from npuopt.road.sensing import Unquantized
 from npuopt.road.stepping import decide, rewrite_float, rewrite_or_repeat, run_rewrites, steps_for
@@ -166,7 +167,8 @@ def quantize_model(
         quantized.before = Unquantized(prepared.model.clone(), corrected, integers)
     held = {"encodings": corrected, "integers": integers}
     insert = with_options(find_pass("insert-quantize-dequantize"), held)
-    prepared.runner.run(prepared.model, [insert])
+    again = AS_THEY_ARE.make(("fold-common-subexpressions",)) if target.scheme(scheme).is_float8 else []
+    prepared.runner.run(prepared.model, [insert, *again])  # several products may read one operand, others its floats
     return quantized
 
 

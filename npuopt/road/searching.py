@@ -90,8 +90,8 @@ class Search:
             return None
         goal = None if options.max_drop is None else Goal.parse(options.max_drop)
         budget = Budget() if options.budget is None else Budget.parse(options.budget)
-        if target.scheme(scheme).is_float or options.encodings is not None:
-            why = "encodings are given" if not target.scheme(scheme).is_float else f"scheme {scheme} is a float one"
+        if not target.scheme(scheme).is_integer or options.encodings is not None:
+            why = "encodings are given" if target.scheme(scheme).is_integer else f"scheme {scheme} is a float one"
             raise UsageError(f"--max-drop and --budget choose integer schemes, and {why}")
         require_solver()
         return cls(goal, budget, say)

@@ -73,6 +73,10 @@ def steps_for(options: CompileOptions, scheme: Scheme) -> Steps:
         if wanted:
             raise UsageError(f"a float scheme quantizes nothing, so step {wanted[0].name} cannot run")
         return Steps()
+    if scheme.is_float8:
+        if wanted:
+            raise UsageError(f"step {wanted[0].name} is for integers, and the scheme's operands are floats of 8 bits")
+        return Steps()
     if options.encodings is None:
         if options.calibration == RANDOM:
             return Steps([step for step in rewriting if step in wanted], [step for step in deciding if step in wanted])

@@ -9,7 +9,11 @@ from pydantic import Field, model_validator
 from npuopt.target.constraints import Constraint, DataTypeName, Facts
 from npuopt.target.roads import Delegate
 
-FLOAT_TYPES = frozenset(name for name in DataTypeName.__args__ if name.startswith(("float", "bfloat")))
+FLOAT8_TYPES = ("float8e4m3fn", "float8e5m2")
+"""Floats that stand for others by a scale, as integers do."""
+FLOAT_TYPES = frozenset(name for name in DataTypeName.__args__ if name.startswith(("float", "bfloat"))) - {
+    *FLOAT8_TYPES
+}
 HELD_TYPES = ("int4", "uint4", "int8", "uint8")
 """Integer types of weights that are computed with in float."""
 Axis: TypeAlias = Literal["tensor", "channel", "block"]
@@ -57,7 +61,8 @@ class Scheme(Facts):
 
     A scheme whose activation is a float type needs no quantization; every other is written into the graph with
     QuantizeLinear and DequantizeLinear. A float activation with an integer weight is weight-only: the ops that list
-    the scheme hold their weights so, and everything is computed as in the float scheme of that activation.
+    the scheme hold their weights so, and everything is computed as in the float scheme of that activation. Of
+    activations and weights of 8-bit floats, the ops that list the scheme read both scaled; results stay float.
     """
 
     activation: DataTypeName = Field(description="Element type of activations where they are computed.")
@@ -108,6 +113,16 @@ class Scheme(Facts):
         return self.activation in FLOAT_TYPES
 
     @property
+    def is_float8(self) -> bool:
+        """Say whether operands of products are held in scaled floats of 8 bits, and results stay float."""
+        return self.activation in FLOAT8_TYPES
+
+    @property
+    def is_integer(self) -> bool:
+        """Say whether activations are held as integers."""
+        return not self.is_float and not self.is_float8
+
+    @property
     def is_weight_only(self) -> bool:
         """Say whether weights alone are held as integers."""
         return self.is_float and self.weight is not None and self.weight not in FLOAT_TYPES
@@ -133,6 +148,8 @@ class Scheme(Facts):
             raise ValueError("weight_axis block needs weight_block")
         if self.is_float and self.power_of_two:
             raise ValueError("power_of_two is for integer activations")
+        if self.is_float8 and (self.power_of_two or self.bias is not None or self.weight not in FLOAT8_TYPES):
+            raise ValueError("activations of 8-bit floats go with such weights, without a type of biases or shifts")
         if self.is_float and self.bias is not None:
             raise ValueError("a float scheme has no bias type")
         if self.between_casts and self.activation not in ("float16", "bfloat16"):

@@ -56,8 +56,17 @@ class OrtDelegate:
         del target, limits
         from npuopt.graph import Session  # noqa: PLC0415
 
-        session = Session(region.folder / region.files[0], optimize=True)
+        model = region.folder / region.files[0]
+        session = Session(model, optimize=not _holds_float8(model))
         return [session.run(sample) for sample in samples]
+
+
+def _holds_float8(model: Path) -> bool:
+    """Say whether tensors are floats of 8 bits, which ONNX Runtime's optimizer fuses into products without kernels."""
+    from npuopt.graph import element_type, load, nodes  # noqa: PLC0415 -- onnx is heavy
+
+    kinds = [element_type(node.inputs[0]) for node in nodes(load(model), "DequantizeLinear")]
+    return any(kind is not None and kind.name.startswith("FLOAT8") for kind in kinds)
 
 
 def _weight_files(model: Path) -> tuple[list[str], int]:

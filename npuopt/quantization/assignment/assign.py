@@ -8,6 +8,7 @@ from npuopt.errors import InputError, UsageError
 from npuopt.graph import is_constant
 from npuopt.quantization.assignment.activations import ActivationPlan
 from npuopt.quantization.assignment.constants import ConstantPlan
+from npuopt.quantization.assignment.float8 import float8_encodings
 from npuopt.quantization.assignment.wishes import ONE_FOR_ALL, wishes_of
 from npuopt.quantization.encodings import Encodings
 
@@ -54,6 +55,11 @@ def encodings_for(
     if target.scheme(scheme).is_float:
         raise UsageError(f"scheme {scheme} of {target.name} computes in float and has no encodings")
     wishes = wishes_of(model, target, scheme, precisions)
+    if target.scheme(scheme).is_float8:
+        if alike:
+            raise UsageError(f"scheme {scheme} shares no encodings with another model")
+        named = {"target": target.name, "scheme": scheme, "precisions": dict(precisions), "calibration": ranges.method}
+        return float8_encodings(wishes, ranges).model_copy(update=named)
     activations = ActivationPlan(model, wishes, ranges, alike)
     constants = ConstantPlan(activations, ranges, wide)
     tensors = dict(activations.tensors)

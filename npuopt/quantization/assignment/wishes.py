@@ -102,6 +102,6 @@ def _carried(node: Node, rule: OpRule, target: Target) -> frozenset[IntegerType]
     """Return the activation types in which the target takes a node that may only move numbers; of others, none."""
     if not rule.quantization.share and not is_op(node, "Concat"):
         return frozenset()
-    integer = [name for name in rule.schemes if not target.scheme(name).is_float and target.accepts(node, name)]
+    integer = [name for name in rule.schemes if target.scheme(name).is_integer and target.accepts(node, name)]
     types = (rule.quantization.activation.get(name, target.scheme(name).activation) for name in integer)
     return frozenset(cast("IntegerType", name) for name in types)

@@ -152,8 +152,8 @@ class ByBits:
 
 
 def default_method(scheme: Scheme) -> Method:
-    """Return how ranges are found for a scheme when nobody says: what `ByBits` does, without histograms for 16 bits."""
-    return MinMax() if scheme.activation in SIXTEEN_BITS else ByBits()
+    """Return how ranges are found when nobody says: what `ByBits` does, without histograms for 16 bits and floats."""
+    return MinMax() if scheme.activation in SIXTEEN_BITS or scheme.is_float8 else ByBits()
 
 
 METHODS: dict[str, type[MinMax | MovingAverage | Percentile | Entropy | LeastSquares | ByBits]] = {

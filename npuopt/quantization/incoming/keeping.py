@@ -64,7 +64,7 @@ def fitting_scheme(target: Target, incoming: Incoming) -> str | None:
     Raises:
         UsageError: when the target has integer schemes, and none with the activations' bits.
     """
-    schemes = {name: scheme for name, scheme in target.schemes.items() if not scheme.is_float}
+    schemes = {name: scheme for name, scheme in target.schemes.items() if scheme.is_integer}
     if not schemes or not incoming.activation_bits:
         return None
     fitting = {name: scheme for name, scheme in schemes.items() if _bits(scheme.activation) == incoming.activation_bits}
@@ -173,7 +173,7 @@ class _Plan:
         """Return the wishes of a node in the scheme that has its activations' bits, or why there is none."""
         rule = self._target.rule(node.op_type, node.domain)
         schemes = self._target.schemes
-        names = [name for name in (rule.schemes if rule else ()) if not schemes[name].is_float]
+        names = [name for name in (rule.schemes if rule else ()) if schemes[name].is_integer]
         names.sort(key=lambda name: (name != self._scheme, _excess(schemes[name], self._incoming.weight_bits)))
         why = f"it is taken in no scheme of {bits} bits"
         for name in names:
