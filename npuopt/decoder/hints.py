@@ -60,7 +60,7 @@ def read_hints(path: Path | None) -> Hints:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InputError(
-            f"{place or 'it'}: {first['msg']}",
+            f"{place}: {first['msg']}" if place else "is no mapping of hints",
             where=str(path),
             hint="there is tokens, logits, inputs (name: attention-mask or positions) and windows (layer: tokens)",
         ) from error

@@ -95,11 +95,20 @@ def test_two_candidates_for_the_tokens_are_named_and_a_hint_decides(tmp_path):
     assert recognise(model_from(text), 6, read_hints(hints)).tokens == "ids"
 
 
-@pytest.mark.parametrize("text", ["colour: red", "inputs: {a: colour}", "[", "tokens: [1]"])
-def test_wrong_hints_are_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("colour: red", "colour: "),
+        ("inputs: {a: colour}", "inputs.a: "),
+        ("[", "cannot be read"),
+        ("tokens: [1]", "tokens: "),
+        ("red", "is no mapping of hints"),
+    ],
+)
+def test_wrong_hints_are_refused(tmp_path, text, why):
     path = tmp_path / "hints.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"hints\.yaml"):
+    with pytest.raises(InputError, match=rf"hints\.yaml: {why}"):
         read_hints(path)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from npuopt.runtime.generation.stops import StopSequences
 from npuopt.runtime.generation.tokenizer import require_known
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -128,9 +129,8 @@ class Generator:
         self.tokens.clear()
 
     def _ids(self, prompt: str | Sequence[int]) -> list[int]:
-        if not isinstance(prompt, str) and np.ndim(prompt) != 1:
-            shape = list(np.shape(prompt))
-            raise InputError(f"the prompt is a batch of shape {shape}, and the model was compiled for one text at once")
+        if not isinstance(prompt, str):
+            _require_row(prompt)
         source = self.decoder.record.source
         if isinstance(prompt, str):
             # an empty text has no token, not even those that a tokenizer puts around one; nor has an answer begun
@@ -197,3 +197,20 @@ class Generator:
             return None
         question = Question(self.tokenizer.decode(prompt), self.tokenizer.decode(said), doubt)
         return self._escalation(question, prompt_tokens=len(prompt), answer_tokens=len(said))
+
+
+def _require_row(prompt: object) -> None:
+    """Check that a prompt is one row of something.
+
+    Raises:
+        InputError: when it is several, or none.
+    """
+    if not isinstance(prompt, Sequence | np.ndarray) or isinstance(prompt, bytes):
+        raise InputError(f"the prompt is of type {type(prompt).__name__}, neither text nor token ids")
+    row = cast("Any", prompt)  # of whatever its items are
+    try:
+        several = f"of shape {list(np.shape(row))}" if np.ndim(row) != 1 else ""
+    except ValueError:  # rows of several lengths
+        several = f"of {len(row)} rows"
+    if several:
+        raise InputError(f"the prompt is a batch {several}, and the model was compiled for one text at once")

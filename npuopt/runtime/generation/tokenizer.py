@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from npuopt.bundle.end_tokens import MAX_FILE_BYTES, end_tokens
 from npuopt.errors import InputError, ToolchainMissingError
 
@@ -110,12 +112,18 @@ def require_known(ids: Sequence[int], vocabulary: int) -> list[int]:
     """Return token ids as a list.
 
     Raises:
-        InputError: when one is outside the vocabulary.
+        InputError: when one is no whole number, or outside the vocabulary.
     """
     for place, number in enumerate(ids):
+        if not _is_whole(number):
+            raise InputError(f"token {place} is {number!r}, not a token's id")
         if not 0 <= number < vocabulary:
             raise InputError(f"token {place} has the id {number}, outside the model's vocabulary of {vocabulary}")
     return [int(number) for number in ids]
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401 -- the library has no types

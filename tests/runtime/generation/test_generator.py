@@ -135,6 +135,12 @@ def test_a_second_prompt_that_no_longer_fits(generator) -> None:
         ("", "the prompt is empty"),
         ([[5, 6], [7, 8]], r"a batch of shape \[2, 2\]"),
         (np.zeros((1, 3), np.int64), r"a batch of shape \[1, 3\]"),
+        ([[5], [7, 8]], "a batch of 2 rows"),
+        ([5, 1.5], "token 1 is 1.5, not a token's id"),
+        (["a"], "token 0 is 'a', not a token's id"),
+        ([True], "token 0 is True, not a token's id"),
+        (None, "of type NoneType, neither text nor token ids"),
+        (b"My", "of type bytes, neither text nor token ids"),
     ],
 )
 def test_prompts_that_are_none(generator, prompt, words) -> None:
