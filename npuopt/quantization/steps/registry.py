@@ -11,7 +11,6 @@ from npuopt.errors import UsageError
 from npuopt.quantization.steps.activations import WidenActivations
 from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
-from npuopt.quantization.steps.float_products import FloatProducts
 from npuopt.quantization.steps.outliers import SplitOutlierChannels
 from npuopt.quantization.steps.products import EqualizeProducts
 from npuopt.quantization.steps.rotation import RotateResiduals
@@ -33,7 +32,6 @@ STEPS: tuple[type[Step], ...] = (
     EqualizeProducts,
     WidenActivations,
     FloatRunningSums,
-    FloatProducts,
     CorrectBiases,
     RoundWeights,
     LearnRounding,
