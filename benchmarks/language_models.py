@@ -135,8 +135,11 @@ def compile_to(out: Path, subject: Subject, target: str, scheme: str) -> None:
         context=subject.context, chunk=subject.chunk, cache_type=kind, embedding=subject.embedding
     )
     is_float = precision.startswith("fp") and kind is None
-    data = None if is_float else str(subject.calibration)
-    options = CompileOptions(precision=precision, calibration=data, verify="off", language_model=wanted)
+    data = None if is_float else str(subject.texts.get(scheme, subject.calibration))
+    left_out = subject.without_steps if precision.startswith("a") else ()
+    options = CompileOptions(
+        precision=precision, calibration=data, verify="off", language_model=wanted, without_steps=left_out
+    )
     api.compile(subject.source, target, out, options)
 
 

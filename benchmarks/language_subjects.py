@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from benchmarks.location import EXAMPLES, models_folder
@@ -42,6 +42,8 @@ class Subject:
             `input_ids` and `labels`, [windows, 1, tokens].
         prompts: that are gone on from beside the float model, with the likeliest token each time.
         embedding: where tokens are looked up.
+        texts: other texts than `calibration`, by the scheme that sees them.
+        without_steps: standard steps that are left out where activations are quantized.
     """
 
     source: Path
@@ -55,6 +57,8 @@ class Subject:
     begun: Path | None = None
     prompts: tuple[str, ...] = ()
     embedding: Literal["graph", "host"] = "graph"
+    texts: Mapping[str, Path] = field(default_factory=dict[str, "Path"])
+    without_steps: tuple[str, ...] = ()
 
 
 def subjects() -> dict[str, Subject]:
@@ -80,10 +84,12 @@ def subjects() -> dict[str, Subject]:
             calibration=gemma / "calibration.npz",
             context=1024,
             chunk=128,
-            schemes={"qualcomm/sm8750": ("a16w8",), "host/onnxruntime": ("w4", "fp32+int16", "fp32+int8")},
-            most={"a16w8": 2.0, "w4": 15.0, "fp32+int16": 1.0, "fp32+int8": 1.0},
+            schemes={"qualcomm/sm8750": ("a16w8",), "host/onnxruntime": ("w4a", "fp32+int16", "fp32+int8")},
+            most={"a16w8": 2.0, "w4a": 15.0, "fp32+int16": 1.0, "fp32+int8": 1.0},
             begun=gemma / "evaluation.npz",
             prompts=PROMPTS,
             embedding="host",
+            texts={"w4a": gemma / "calibration_mixed.npz"},
+            without_steps=("round-weights",),  # GPTQ of 8-bit weights is most of the time
         ),
     }
