@@ -59,7 +59,10 @@ def quantize_profiles(
     if found.is_float:
         if not found.is_weight_only:
             return None
-        return _hold_all(built, target, scheme, plain, say=say)
+        texts = None
+        if options.calibration is not None:
+            texts = Texts(record, next(iter(built.values())).prepared.model, options.calibration, table, sources)
+        return _hold_all(built, target, scheme, replace(plain, calibration=texts), say=say)
     first = next(iter(built.values()))
     reader = Texts(record, first.prepared.model, options.calibration, table, sources)
     quantized = quantize_model(
@@ -92,7 +95,7 @@ def quantize_profiles(
 def _hold_all(
     built: Mapping[str, Built], target: Target, scheme: str, options: CompileOptions, *, say: Say
 ) -> Quantized:
-    """Hold the weights of the first profile as integers, and let the others share them."""
+    """Hold the weights of the first profile as integers, by its samples where there are any; the others share them."""
     first, *others = [item.prepared for item in built.values()]
     quantized = quantize_model(first, target, scheme, options, say=say)
     for prepared in others:
@@ -101,7 +104,8 @@ def _hold_all(
         found = {"encodings": encodings.model_copy(update={"blocks": known}), "held": first.model}
         prepared.runner.run(prepared.model, [with_options(find_pass("insert-weight-dequantize"), found)])
         if options.encodings is None and held_weights(prepared.model, target, scheme).blocks:
-            quantize_model(prepared, target, scheme, options, say=say)  # what this profile alone has
+            alone = replace(options, calibration=None)  # the texts' samples are those of the first profile
+            quantize_model(prepared, target, scheme, alone, say=say)
     return quantized
 
 
