@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from npuopt.bundle import LanguageModelRecord
 from npuopt.decoder import NO_HINTS
 from npuopt.errors import InputError
-from npuopt.graph import Session, static_shape
+from npuopt.graph import DataType, Session, static_shape
 from npuopt.quantization import Encodings
 from npuopt.quantization.assignment.profiles import carried_over, drift, holdings
 from npuopt.quantization.encodings import per_tensor
@@ -26,6 +26,9 @@ from support.decoders import static_driver
 from support.paths import ROOT
 from support.rewrites import model_from
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TINY = ROOT / "examples" / "tiny_llama" / "model.onnx"
 WANTED = LanguageModelOptions(context=64, chunk=16)
 
@@ -36,18 +39,27 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Made:
-    texts = tmp_path_factory.mktemp("texts") / "texts.npz"
+def texts(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("texts") / "texts.npz"
     with np.load(TINY.with_name("calibration_prefill.npz")) as archive:
-        np.savez(texts, input_ids=archive["input_ids"][:6, :, :64])
-    target = load_target("qualcomm/sm8750")
+        np.savez(path, input_ids=archive["input_ids"][:6, :, :64])
+    return path
+
+
+def quantized(target_name: str, scheme: str, texts: Path | None) -> Made:
+    target = load_target(target_name)
     opened = open_decoder(TINY, WANTED.context, NO_HINTS, say=silent)
     options = CompileOptions(calibration=texts, language_model=WANTED)
     form = cache_form(target, None)
-    built = build_profiles(opened, target, "a16w8", form, options, None, say=silent)
+    built = build_profiles(opened, target, scheme, form, options, None, say=silent)
     record = describe(opened.decoder, built, form, WANTED, "profiles")
-    quantized = quantize_profiles(built, record, target, "a16w8", options, say=silent)
-    return Made(held_caches(record, quantized.encodings), built)
+    found = quantize_profiles(built, record, target, scheme, options, say=silent)
+    return Made(held_caches(record, found.encodings), built)
+
+
+@pytest.fixture(scope="module")
+def made(texts) -> Made:
+    return quantized("qualcomm/sm8750", "a16w8", texts)
 
 
 def test_profiles_agree_on_every_tensor_that_they_share(made):
@@ -80,10 +92,27 @@ def test_weights_are_the_same_integers(made):
 def test_perplexity_through_the_decode_path_is_that_of_float(made):
     """Of 48 tokens a text, all but the first 16 taken one by one."""
     ids = np.load(TINY.with_name("validation_ids.npy")).reshape(-1)[: 4 * 49].reshape(4, 49).tolist()
-    sessions = {name: Session(item.prepared.model, threads=1) for name, item in made.built.items()}
-    quantized = Driver(made.record, lambda profile, feeds: sessions[profile.name].run(feeds))
-    losses = {"float": losses_of(static_driver(TINY, WANTED, "new"), ids), "a16w8": losses_of(quantized, ids)}
+    losses = {"float": losses_of(static_driver(TINY, WANTED, "new"), ids), "a16w8": losses_of(driver_of(made), ids)}
     assert abs(losses["a16w8"] - losses["float"]) < 0.005, losses  # of the logarithm: half a per cent
+
+
+def test_weights_of_four_bits_are_rounded_by_the_texts(texts):
+    ids = np.load(TINY.with_name("validation_ids.npy")).reshape(-1)[: 4 * 49].reshape(4, 49).tolist()
+    lost = {"float": losses_of(static_driver(TINY, WANTED, "new"), ids)}
+    for name, data in (("texts", texts), ("none", None)):
+        made = quantized("host/onnxruntime", "w4", data)
+        prefill, decode = (made.built[name].prepared.model.graph.initializers for name in ("prefill", "decode"))
+        held = [name for name in decode if decode[name].dtype == DataType.INT4]
+        assert len(held) >= 44
+        for weight in held:
+            np.testing.assert_array_equal(decode[weight].const_value.numpy(), prefill[weight].const_value.numpy())
+        lost[name] = losses_of(driver_of(made), ids)
+    assert lost["texts"] - lost["float"] < 0.75 * (lost["none"] - lost["float"]), lost
+
+
+def driver_of(made):
+    sessions = {name: Session(item.prepared.model, threads=1) for name, item in made.built.items()}
+    return Driver(made.record, lambda profile, feeds: sessions[profile.name].run(feeds))
 
 
 def losses_of(driver, texts):
