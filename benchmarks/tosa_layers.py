@@ -25,17 +25,10 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.litert.ports import load_ports
+from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE
 from npuopt.delegates.litert.schema import FILE_IDENTIFIER, flatbuffers, generated
 from npuopt.delegates.process import run_child
-from npuopt.delegates.tosa.delegate import (
-    CONVERTER,
-    MODEL_FILE,
-    PORTS_FILE,
-    TOOLCHAIN,
-    WORKER,
-    conformance,
-    drawn,
-)
+from npuopt.delegates.tosa.delegate import CONVERTER, TOOLCHAIN, WORKER, conformance, drawn
 from npuopt.target import load_target
 from npuopt.toolchain import environment
 

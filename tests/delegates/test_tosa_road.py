@@ -11,7 +11,8 @@ from onnx import helper, numpy_helper
 
 from npuopt import api
 from npuopt.delegates.contract import CompiledRegion, Limits
-from npuopt.delegates.tosa.delegate import MODEL_FILE, PORTS_FILE, TosaDelegate, conformance, drawn
+from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE
+from npuopt.delegates.tosa.delegate import TosaDelegate, conformance, drawn
 from npuopt.errors import InputError, InternalError, VendorToolError
 from npuopt.graph import save
 from npuopt.road.options import CompileOptions

@@ -9,10 +9,10 @@ from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.ethosu.summary import figures
 from npuopt.delegates.litert.interpret import interpret
 from npuopt.delegates.litert.placement import nodes_on_device
-from npuopt.delegates.litert.ports import save_ports
+from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE, export_region
 from npuopt.delegates.litert.toolchain import ensure_available as ensure_interpreter
 from npuopt.delegates.process import run_child
-from npuopt.errors import InputError, InternalError, VendorToolError
+from npuopt.errors import InternalError, VendorToolError
 from npuopt.target.roads import EthosUDelegate as Chip
 from npuopt.toolchain import environment
 
@@ -29,7 +29,7 @@ COMPILER = "the Ethos-U compiler (Vela)"
 TOOLCHAIN = "vela"
 NPU = "ethos-u"
 """Custom operator that holds a command stream."""
-MODEL_FILE, PORTS_FILE, LOG_FILE = "model.tflite", "model.json", "vela.log"
+LOG_FILE = "vela.log"
 KERNELS = "builtin"
 """Those of LiteRT whose rounding the NPU follows; XNNPACK's differ by one in places."""
 NUMBERS = "LiteRT's interpreter on the TFLite model as Vela got it; there is no simulator of the NPU here"
@@ -53,15 +53,7 @@ class EthosUDelegate:
             VendorToolError: a node has no TFLite form, or Vela failed or took nothing.
         """
         tool = environment(TOOLCHAIN)
-        from npuopt.delegates.litert.export import export_model  # noqa: PLC0415 -- imports the schema, an extra
-        from npuopt.graph import load  # noqa: PLC0415 -- heavy
-
-        loaded = load(model)
-        try:
-            exported = export_model(loaded, folder / MODEL_FILE)
-        except InputError as error:
-            raise VendorToolError(error.what, where=error.where or str(model), hint=error.hint) from error
-        save_ports(folder / PORTS_FILE, exported.inputs, exported.outputs)
+        loaded, exported = export_region(model, folder)
         request = {
             "operation": "compile",
             "model": str((folder / MODEL_FILE).resolve()),

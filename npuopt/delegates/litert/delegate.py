@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.delegates.contract import CompiledRegion, NodeOnDevice
+from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.litert.interpret import interpret
-from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE, write_region
+from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE, nodes_within, write_region
 from npuopt.delegates.litert.toolchain import ensure_available
 from npuopt.errors import InternalError
 from npuopt.target.roads import LiteRtDelegate as Settings
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from npuopt.delegates.contract import Limits
-    from npuopt.delegates.litert.export import Exported
-    from npuopt.graph import Model
     from npuopt.target import Target
     from npuopt.target.probing.answer import Answer
     from npuopt.target.probing.build import Question
@@ -45,7 +43,7 @@ class LiteRtDelegate:
         """
         log = folder / LOG_FILE
         written = write_region(model, folder, kernels_of(target), log=log, limits=limits, interpreted=True)
-        nodes = _nodes(written.model, written.exported)
+        nodes = nodes_within(written.model, written.exported)  # the interpreter took all of it
         files = (MODEL_FILE, PORTS_FILE)
         return CompiledRegion(self.road, folder, files, nodes, written.figures, written.tools, LOG_FILE)
 
@@ -90,11 +88,3 @@ def kernels_of(target: Target) -> str:
     if isinstance(target.delegate, Settings):
         return target.delegate.kernels
     raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {LiteRtDelegate.road}")
-
-
-def _nodes(model: Model, exported: Exported) -> tuple[NodeOnDevice, ...]:
-    """Say of every node that it is in the TFLite model: the interpreter took all of it."""
-    return tuple(
-        NodeOnDevice(node.name or "", node.op_type, True, exported.in_float.get(node.name or "", ""))
-        for node in model.graph
-    )

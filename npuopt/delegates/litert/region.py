@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from npuopt.delegates.contract import NodeOnDevice
 from npuopt.delegates.litert.interpret import INTERPRETER, WORKER
 from npuopt.delegates.litert.ports import save_ports
 from npuopt.delegates.litert.toolchain import ensure_available
@@ -56,19 +57,10 @@ def write_region(
         ToolchainMissingError: the extra is not installed.
         VendorToolError: a node has no TFLite form, or the interpreter does not run the model.
     """
-    ensure_available()
-    from npuopt.delegates.litert.export import export_model  # noqa: PLC0415 -- imports the schema, an extra
-    from npuopt.graph import load  # noqa: PLC0415 -- heavy
-
     path = folder / MODEL_FILE
     started = time.perf_counter()
-    model = load(source)
-    try:
-        exported = export_model(model, path, interpreted=interpreted)
-    except InputError as error:
-        raise VendorToolError(error.what, where=error.where or str(source), hint=error.hint) from error
+    model, exported = export_region(source, folder, interpreted=interpreted)
     seconds = time.perf_counter() - started
-    save_ports(folder / PORTS_FILE, exported.inputs, exported.outputs)
     sets = list(dict.fromkeys((kernels, *KERNELS)))
     request = {"operation": "check", "model": str(path.resolve()), "kernels": sets}
     answer = run_child(WORKER, request, log=log, limits=limits).require(INTERPRETER, where=str(source))
@@ -83,6 +75,34 @@ def write_region(
         "operators": exported.operators,
     }
     return WrittenRegion(model, exported, figures, answer["tools"])
+
+
+def export_region(source: Path, folder: Path, *, interpreted: bool = False) -> tuple[Model, Exported]:
+    """Write the ONNX file `source` into `folder` as model.tflite, with model.json about its edge; return both.
+
+    Raises:
+        ToolchainMissingError: the extra is not installed.
+        VendorToolError: a node has no TFLite form.
+    """
+    ensure_available()
+    from npuopt.delegates.litert.export import export_model  # noqa: PLC0415 -- imports the schema, an extra
+    from npuopt.graph import load  # noqa: PLC0415 -- heavy
+
+    model = load(source)
+    try:
+        exported = export_model(model, folder / MODEL_FILE, interpreted=interpreted)
+    except InputError as error:
+        raise VendorToolError(error.what, where=error.where or str(source), hint=error.hint) from error
+    save_ports(folder / PORTS_FILE, exported.inputs, exported.outputs)
+    return model, exported
+
+
+def nodes_within(model: Model, exported: Exported) -> tuple[NodeOnDevice, ...]:
+    """Say of every node that it is in the TFLite model, and which of them compute in float there."""
+    return tuple(
+        NodeOnDevice(node.name or "", node.op_type, True, exported.in_float.get(node.name or "", ""))
+        for node in model.graph
+    )
 
 
 def _ensure_whole(

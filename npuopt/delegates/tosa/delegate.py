@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from npuopt.delegates.arrays import SampleFiles
-from npuopt.delegates.contract import CompiledRegion, NodeOnDevice
+from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.litert.interpret import INTERPRETER
 from npuopt.delegates.litert.interpret import WORKER as INTERPRETER_WORKER
-from npuopt.delegates.litert.ports import Port, load_ports, save_ports
+from npuopt.delegates.litert.ports import Port, load_ports
+from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE, export_region, nodes_within
 from npuopt.delegates.litert.toolchain import ensure_available as ensure_interpreter
 from npuopt.delegates.process import run_child
-from npuopt.errors import InputError, InternalError, VendorToolError
+from npuopt.errors import InputError, InternalError
 from npuopt.target.roads import TosaDelegate as Settings
 from npuopt.toolchain import environment
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 WORKER = Path(__file__).with_name("worker.py")
 CONVERTER, REFERENCE = "the TOSA converter", "the TOSA reference model"
 TOOLCHAIN = "tosa"
-BINARY_FILE, MODEL_FILE, PORTS_FILE, LOG_FILE = "model.tosa", "model.tflite", "model.json", "tosa.log"
+BINARY_FILE, LOG_FILE = "model.tosa", "tosa.log"
 NUMBERS = "Arm's TOSA reference model, on the flatbuffer"
 
 
@@ -53,15 +54,7 @@ class TosaDelegate:
         """
         self.ensure_available()
         tool = environment(TOOLCHAIN)
-        from npuopt.delegates.litert.export import export_model  # noqa: PLC0415 -- imports the schema, an extra
-        from npuopt.graph import load  # noqa: PLC0415 -- heavy
-
-        loaded = load(model)
-        try:
-            exported = export_model(loaded, folder / MODEL_FILE)
-        except InputError as error:
-            raise VendorToolError(error.what, where=error.where or str(model), hint=error.hint) from error
-        save_ports(folder / PORTS_FILE, exported.inputs, exported.outputs)
+        loaded, exported = export_region(model, folder)
         request = {
             "operation": "compile",
             "model": str((folder / MODEL_FILE).resolve()),
@@ -70,10 +63,6 @@ class TosaDelegate:
         }
         child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits, python=tool.python)
         answer = child.require(CONVERTER, where=str(model))
-        nodes = tuple(
-            NodeOnDevice(node.name or "", node.op_type, True, exported.in_float.get(node.name or "", ""))
-            for node in loaded.graph
-        )
         figures: dict[str, Any] = {
             "operators": exported.operators,
             "tosa_operators": answer["operators"],
@@ -84,7 +73,7 @@ class TosaDelegate:
             "toolchain": tool.record(),
         }
         files = (BINARY_FILE, MODEL_FILE, PORTS_FILE)
-        return CompiledRegion(self.road, folder, files, nodes, figures, tool.tools(), LOG_FILE)
+        return CompiledRegion(self.road, folder, files, nodes_within(loaded, exported), figures, tool.tools(), LOG_FILE)
 
     def run(
         self,
