@@ -7,6 +7,10 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("npuopt", deadline=None, derandomize=True)  # a busy machine's milliseconds say nothing
+settings.load_profile("npuopt")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers side by side have a core each
     for library in ("OPENBLAS", "OMP"):
