@@ -154,7 +154,7 @@ def rows_of(artifact: Compiled, windows: int) -> Iterator[Row]:
     else:
         yield from equality(artifact)
     if artifact.subject.prompts:
-        yield answers(artifact)
+        yield from answers(artifact)
     if artifact.subject.begun is None:
         yield compiled_parts(artifact)
     yield from speed(artifact)
@@ -213,17 +213,16 @@ def begun_quality(artifact: Compiled, data: Path, windows: int) -> Iterator[Row]
     yield Row("perplexity through prefill", measured, bar, None if most is None else lost <= most)
 
 
-def answers(artifact: Compiled) -> Row:
-    """Let it go on from prompts beside the float model."""
+def answers(artifact: Compiled) -> Iterator[Row]:
+    """Let it go on from prompts beside the float model; each text that parts from the float model's stands there."""
     found = greedy_answers(artifact.folder, artifact.subject.source, artifact.subject.prompts, ANSWER)
     same = sum(answer.same for answer in found)
     whole = sum(answer.same == ANSWER for answer in found)
-    first = found[0]
-    measured = (
-        f"{whole} of {len(found)} texts the same, {same / len(found):.1f} tokens until they part;"
-        f" {first.own!r} beside {first.other!r}"
-    )
-    return Row(f"{len(found)} prompts, {ANSWER} tokens each", measured)
+    measured = f"{whole} of {len(found)} texts the same, {same / len(found):.1f} tokens until they part"
+    yield Row(f"{len(found)} prompts, {ANSWER} tokens each", measured)
+    for prompt, answer in zip(artifact.subject.prompts, found, strict=True):
+        beside = "float says the same" if answer.same == ANSWER else f"float: {answer.other!r}"
+        yield Row(f"{prompt!r}", f"{answer.own!r}; {beside}")
 
 
 def compiled_parts(artifact: Compiled) -> Row:

@@ -1,5 +1,6 @@
 """The benchmark of language models: what it says of an artifact, on a small one with random weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,15 @@ def test_greedy_answers_of_both_stand_side_by_side(artifact, by_token) -> None:
     own, other = (text[-3:] for text in texts)
     assert (answer.own, answer.other) == (tokenizer.decode(own), tokenizer.decode(other))
     assert answer.same == next((index for index in range(3) if own[index] != other[index]), 3)
+
+
+def test_texts_that_part_stand_beside_the_float_models(artifact, by_token) -> None:
+    source, _ = by_token
+    subject = replace(artifact.subject, source=source, prompts=("My fellow", "And so"))
+    summary, *texts = language_models.answers(replace(artifact, subject=subject))
+    assert summary.measured.startswith("0 of 2 texts the same")
+    assert [row.what for row in texts] == ["'My fellow'", "'And so'"]
+    assert all("; float: " in row.measured for row in texts)
 
 
 def test_a_row_without_a_bar_is_not_missed(artifact) -> None:
