@@ -49,7 +49,7 @@ fuzz: $(VENV)/.dev  ## optimize random graphs for SECONDS (120) and compare; SEE
 docs: $(VENV)/.dev  ## write docs/targets and docs/target.schema.json anew
 	$(BIN)/python -m npuopt.target.documentation docs
 
-models: $(VENV)/.dev  ## fetch and export the real models into the cache folder (about 1 GB, with torch in an environment of its own)
+models: | $(BIN)/python  ## fetch and export the real models into the cache folder (about 1 GB, with torch in an environment of its own)
 	$(BIN)/python -m tools.models
 
 clean:  ## remove what make made here (not the models)

@@ -34,7 +34,9 @@ def environment_python(folder: Path, requirements: Path) -> Path:
         venv.create(folder, with_pip=True)
     except subprocess.CalledProcessError:
         raise ModelError("Python cannot make virtual environments; on Debian: apt install python3-venv") from None
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)]
+    # most of torch's and transformers' modules are never imported here: Python compiles the others when they are
+    options = ["--quiet", "--disable-pip-version-check", "--no-compile"]
+    command = [str(python), "-m", "pip", "install", *options, "-r", str(requirements)]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
     except subprocess.TimeoutExpired:

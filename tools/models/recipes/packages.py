@@ -43,7 +43,8 @@ class Package:
         wanted = own / "requirements.txt"
         wanted.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n", encoding="utf-8")
         options = ["--no-deps", "--require-hashes", "--quiet", "--disable-pip-version-check", "--dest", str(own)]
-        options += ["--no-binary=:all:"] if self.source else ["--only-binary=:all:"]
+        # by name: `:all:` would hold for what the package is built with too, and pip would compile Cython and CMake
+        options += [f"--no-binary={own.name}"] if self.source else ["--only-binary=:all:"]
         if self.built_for:
             options += ["--platform", self.built_for, "--python-version", "3.11", "--implementation", "cp"]
         command = [sys.executable, "-m", "pip", "download", *options, "-r", str(wanted)]
