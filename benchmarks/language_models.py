@@ -77,8 +77,8 @@ class Compiled:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether it computes in integers."""
-        return any(cache.held_as is not None for cache in self.record.caches)
+        """Whether weights, activations or the cache are held as integers."""
+        return not self.scheme.startswith("fp") or any(cache.held_as is not None for cache in self.record.caches)
 
 
 @dataclass(frozen=True)

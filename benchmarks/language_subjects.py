@@ -72,11 +72,11 @@ def subjects() -> dict[str, Subject]:
             context=128,
             chunk=32,
             schemes={
-                "qualcomm/sm8750": ("fp16", "a16w8", "a16w8+int8"),
+                "qualcomm/sm8750": ("fp16", "a16w8", "a16w8+int8", "w4", "w4a"),
                 "host/x86-64": ("fp32",),
                 "host/onnxruntime": ("fp32+int16", "fp32+int8"),
             },
-            most={"a16w8": 0.5, "a16w8+int8": 0.5, "fp32+int16": 0.5, "fp32+int8": 0.5},
+            most={"a16w8": 0.5, "a16w8+int8": 0.5, "w4": 3.0, "w4a": 3.0, "fp32+int16": 0.5, "fp32+int8": 0.5},
         ),
         "gemma": Subject(
             source=gemma / "model.onnx",
@@ -84,7 +84,7 @@ def subjects() -> dict[str, Subject]:
             calibration=gemma / "calibration.npz",
             context=1024,
             chunk=128,
-            schemes={"qualcomm/sm8750": ("a16w8",), "host/onnxruntime": ("w4a", "fp32+int16", "fp32+int8")},
+            schemes={"qualcomm/sm8750": ("a16w8", "w4a"), "host/onnxruntime": ("w4a", "fp32+int16", "fp32+int8")},
             most={"a16w8": 2.0, "w4a": 15.0, "fp32+int16": 1.0, "fp32+int8": 1.0},
             begun=gemma / "evaluation.npz",
             prompts=PROMPTS,

@@ -59,6 +59,11 @@ def require_form(form: Form, target: Target, scheme: str, *, is_quantized: bool)
         raise UsageError(f"{target.name} does not take {wanted}, of which form {form} is made", hint="use form qdq")
 
 
+def written_as(form: Form, target: Target, scheme: str) -> Form:
+    """Return the form asked for, or the only one in which the target takes the scheme's weights."""
+    return "nbits" if form == "qdq" and target.scheme(scheme).weight_packed else form
+
+
 def write_form(prepared: Prepared, form: Form) -> None:
     """Bring the quantized model, which is in standard form, into another one."""
     prepared.runner.run(prepared.model, [with_options(find_pass(name), {}) for name in PASSES[form]])
@@ -80,7 +85,7 @@ def quantize_source(
     """
     require_form(options.form, chip, source.scheme, is_quantized=source.incoming is not None)
     quantized = quantize_or_keep(model, source, prepared, chip, options, halve=halve, say=say)
-    write_form(prepared, options.form)
+    write_form(prepared, written_as(options.form, chip, source.scheme))
     return quantized
 
 

@@ -16,6 +16,7 @@ from npuopt.quantization import Encodings
 from npuopt.quantization.assignment.profiles import carried_over, drift, tied
 from npuopt.quantization.rounding.weight_only import held_weights
 from npuopt.road.driving import Driver, TokenTable
+from npuopt.road.forming import write_form, written_as
 from npuopt.road.quantizing import quantize_model
 from npuopt.road.stepping import run_rewrites
 
@@ -100,12 +101,15 @@ def _hold_all(
     quantized = quantize_model(first, target, scheme, options, say=say)
     for prepared in others:
         encodings = quantized.encodings or Encodings(tensors={})
+        run_rewrites(prepared, encodings.rewrites)
         known = {name: how for name, how in encodings.blocks.items() if name in prepared.model.graph.initializers}
         found = {"encodings": encodings.model_copy(update={"blocks": known}), "held": first.model}
         prepared.runner.run(prepared.model, [with_options(find_pass("insert-weight-dequantize"), found)])
         if options.encodings is None and held_weights(prepared.model, target, scheme).blocks:
             alone = replace(options, calibration=None)  # the texts' samples are those of the first profile
             quantize_model(prepared, target, scheme, alone, say=say)
+    for item in built.values():
+        write_form(item.prepared, written_as("qdq", target, scheme))
     return quantized
 
 

@@ -11,6 +11,7 @@ from npuopt.pipeline.runner import Runner
 from npuopt.road.built import Built
 from npuopt.road.decoding import lower_raised
 from npuopt.road.encoder_decoder import CROSS, ENCODER, source_record, start_token
+from npuopt.road.forming import write_form, written_as
 from npuopt.road.optimizing import observers
 from npuopt.road.preparation import prepare
 from npuopt.road.quantizing import quantize_model
@@ -70,6 +71,7 @@ def quantize_parts(
         samples = None if sources is None or found.is_weight_only else sources.samples(item.name)
         plain = replace(options, language_model=None, calibration=samples, encodings=None, verify="off")
         quantize_model(item.prepared, target, scheme, plain, say=say)
+        write_form(item.prepared, written_as("qdq", target, scheme))
 
 
 def with_source(

@@ -68,7 +68,8 @@ def steps_for(options: CompileOptions, scheme: Scheme) -> Steps:
         strangers = [step.name for step in wanted if step not in rewriting and step not in rounding]
         if strangers:
             raise UsageError(f"step {strangers[0]} does not run where activations stay float")
-        return Steps([step for step in rewriting if step in wanted], rounding)
+        chosen = [step for step in rewriting if step in wanted or scheme.activation in step.serves_floats]
+        return Steps(chosen, rounding)
     if scheme.is_float:
         if wanted:
             raise UsageError(f"a float scheme quantizes nothing, so step {wanted[0].name} cannot run")

@@ -59,7 +59,9 @@ class _Page:
 
     def _scheme(self, name: str, scheme: dict[str, Any]) -> str:
         activation, weight = scheme["activation"], scheme.get("weight", scheme["activation"])
-        scales = "" if activation.startswith(("float", "bfloat")) else f"one for each {scheme['weight_axis']}"
+        is_float = weight.startswith(("float", "bfloat")) and activation.startswith(("float", "bfloat"))
+        block = f" of {scheme['weight_block']}" if scheme["weight_axis"] == "block" else ""
+        scales = "" if is_float else f"one for each {scheme['weight_axis']}{block}"
         return _row(name, activation, weight, scales, scheme.get("bias"), self._source(scheme.get("source")))
 
     def _op(self, op: dict[str, Any]) -> str:

@@ -273,3 +273,10 @@ def _resized(node: Node) -> Iterator[tuple[int, int, int, Fraction]]:
         if 1 / SMALLEST_RATE < scale < SMALLEST_RATE:
             rate = 1 / Fraction(scale).limit_denominator(SMALLEST_RATE)
         yield axis, given, made, rate
+
+
+@predicate("blocks-are-whole")
+def blocks_are_whole(node: Node) -> str:
+    """Attribute K is a whole number of blocks."""
+    size, block = attribute(node, "K", 0), attribute(node, "block_size", 0)
+    return f"{size} features are no whole number of blocks of {block}" if block < 1 or size % block else ""

@@ -97,6 +97,11 @@ class Scheme(Facts):
         description="The compiler writes weights the shorter the smaller their integers are: they are not made larger"
         " by cutting off the largest; symmetric only.",
     )
+    weight_packed: bool = Field(
+        default=False,
+        description="The compiler takes weights beside float activations only as MatMulNBits of com.microsoft has them:"
+        " matrices, of whole blocks; other weights stay float.",
+    )
     power_of_two: bool = Field(
         default=False, description="Scales of activations and weights are powers of two: a shift does their product."
     )
@@ -156,6 +161,8 @@ class Scheme(Facts):
             raise ValueError("between_casts is for activations of float16 or bfloat16")
         if self.is_weight_only and self.weight not in HELD_TYPES:
             raise ValueError(f"weights beside float activations are held in {', '.join(HELD_TYPES)}, not {self.weight}")
+        if self.weight_packed and not (self.is_weight_only and self.weight_axis == "block"):
+            raise ValueError("weight_packed is for weights in blocks beside float activations")
         if strays := [name for name in self.tensors if name not in FLOAT_TYPES]:
             raise ValueError(f"tensors lists float types only, not {strays[0]}")
         return self

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from math import prod
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from npuopt.graph import Builder, Editor, input_at, is_op, label, nodes
+from npuopt.graph import Builder, Editor, input_at, is_op, label, nodes, static_shape
 from npuopt.passes.quantize.packing import packed
 from npuopt.passes.quantize.weight_readers import looks_up, multiplies, readers_of
 from npuopt.pipeline import Entry, Pass, Report
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from npuopt.target import Target
 
 DOMAIN = "com.microsoft"
+
+Ranks: TypeAlias = tuple[int, int]
+"""Least and greatest rank."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class FuseWeightDequantize(Pass):
 
     Left alone: weights that are read otherwise too; blocks that are no power of two of at least 16; one scale for
     the whole tensor; other types; weights of rank other than 2; Gemm with factors or a transposed first operand;
-    tables whose rows are no whole number of blocks.
+    tables whose rows are no whole number of blocks. Operands of ranks that the target does not take in MatMulNBits
+    are reshaped where their sizes are known, and what they make back.
 
     Attributes:
         accuracy_level: what MatMulNBits may round what it multiplies with to: 0 for nothing, 4 for 8 bits, which is
@@ -42,7 +47,8 @@ class FuseWeightDequantize(Pass):
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Fuse every weight all of whose readers can be fused."""
-        del target  # whether these ops are wanted is asked by whoever runs the pass
+        rule = None if target is None else target.rule("MatMulNBits", DOMAIN)
+        ranks = None if rule is None else rule.rank
         report, edit = Report(self.name), Editor(model)
         for dequantize in nodes(model, "DequantizeLinear"):
             readers = readers_of(dequantize)
@@ -62,10 +68,12 @@ class FuseWeightDequantize(Pass):
                 continue
             text = f"{len(readers)} readers of {weight.bits} bits in blocks of {weight.block}"
             report.changed.append(Entry(label(dequantize), "DequantizeLinear", text))
-            self._fuse(dequantize, readers, weight, edit)
+            self._fuse(dequantize, readers, weight, ranks, edit)
         return report
 
-    def _fuse(self, dequantize: Node, readers: list[Node], weight: PackedWeight, edit: Editor) -> None:
+    def _fuse(
+        self, dequantize: Node, readers: list[Node], weight: PackedWeight, ranks: Ranks | None, edit: Editor
+    ) -> None:
         name, parameters = dequantize.outputs[0].name or "", list(dequantize.inputs)
         first = next(iter(edit.model.graph))
         arrays = {"packed": weight.data, "scales": weight.scales, "zero_points": weight.zero_points}
@@ -78,7 +86,7 @@ class FuseWeightDequantize(Pass):
         )
         operands = [data, scales, points]
         for reader in products:
-            self._multiply(reader, weight, operands, Builder(edit, reader))
+            self._multiply(reader, weight, operands, ranks, Builder(edit, reader))
         lookups = [reader for reader in readers if is_op(reader, "Gather")]
         if lookups and products:
             build = Builder(edit, lookups[0])
@@ -90,8 +98,18 @@ class FuseWeightDequantize(Pass):
             if value is not None and not value.uses() and not value.is_graph_output():
                 edit.model.graph.initializers.pop(value.name or "", None)
 
-    def _multiply(self, reader: Node, weight: PackedWeight, operands: list[Value | None], build: Builder) -> None:
-        inputs = [input_at(reader, 0), *operands]
+    def _multiply(
+        self,
+        reader: Node,
+        weight: PackedWeight,
+        operands: list[Value | None],
+        ranks: Ranks | None,
+        build: Builder,
+    ) -> None:
+        x = input_at(reader, 0)
+        shape = static_shape(x)
+        shapes = None if ranks is None or shape is None or x is None else _taken(shape, ranks)
+        inputs = [x if shapes is None or x is None else build("Reshape", x, build.integers(*shapes)), *operands]
         sizes = {"K": weight.features, "N": weight.channels, "bits": weight.bits, "block_size": weight.block}
         made = build.edit.emit(
             "MatMulNBits",
@@ -100,10 +118,22 @@ class FuseWeightDequantize(Pass):
             before=reader,
             domain=DOMAIN,
         )
+        if shapes is not None and shape is not None:
+            made = build("Reshape", made, build.integers(*shape[:-1], weight.channels))
         bias = input_at(reader, 2) if is_op(reader, "Gemm") else None
         transpose = input_at(reader, 1)
         build.edit.replace_node(reader, made if bias is None else build("Add", made, bias))
         build.edit.erase_unread(None if transpose is None else transpose.producer())
+
+
+def _taken(shape: tuple[int, ...], ranks: Ranks) -> tuple[int, ...] | None:
+    """Return the shape in which the target takes rows of this one; None where it takes them as they are."""
+    least, most = ranks
+    if len(shape) < least:
+        return (*(1,) * (least - len(shape)), *shape)
+    if len(shape) > most:
+        return (prod(shape[: len(shape) - most + 1]), *shape[len(shape) - most + 1 :])
+    return None
 
 
 def _look_up(reader: Node, weight: PackedWeight, operands: list[Value | None], edit: Editor) -> None:

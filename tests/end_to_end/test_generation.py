@@ -1,6 +1,7 @@
 """The bundled language model, compiled, says what its float self says, whichever engine and package runs it."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import ToolchainMissingError
+from npuopt.graph import load
 from npuopt.graph.execution import Session
 from npuopt.runtime import GenerateOptions, open_decoder, open_generator
 from support.command import npuopt
@@ -93,6 +95,29 @@ def test_prefill_and_eight_decode_steps_on_the_simulator(on_chip, source) -> Non
     expected = logits(source, text)
     cosines = (made * expected).sum(-1) / np.linalg.norm(made, axis=-1) / np.linalg.norm(expected, axis=-1)
     assert cosines.min() >= 0.999
+
+
+@pytest.mark.qnn
+def test_weights_of_four_bits_in_blocks_on_the_simulator(tmp_path) -> None:
+    """The head included; what the chip is compiled from is what ONNX Runtime runs, without a copy in float."""
+    try:
+        find_delegate("qnn").ensure_available()
+    except ToolchainMissingError as error:
+        pytest.skip(str(error))
+    out = compiled(tmp_path / "out", "qualcomm/sm8750", "--precision", "w4a", "--embedding", "host")
+    text = np.load(TINY / "validation_ids.npy")[: CHUNK + 8].astype(int).tolist()
+    made, expected = (
+        np.concatenate(
+            [decoder.read_all(text[:CHUNK], "prefill"), *(decoder.read_all([one], "decode") for one in text[CHUNK:])]
+        )
+        for decoder in (open_decoder(out, engine="device"), open_decoder(out, threads=1))
+    )
+    cosines = (made * expected).sum(-1) / np.linalg.norm(made, axis=-1) / np.linalg.norm(expected, axis=-1)
+    assert cosines.min() >= 0.999
+    for profile in ("prefill", "decode"):
+        ops = Counter(node.op_type for node in load(out / "profiles" / f"{profile}.onnx").graph)
+        assert ops["MatMulNBits"] == 7 * LAYERS + 1
+        assert ops["DequantizeLinear"] == ops["MatMul"] == ops["Gemm"] == 0
 
 
 @pytest.mark.genai

@@ -67,16 +67,16 @@ def path(tmp_path_factory):
     return made
 
 
-def quantized(path, *, without=()):
+def quantized(path, *, without=(), scheme="a16w8", target_name="qualcomm/sm8750"):
     texts = path.with_name("texts.npz")
     np.savez(texts, input_ids=np.random.default_rng(1).integers(0, VOCABULARY, (8, 24)))
     options = replace(CompileOptions(calibration=texts, language_model=WANTED), without_steps=without)
-    target = load_target("qualcomm/sm8750")
+    target = load_target(target_name)
     opened = open_decoder(path, WANTED.context, NO_HINTS, say=silent)
     form = cache_form(target, None)
-    built = build_profiles(opened, target, "a16w8", form, options, None, say=silent)
+    built = build_profiles(opened, target, scheme, form, options, None, say=silent)
     record = describe(opened.decoder, built, form, WANTED, "profiles")
-    found = quantize_profiles(built, record, target, "a16w8", options, say=silent)
+    found = quantize_profiles(built, record, target, scheme, options, say=silent)
     return held_caches(record, found.encodings), built, found.encodings
 
 
@@ -113,3 +113,21 @@ def test_profiles_divide_alike_and_come_closer_to_floats(path):
     plain, others, _ = quantized(path, without=STEPS)
     better, worse = noise(logits(record, built), expected), noise(logits(plain, others), expected)
     assert better > worse + 10, (better, worse)
+
+
+@pytest.mark.parametrize("scheme", ["w4", "w4a"])
+def test_floats_of_16_bits_beside_weights_in_blocks_are_kept_from_overflowing(path, scheme):
+    """The same integers as for a target that computes in 32 bits, which divides nothing, and the same numbers."""
+    record, built, encodings = quantized(path, scheme=scheme)
+    assert [rewrite.pass_name for rewrite in encodings.rewrites] == ["fold-running-sum-scale"]
+    far = [terms(item.prepared.model) for item in built.values()]
+    assert far[0] == far[1]
+    assert max(far[0].values()) < FAR
+    for item in built.values():
+        ops = [node.op_type for node in item.prepared.model.graph]
+        assert ops.count("MatMulNBits") == 6
+        assert ops.count("MatMul") == 1, "16 features are no block"
+        assert "DequantizeLinear" not in ops
+    wide, plain, others = quantized(path, scheme=scheme, target_name="host/onnxruntime")
+    assert not others.rewrites
+    np.testing.assert_allclose(logits(record, built), logits(wide, plain), rtol=1e-3, atol=1e-6)

@@ -25,6 +25,9 @@ MOVERS = ("Cast", "Concat", "Expand", "Identity", "Reshape", "Slice", "Split", "
 
 FLOAT_BITS = 32
 
+MATRIX = 2
+"""Rank of the weights that can be packed."""
+
 
 @dataclass
 class HeldWeights:
@@ -122,10 +125,20 @@ def _encoding(value: Value, uses: list[_Use], scheme: Scheme) -> BlockEncoding |
     else:  # in a stack of matrices, one block spans the features of each channel
         block = shape[features] if scheme.weight_axis == "channel" else scheme.weight_block
         encoding = BlockEncoding(dtype=dtype, axis=features, block=block, symmetric=scheme.weight_symmetric)
+    if scheme.weight_packed and (why := _unpackable(encoding, shape)):
+        return why
     before, after = _bytes(value, encoding, shape)
     if after >= before:
         return f"it would take {after} bytes instead of {before}"
     return encoding
+
+
+def _unpackable(encoding: BlockEncoding, shape: tuple[int, ...]) -> str:
+    """Return why MatMulNBits could not have a weight; empty when it can."""
+    if len(shape) != MATRIX:
+        return f"it has rank {len(shape)}, and matrices alone are packed"
+    size, block = shape[encoding.axis], encoding.block or 1
+    return f"its {size} features are no whole number of blocks of {block}" if size % block else ""
 
 
 def _bytes(value: Value, encoding: BlockEncoding, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -136,7 +136,13 @@ class Step(BaseModel, ABC):
 
 
 class FloatStep(Step):
-    """A step that rewrites the float model ahead of calibration, to the same numbers up to the rounding of floats."""
+    """A step that rewrites the float model ahead of calibration, to the same numbers up to the rounding of floats.
+
+    Attributes:
+        serves_floats: float types of activations beside which it runs unasked too where weights alone are integers.
+    """
+
+    serves_floats: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def rewrites(self, work: Work) -> Iterable[Rewrite]:

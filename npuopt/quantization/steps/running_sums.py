@@ -38,6 +38,7 @@ class ScaleRunningSums(FloatStep):
     """
 
     name: ClassVar[str] = "scale-running-sums"
+    serves_floats: ClassVar[tuple[str, ...]] = tuple(RANGE)
 
     def rewrites(self, work: Work) -> Iterator[Rewrite]:
         """Ask for a factor where one is needed."""
@@ -99,7 +100,9 @@ class FloatRunningSums(IntegerStep):
 def _largest(work: Work) -> float | None:
     """Return how far numbers may go in the target's float scheme; None where it has none that matters here."""
     own, floats = work.target.scheme(work.scheme), work.target.float_scheme
-    if floats is None or own.activation not in SIXTEEN_BITS:
+    if own.is_weight_only:
+        floats = work.target.computed_in(work.scheme)
+    if floats is None or not (own.is_weight_only or own.activation in SIXTEEN_BITS):
         return None
     reach = RANGE.get(work.target.scheme(floats).activation)
     return None if reach is None else reach / ROOM

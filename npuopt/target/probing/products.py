@@ -24,6 +24,7 @@ def cases() -> Iterator[Case]:
     yield from _einsum()
     yield from _recurrent()
     yield from _integer_products()
+    yield from _packed_products()
 
 
 def _matmul() -> Iterator[Case]:
@@ -185,3 +186,23 @@ def _integer_products() -> Iterator[Case]:
     scale, zero = Fixed(0.1, "float32"), Fixed(3, "uint8")
     inputs = (left, scale, zero, Data((16, 4), 1, 9, "uint8"), scale, zero, scale, zero)
     yield Case("QLinearMatMul", inputs)
+
+
+def _packed_products() -> Iterator[Case]:
+    """Yield products of packed weights: bits, blocks and sizes, with zero points and without."""
+    rows, twice, heads = (1, 8, 64), (2, 8, 64), (1, 2, 8, 64)
+    variants = (
+        (rows, 4, 32, 8), (rows, 4, 16, 8), (rows, 4, 64, 8), (rows, 8, 32, 8), (rows, 4, 32, 7), (rows, 2, 32, 8),
+        ((1, 1, 64), 4, 32, 8), ((1, 8, 48), 4, 32, 8), ((1, 8, 160), 4, 32, 8), (twice, 4, 32, 8), (heads, 4, 32, 8),
+        ((8, 64), 4, 32, 8),
+    )  # fmt: skip
+    for shape, bits, block, channels in variants:
+        blocks = -(-shape[-1] // block)
+        sizes: dict[str, Attribute] = {"K": shape[-1], "N": channels, "bits": bits, "block_size": block}
+        weight = Parameter((channels, blocks, block * bits // 8), low=0, high=256, dtype="uint8")
+        scales = Parameter((channels, blocks), low=0.01, high=0.1)
+        points = Parameter((channels, -(-blocks * bits // 8)), low=0, high=256, dtype="uint8")
+        for inputs in ((Data(shape), weight, scales), (Data(shape), weight, scales, points)):
+            yield Case("MatMulNBits", inputs, sizes, domain="com.microsoft")
+        bias = (Data(shape), weight, scales, None, None, Parameter((channels,), "bias"))
+        yield Case("MatMulNBits", bias, sizes, domain="com.microsoft")

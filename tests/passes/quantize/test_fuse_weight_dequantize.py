@@ -7,8 +7,10 @@ from npuopt.passes.quantize.fuse_weight_dequantize import FuseWeightDequantize
 from npuopt.passes.quantize.insert_weight_dequantize import InsertWeightDequantize
 from npuopt.quantization import Encodings
 from npuopt.quantization.block_encodings import BlockEncoding
+from npuopt.target import load_target
 from support.rewrites import assert_leaves, assert_rewrites, model_from
 
+HEXAGON = load_target("qualcomm/sm8750")
 FUSED = '<ir_version: 12, opset_import: ["" : 24, "com.microsoft" : 1]> g '
 BYTES = ", ".join(map(str, range(-8, 8)))
 SHIFTED = ", ".join(map(str, range(120, 136)))
@@ -49,6 +51,31 @@ def test_a_bias_is_added_after():
         {{p = com.microsoft.MatMulNBits<{SIZES}>(x, q, s) y = Add(p, b)}}""",
     )  # fmt: skip
     assert "8 bits in blocks of 16" in report.changed[0].text
+
+
+@pytest.mark.parametrize(("given", "taken"), [("3", "1, 3"), ("2,2,3", "4, 3")], ids=["matrix", "stack"])
+def test_ranks_that_the_target_does_not_take_are_reshaped(given, taken):
+    assert_rewrites(
+        FuseWeightDequantize(),
+        dequantized(
+            "t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t)", f"(float[{given},16] x) => (float[{given},2] y)"
+        ),
+        f"""{FUSED}(float[{given},16] x) => (float[{given},2] y)
+        <{PACKED}, int64[3] there = {{{taken}, 16}}, int64[{given.count(",") + 2}] back = {{{given}, 2}}>
+        {{r = Reshape(x, there) p = com.microsoft.MatMulNBits<{SIZES}>(r, q, s) y = Reshape(p, back)}}""",
+        target=HEXAGON,
+    )
+
+
+def test_a_rank_that_the_target_takes_stays():
+    report = assert_rewrites(
+        FuseWeightDequantize(),
+        dequantized("t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t)", "(float[2,3,16] x) => (float[2,3,2] y)"),
+        f"""{FUSED}(float[2,3,16] x) => (float[2,3,2] y) <{PACKED}>
+        {{y = com.microsoft.MatMulNBits<{SIZES}>(x, q, s)}}""",
+        target=HEXAGON,
+    )
+    assert len(report.changed) == 1
 
 
 def test_a_lookup_is_one_op():

@@ -72,6 +72,19 @@ def test_readers_that_differ_share_the_one_with_the_most_bits():
     assert not planned(text, z="fp32").blocks
 
 
+@pytest.mark.parametrize(
+    ("x", "weight", "why"),
+    [((2, 64), (64, 8), None), ((2, 48), (48, 8), "no whole number of blocks"), ((3, 2, 64), (3, 64, 8), "rank 3")],
+)
+def test_what_cannot_be_packed_stays_float_where_weights_must_be(x, weight, why):
+    made = (*x[:-1], weight[-1])
+    text = f"(float[{','.join(map(str, x))}] x) => (float[{','.join(map(str, made))}] y)"
+    model = model_from(f"{text} <{zeros(*weight)}> {{y = MatMul(x, w)}}")
+    found = held_weights(model, load_target("qualcomm/sm8750"), "w4")
+    assert list(found.blocks) == ([] if why else ["w"])
+    assert why is None or why in found.left["w"]
+
+
 def test_a_tied_embedding_is_one():
     text = f"""(int64[2] i, float[2,64] x) => (float[2,64] r, float[2,8] y) <{zeros(8, 64)}>
     {{r = Gather(w, i) t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t)}}"""
