@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +25,23 @@ if TYPE_CHECKING:
 IN_MEMORY_BYTES = 16 << 20
 """Weights up to which a model is handed over as bytes; above, through a temporary folder with external data."""
 
+MOST_AT_ONCE = 4
+"""Samples that are run side by side at most: each holds activations of its own."""
+
+
+def side_by_side(samples: int | None, threads: int = 0) -> int:
+    """Return how many of so many samples to run at a time, None for very many: at most one for each thread.
+
+    One thread for each sample costs less than many threads that share one: none waits for the others after each
+    node. Measured on a 110-million-parameter encoder of 128 tokens on two cores: 0.25 s of CPU time instead of 0.41.
+
+    Args:
+        samples: how many there are.
+        threads: how many threads there may be, 0 for one for each core.
+    """
+    most = min(threads or _cores(), MOST_AT_ONCE)
+    return most if samples is None else max(1, min(most, samples))
+
 
 class Session:
     """A model opened in ONNX Runtime.
@@ -30,7 +49,8 @@ class Session:
     Args:
         model: a file, or a model in memory.
         optimize: let ONNX Runtime optimize; off by default, so that what is compared is what is written.
-        threads: intra-op threads.
+        threads: of the runtime in all, 0 for one for each core.
+        at_once: how many samples `run_each` runs side by side, which share the threads.
         quiet: print nothing about failures, which are raised in any case.
         soonest: run each node as soon as it can run, in the order of the graph; else what is read last may run last.
 
@@ -47,14 +67,16 @@ class Session:
         *,
         optimize: bool = False,
         threads: int = 0,
+        at_once: int = 1,
         quiet: bool = False,
         soonest: bool = False,
     ) -> None:
+        self.at_once = at_once
         runtime: Any = import_module("onnxruntime")  # here, as many commands never open a session; it has no types
         options = runtime.SessionOptions()
         level = runtime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads if at_once == 1 else max(1, (threads or _cores()) // at_once)
         options.enable_mem_pattern = optimize  # a plan of the first run pays where many follow
         if soonest:
             options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
@@ -98,6 +120,17 @@ class Session:
             raise InputError(f"ONNX Runtime cannot run it: {_one_line(error)}") from error
         return dict(zip(wanted, cast("list[np.ndarray]", results), strict=True))
 
+    def run_each(self, samples: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run samples, `at_once` of them side by side; return the outputs of each, in their order.
+
+        Raises:
+            InputError: when an input is missing or does not fit.
+        """
+        if self.at_once == 1 or len(samples) == 1:
+            return [self.run(sample) for sample in samples]
+        with ThreadPoolExecutor(self.at_once) as pool:
+            return list(pool.map(self.run, samples))
+
 
 @contextmanager
 def _handed_over(model: Path | ir.Model) -> Generator[str | bytes]:
@@ -116,6 +149,13 @@ def _handed_over(model: Path | ir.Model) -> Generator[str | bytes]:
 def _weight_bytes(model: ir.Model) -> int:
     tensors = (value.const_value for graph in graphs_of(model) for value in graph.initializers.values())
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _one_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from npuopt.delegates.contract import CompiledRegion, Limits, WeightSharer
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import PlacementError, UsageError, VendorToolError
 from npuopt.graph import save
-from npuopt.graph.execution import Session
+from npuopt.graph.execution import Session, side_by_side
 from npuopt.partition import extract_region
 from npuopt.target.views import converts
 from npuopt.verify import compare_runs
@@ -228,15 +228,14 @@ def _step(part: Part, road: str, region: CompiledRegion, source: Path, folder: P
 
 def reference_runs(source: Path, prepared: Prepared, samples: Sequence[Arrays]) -> list[Arrays]:
     """Run the source model as it came; inputs that the freeze made empty are given as empty arrays."""
-    session = Session(source)
+    session = Session(source, at_once=side_by_side(len(samples)))
     empty = {name: np.zeros(shape, session.input_type(name)) for name, shape in prepared.dropped_inputs.items()}
-    return [session.run({**sample, **empty}) for sample in samples]
+    return session.run_each([{**sample, **empty} for sample in samples])
 
 
 def model_runs(model: Model | Path, samples: Sequence[Arrays]) -> list[Arrays]:
     """Run a model in ONNX Runtime on every sample."""
-    session = Session(model)
-    return [session.run(sample) for sample in samples]
+    return Session(model, at_once=side_by_side(len(samples))).run_each(samples)
 
 
 def stage(name: str, against: str, reference: Sequence[Arrays], got: Sequence[Arrays]) -> Stage:

@@ -37,8 +37,9 @@ def calibrate(
 ) -> Ranges:
     """Find the range of every float tensor of the main graph that is no constant, in one pass of inference.
 
-    Memory holds the weights, one sample, and what the method remembers of each tensor; for methods that look at all
-    numbers also at most `tap_bytes` of activations (or the largest one). It does not grow with the samples.
+    Memory holds the weights, a few samples that run side by side (a thread for each), and what the method remembers of
+    each tensor; for methods that look at all numbers also at most `tap_bytes` of activations (or the largest one). It
+    does not grow with the samples.
 
     Args:
         model: the float model; it comes back as it was.
@@ -65,7 +66,7 @@ def calibrate(
     if state is not None:
         keeper = Keeper(_checkpoint(state, model, method), observation)
     try:
-        for batch in _batches(samples, looker.batch, observation, keeper):
+        for batch in _batches(samples, looker, observation, keeper):
             _run(batch, looker, observation)
             if keeper is not None:
                 keeper.save_when_due()
@@ -97,7 +98,7 @@ def _run(batch: Sequence[Mapping[str, np.ndarray]], looker: Looker, observation:
 
 
 def _batches(
-    samples: Samples, size: int, observation: Observation, keeper: Keeper | None
+    samples: Samples, looker: Looker, observation: Observation, keeper: Keeper | None
 ) -> Iterator[list[dict[str, np.ndarray]]]:
     """Yield the samples that have not been run before, some at a time, once the data is known to be the same."""
     batch: list[dict[str, np.ndarray]] = []
@@ -106,7 +107,7 @@ def _batches(
         if keeper is not None and keeper.knows(number):
             continue
         batch.append(sample)
-        if len(batch) == size:
+        if len(batch) == looker.batch or (observation.notes_after(number) and not looker.reopens):
             yield batch
             batch = []
     if batch:

@@ -77,33 +77,41 @@ class Looker:
     The model is cut where all that is looked at as a whole would take more than `limit` bytes, or its weights more
     than `weight_limit`; the parts are run one after the other. So one pass of inference is enough, however much there
     is to see. Where weights do not fit, only one part is open at a time, and runs `batch` samples before it is closed.
+    Else samples run side by side, a thread for each, as many as there are threads and `limit` has room for.
 
     Args:
         model: shapes known where possible; it stays as it is.
         looks: what to look at.
         limit: bytes of whole tensors that are held at a time (or the largest one).
         weight_limit: bytes of weights that are open at a time (or those of one node); None for all of them.
-        threads: of the runtime, 0 for all cores.
+        threads: of the runtime in all, 0 for all cores.
 
     Attributes:
         batch: how many samples are best looked at together.
+        reopens: whether each batch opens the weights of all parts anew.
     """
 
     def __init__(
         self, model: Model, looks: Iterable[Look], *, limit: int, weight_limit: int | None = None, threads: int
     ) -> None:
+        from npuopt.graph.execution import side_by_side  # noqa: PLC0415 -- passes can do without running models
+
         self._looks = {look.name: _feasible(look, model) for look in looks}
         sizes = {look.name: _bytes(look.value) for look in self._looks.values() if look.whole}
 
+        at_once = min(side_by_side(None, threads), max(1, limit // max((1, *sizes.values()))))
+        if weight_limit is not None:
+            at_once = 1  # where weights hardly fit, one sample's activations do
+
         def cost(node: Node) -> float:
             seen = sum(sizes.get(value.name or "", 0) for value in node.outputs)
-            return seen / limit + (weight_bytes(node) / weight_limit if weight_limit else 0.0)
+            return seen * at_once / limit + (weight_bytes(node) / weight_limit if weight_limit else 0.0)
 
         segments = cut_segments(model, cost, 1.0) if self._looks else []
-        self._parts = [_Part(model, segment, self._looks, threads) for segment in segments]
-        self._keeps_open = weight_limit is None or len(segments) < 2
+        self._parts = [_Part(model, segment, self._looks, threads, at_once) for segment in segments]
+        self.reopens = weight_limit is not None and len(segments) > 1
         widest = max((sum(map(_bytes, segment.inputs)) for segment in segments), default=0)
-        self.batch = 1 if self._keeps_open else max(1, min(LARGEST_BATCH, BATCH_BYTES // max(widest, 1)))
+        self.batch = max(1, min(LARGEST_BATCH, BATCH_BYTES // max(widest, 1))) if self.reopens else at_once
 
     def look(self, samples: Sequence[Mapping[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray | Summary]]:
         """Run samples; yield what was asked for, part by part in the order of the graph, and in each in their order.
@@ -113,15 +121,17 @@ class Looker:
         known = [dict(sample) for sample in samples]
         for number, part in enumerate(self._parts):
             needed = {name for later in self._parts[number + 1 :] for name in later.inputs}
-            for index, values in enumerate(known):
-                seen = part.run(values)
-                while seen.odd:
-                    self._looks.update({name: Look(self._looks[name].value, whole=True) for name in seen.odd})
-                    part.replace_looks(self._looks)
-                    seen = part.run(values)
-                yield from seen.found.items()
-                known[index] = {name: array for name, array in {**values, **seen.kept}.items() if name in needed}
-            if not self._keeps_open:
+            for first in range(0, len(known), part.at_once):
+                together = known[first : first + part.at_once]
+                for index, seen in enumerate(part.run_each(together), first):
+                    while seen.odd:
+                        self._looks.update({name: Look(self._looks[name].value, whole=True) for name in seen.odd})
+                        part.replace_looks(self._looks)
+                        (seen,) = part.run_each([known[index]])  # noqa: PLW2901 -- the same sample, seen better
+                    yield from seen.found.items()
+                    kept = {**known[index], **seen.kept}
+                    known[index] = {name: array for name, array in kept.items() if name in needed}
+            if self.reopens:
                 part.close()
 
 
@@ -143,7 +153,8 @@ class _Seen:
 class _Part:
     """A segment of the model with sessions that give what is looked at."""
 
-    def __init__(self, model: Model, segment: Segment, looks: Mapping[str, Look], threads: int) -> None:
+    def __init__(self, model: Model, segment: Segment, looks: Mapping[str, Look], threads: int, at_once: int) -> None:
+        self.at_once = at_once
         self._model = model
         self._segment = segment
         self._threads = threads
@@ -165,13 +176,16 @@ class _Part:
         """Give its weights back; the next run opens it again."""
         self._session = None
 
-    def run(self, values: Mapping[str, np.ndarray]) -> _Seen:
-        """Run the part once."""
+    def run_each(self, samples: Sequence[Mapping[str, np.ndarray]]) -> list[_Seen]:
+        """Run the part on samples side by side."""
         if not self._looks and not self._segment.outputs:
-            return _Seen({}, {}, [])
+            return [_Seen({}, {}, []) for _ in samples]
         if self._session is None:
             self._session = self._open()
-        results = self._session.run(values)
+        return [self._seen(results) for results in self._session.run_each(samples)]
+
+    def _seen(self, results: Mapping[str, np.ndarray]) -> _Seen:
+        """Sort what the session gave for one sample."""
         seen = _Seen({}, {value.name or "": results[value.name or ""] for value in self._segment.outputs}, [])
         for number, look in enumerate(self._looks):
             if look.whole:
@@ -205,7 +219,7 @@ class _Part:
             outputs.update(dict.fromkeys(made))
         part.graph.outputs.clear()
         part.graph.outputs.extend(outputs)
-        return Session(part, optimize=True, threads=self._threads, soonest=True)
+        return Session(part, optimize=True, threads=self._threads, at_once=self.at_once, soonest=True)
 
 
 def room_for_weights(model: Model) -> int | None:

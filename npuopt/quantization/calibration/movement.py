@@ -74,9 +74,13 @@ class MovementObserver:
         self._count = count
         self._noted: dict[int, np.ndarray] = {}
 
+    def notes_after(self, done: int) -> bool:
+        """Say whether the ranges after `done` samples are needed."""
+        return done == self._count // 2 if self._count is not None else done & (done - 1) == 0
+
     def update(self, done: int, ranges: Iterable[Range]) -> None:
         """Take note of the ranges after `done` samples where that is needed; else they are not even looked at."""
-        if done == self._count // 2 if self._count is not None else done & (done - 1) == 0:
+        if self.notes_after(done):
             self._noted[done] = _widths(ranges)
             for old in sorted(self._noted)[:-2]:
                 del self._noted[old]

@@ -96,6 +96,10 @@ class Observation:
         """How many samples were looked at."""
         return self._coverage.samples
 
+    def notes_after(self, samples: int) -> bool:
+        """Say whether the ranges after so many samples are needed, so that those are to be taken in first."""
+        return self._movement.notes_after(samples)
+
     def looks(self) -> list[Look]:
         """Return what is wanted of the tensors that nodes make."""
         inner = (watch for name, watch in self._watches.items() if name not in self._inputs)

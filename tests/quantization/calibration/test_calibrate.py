@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from npuopt.errors import InputError, UsageError
 from npuopt.graph import execution, to_text
 from npuopt.graph.execution import Session
-from npuopt.quantization import MinMax, Percentile, calibrate, open_samples
+from npuopt.quantization import LeastSquares, MinMax, MovingAverage, Percentile, calibrate, open_samples
 from npuopt.quantization.calibration.histograms import BINS, Histogram
 from support.rewrites import model_from
 
@@ -49,6 +49,21 @@ def test_a_model_with_many_activations_is_run_in_parts(tmp_path, method):
     ranges = calibrate(model, samples, method, tap_bytes=16, progress=lambda *call: calls.append(call))
     assert ranges.tensors == calibrate(model, samples).tensors
     assert calls == [(1, 2), (2, 2)], "each sample is run once"
+
+
+@pytest.mark.parametrize("method", [MinMax(), MovingAverage(0.2), LeastSquares()])
+@pytest.mark.parametrize("odd", [False, True])
+def test_samples_that_run_side_by_side_give_the_same(tmp_path, method, odd):
+    """Whatever the number of threads, so that the ranges do not depend on the machine."""
+    model = model_from("(float[40] x) => (float[40] y) { a = Log(x) y = Neg(a) }")
+    x = np.random.default_rng(0).uniform(1, 2, (7, 40)).astype(np.float32)
+    x[2, 5] = 0 if odd else 1  # its logarithm is minus infinity, so that its sample is run once more
+    samples = samples_of(tmp_path, model, x=x)
+    alone = calibrate(model, samples, method, threads=1)
+    for threads in (2, 3):
+        calls = []
+        assert calibrate(model, samples, method, threads=threads, progress=lambda *call: calls.append(call)) == alone  # noqa: B023 -- called in this round only
+        assert len(calls) == {2: 4, 3: 3}[threads], "a batch ends at half of the samples, where ranges are noted"
 
 
 @pytest.mark.parametrize("method", [MinMax(), Percentile(100)])

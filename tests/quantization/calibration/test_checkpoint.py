@@ -45,15 +45,18 @@ def samples(tmp_path):
 
 def counted(model, samples, method, state):
     calls = []
-    ranges = calibrate(model, samples, method, state=state, progress=lambda done, total: calls.append(done))
-    return ranges, calls
+
+    def told(done, total):
+        calls.append(done)
+
+    return calibrate(model, samples, method, state=state, progress=told, threads=1), calls
 
 
 @pytest.mark.parametrize("method", [MinMax(), MovingAverage(0.2), LeastSquares()])
 def test_it_goes_on_after_an_interruption(samples, tmp_path, method):
     model, data = samples
     with pytest.raises(KeyboardInterrupt):
-        calibrate(model, Interrupted(5), method, state=tmp_path / "state")
+        calibrate(model, Interrupted(5), method, state=tmp_path / "state", threads=1)
     ranges, calls = counted(model, data, method, tmp_path / "state")
     whole = calibrate(model, data, method)
     assert calls == [6, 7, 8], "five samples were not run again"
@@ -89,7 +92,7 @@ def test_an_interruption_while_a_sample_runs_costs_that_sample(samples, tmp_path
 
     monkeypatch.setattr(module_of_looking.Looker, "look", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        calibrate(model, data, state=tmp_path / "state")
+        calibrate(model, data, state=tmp_path / "state", threads=1)
     ranges, done = counted(model, data, None, tmp_path / "state")
     assert done == [4, 5, 6, 7, 8]
     assert ranges == calibrate(model, data)
@@ -104,6 +107,7 @@ def test_it_is_written_from_time_to_time(samples, tmp_path, monkeypatch):
         model,
         Interrupted(None),
         state=tmp_path / "state",
+        threads=1,
         progress=lambda done, total: sizes.append(module.Checkpoint(tmp_path / "state", {}).load().samples),
     )
     assert sizes == list(range(1, 9))
