@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from npuopt.target.schema import Scheme
 
 REWRITES = frozenset(
-    {"fold-residual-rotation", "fold-running-sum-scale", "move-channel-scales", "split-outlier-channels"}
+    {
+        "fold-residual-rotation",
+        "fold-running-sum-scale",
+        "move-channel-scales",
+        "split-outlier-channels",
+        "split-products",
+    }
 )
 """Passes that an encodings file may ask for."""
 
@@ -98,7 +104,8 @@ def rewrite_float(prepared: Prepared, work: Work, steps: Iterable[FloatStep]) ->
         reports = run_rewrites(prepared, rewrites)
         done += rewrites
         changed = sum(len(report.changed) for report in reports)
-        text = "; ".join(dict.fromkeys(f"{report.name}: {len(report.changed)} changed" for report in reports))
+        texts = [", ".join((f"{each.name}: {len(each.changed)} changed", *each.notes)) for each in reports]
+        text = "; ".join(dict.fromkeys(texts))
         records.append(StepRecord(step.name, step.model_dump(mode="json"), changed, text or "nothing to gain"))
     return done, records
 

@@ -54,6 +54,25 @@ def test_small_errors_are_widened_too_where_they_add_up(tmp_path):
     assert found[2] == {"p", "h", "y"}, "a Reshape takes the type of what it moves"
 
 
+def test_a_result_that_only_float_nodes_read_counts_as_it_is_held(tmp_path):
+    """What x holds well sums up to something rare and large in the last sample, and leaves few steps for the others."""
+    ones = literal(np.ones((WIDTH, WIDTH)))
+    text = f"""(float[4,{WIDTH}] x) => (float[4,{WIDTH}] y) <float[{WIDTH},{WIDTH}] w = {{{ones}}}>
+        {{p = MatMul(x, w) y = Relu(p)}}"""
+    rare = X.clip(-2, 2)
+    rare[-1] = 2
+    work = work_on(text, tmp_path, x=rare)
+    work.precisions = {"y": "fp16"}
+    encodings = work.encodings()
+    ratios = [
+        local_errors(work.model, encodings, ["p"], work.samples, held=held, threads=1).nodes["p"] for held in ((), "p")
+    ]
+    assert ratios[0] > 38
+    assert ratios[1] < 35
+    applied = WidenActivations(least_sqnr_db=36, least_total_db=0).apply(work, start(work))
+    assert applied.held.encodings.precisions == {"y": "fp16", "p": "a16w8"}
+
+
 def test_nodes_whose_scheme_the_user_chose_stay(tmp_path):
     work = work_on(TEXT, tmp_path, x=X)
     work.precisions = {"h": "fp16"}

@@ -19,7 +19,7 @@ from npuopt.quantization.arithmetic import STORAGE
 from npuopt.quantization.calibration.taps import tapped_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from npuopt.graph import Model, Node, Value
     from npuopt.quantization.encodings import Encoding, Encodings
@@ -35,7 +35,8 @@ class LocalErrors:
 
     Attributes:
         tensors: of activations as they are held, by name.
-        nodes: of what a node makes from inputs as they are held, by the name of its first output.
+        nodes: of what a node makes from inputs as they are held, by the name of its first output; where that was asked
+            for, as it is held itself.
     """
 
     tensors: dict[str, float] = field(default_factory=dict[str, float])
@@ -43,7 +44,13 @@ class LocalErrors:
 
 
 def local_errors(
-    model: Model, encodings: Encodings, names: Iterable[str], samples: Samples, *, threads: int = 0
+    model: Model,
+    encodings: Encodings,
+    names: Iterable[str],
+    samples: Samples,
+    *,
+    held: Collection[str] = (),
+    threads: int = 0,
 ) -> LocalErrors:
     """Measure the nodes that make `names`, those of standard ops with one output, and the tensors that they read.
 
@@ -52,11 +59,12 @@ def local_errors(
         encodings: how each node reads its inputs.
         names: first outputs of nodes of the main graph.
         samples: the first few are run.
+        held: those among the names that are themselves rounded before they are compared.
         threads: threads of the runtime, 0 for all cores.
     """
     instruments = _Instruments(model.clone(), encodings)
     for name in names:
-        instruments.add(name)
+        instruments.add(name, is_held=name in held)
     if not instruments.pairs:
         return LocalErrors()
     session = tapped_session(instruments.model, instruments.taps(), optimize=False, threads=threads)
@@ -79,15 +87,18 @@ class _Instruments:
         self._first = next(iter(model.graph))
         self._held: dict[tuple[str, Encoding], Value] = {}
 
-    def add(self, name: str) -> None:
-        """Compute the node that makes `name` a second time, from inputs as they are held."""
+    def add(self, name: str, *, is_held: bool = False) -> None:
+        """Compute the node that makes `name` a second time, from inputs as they are held, and hold it too if asked."""
         node = self._makers[name]
         if node.domain not in STANDARD_DOMAINS or len(node.outputs) != 1 or len(node.attributes) != _plain(node):
             return
         inputs = [self._as_held(name, index, value) for index, value in enumerate(node.inputs)]
-        if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
+        encoding = self._encodings.tensors.get(name) if is_held else None
+        if encoding is None and all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
             return
         again = self._edit.emit_after(node.op_type, inputs, dict(node.attributes), after=node)
+        if encoding is not None and encoding.axis is None:
+            again = self._rounded(again, encoding)
         self._compare("node", name, node.outputs[0], again)
 
     def taps(self) -> list[Value]:
@@ -111,19 +122,21 @@ class _Instruments:
             return value
         key = (value.name or "", encoding)
         if key not in self._held:
-            scale = self._edit.constant(np.asarray(encoding.scale[0], np.float32), near=self._first)
-            point = np.asarray(encoding.zero_point[0]).astype(STORAGE[encoding.dtype])
-            constants = [scale, self._edit.constant(point, near=self._first)]
-            maker = value.producer()
-            if maker is None:
-                rounded = self._edit.emit("QuantizeLinear", [value, *constants], before=self._first)
-                held = self._edit.emit("DequantizeLinear", [rounded, *constants], before=self._first)
-            else:
-                rounded = self._edit.emit_after("QuantizeLinear", [value, *constants], after=maker)
-                held = self._edit.emit_after("DequantizeLinear", [rounded, *constants], after=_maker(rounded))
-            self._held[key] = held
-            self._compare("tensor", value.name or "", value, held)
+            self._held[key] = self._rounded(value, encoding)
+            self._compare("tensor", value.name or "", value, self._held[key])
         return self._held[key]
+
+    def _rounded(self, value: Value, encoding: Encoding) -> Value:
+        """Return the tensor as its integers give it back."""
+        scale = self._edit.constant(np.asarray(encoding.scale[0], np.float32), near=self._first)
+        point = np.asarray(encoding.zero_point[0]).astype(STORAGE[encoding.dtype])
+        constants = [scale, self._edit.constant(point, near=self._first)]
+        maker = value.producer()
+        if maker is None:
+            rounded = self._edit.emit("QuantizeLinear", [value, *constants], before=self._first)
+            return self._edit.emit("DequantizeLinear", [rounded, *constants], before=self._first)
+        rounded = self._edit.emit_after("QuantizeLinear", [value, *constants], after=maker)
+        return self._edit.emit_after("DequantizeLinear", [rounded, *constants], after=_maker(rounded))
 
     def _compare(self, kind: str, name: str, expected: Value, got: Value) -> None:
         """Let the graph sum up the squares of a tensor and of its error."""

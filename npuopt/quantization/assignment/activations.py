@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, cast
 
-from npuopt.graph import is_constant, is_op
+from npuopt.graph import is_constant, is_op, producer
 from npuopt.quantization.arithmetic import SIXTEEN_BITS, affine, limits
 from npuopt.quantization.assignment.needs import BOUNDED, narrowed, softmax_floor
 from npuopt.quantization.assignment.sharing import Group, share_groups
 from npuopt.quantization.assignment.weights import numbers
 from npuopt.quantization.channels.joint import EVENED
-from npuopt.quantization.encodings import covers, per_tensor
+from npuopt.quantization.encodings import Encoding, covers, per_tensor
+from npuopt.quantization.incoming.quantized_model import encoding_at
 from npuopt.quantization.masks import find_masks, softmaxes_behind
 from npuopt.quantization.ranges import Range
 from npuopt.quantization.roles import float_values
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from npuopt.graph import Model, Node, Value
     from npuopt.quantization.arithmetic import IntegerType
     from npuopt.quantization.assignment.wishes import Wishes
-    from npuopt.quantization.encodings import Encoding
     from npuopt.quantization.ranges import Ranges
 
 HEADROOM = 2.0
@@ -171,10 +171,14 @@ class ActivationPlan:
 
     def _made_in(self, value: Value) -> IntegerType | None:
         """Return the element type in which an integer node makes `value`; None for all others and for movers."""
+        if (held := held_before(value)) is not None:
+            return held.dtype
         wish = self._wish_of_maker(value)
         return None if wish is None else wish.activation
 
     def _fixed(self, value: Value) -> Encoding | None:
+        if (held := held_before(value)) is not None:
+            return held
         wish = self._wish_of_maker(value)
         if wish is None or wish.output is None:
             return None
@@ -264,6 +268,13 @@ class ActivationPlan:
             if (peak := self._ranges.of(cast("str", read.name)).row_peak) is not None
         ]
         return min(floors, default=None)
+
+
+def held_before(value: Value) -> Encoding | None:
+    """Return the encoding of a tensor that the float model itself holds as integers, with one scale."""
+    maker = producer(value, "DequantizeLinear")
+    encoding = None if maker is None else encoding_at(maker)
+    return encoding if isinstance(encoding, Encoding) and encoding.axis is None else None
 
 
 def _bits(dtype: IntegerType) -> tuple[int, str]:

@@ -76,7 +76,7 @@ def wishes_of(
     """Find the nodes of the main graph that the target computes in integers, and their wishes.
 
     Left in float: ops without a rule or that the rule keeps in float, nodes whose scheme is a float one or in which
-    the target refuses them, nodes without float data, and everything inside subgraphs.
+    the target refuses them, nodes without float data, what quantizes already, and everything inside subgraphs.
 
     Args:
         model: the float model.
@@ -90,6 +90,8 @@ def wishes_of(
         scheme = target.scheme(own)
         rule = target.rule(node.op_type, node.domain)
         if scheme.is_float or rule is None or rule.quantization.stays_float or own not in rule.schemes:
+            continue
+        if is_op(node, "QuantizeLinear", "DequantizeLinear"):
             continue
         if not data_inputs(node) and not any(is_float(value) for value in node.outputs):
             continue

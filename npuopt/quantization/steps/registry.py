@@ -13,6 +13,7 @@ from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, Smo
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
 from npuopt.quantization.steps.outliers import SplitOutlierChannels
 from npuopt.quantization.steps.products import EqualizeProducts
+from npuopt.quantization.steps.remainders import SplitProducts
 from npuopt.quantization.steps.rotation import RotateResiduals
 from npuopt.quantization.steps.running_sums import FloatRunningSums, ScaleRunningSums
 from npuopt.quantization.steps.weights import CorrectBiases, LearnRounding, RoundWeights, WidenWeights
@@ -30,6 +31,7 @@ STEPS: tuple[type[Step], ...] = (
     SmoothActivations,
     SplitOutlierChannels,
     EqualizeProducts,
+    SplitProducts,
     WidenActivations,
     FloatRunningSums,
     CorrectBiases,
@@ -43,6 +45,7 @@ EVERYWHERE = (
     ScaleRunningSums,
     SmoothActivations,
     EqualizeProducts,
+    SplitProducts,
     WidenActivations,
     FloatRunningSums,
     CorrectBiases,
