@@ -249,13 +249,18 @@ def speed(artifact: Compiled) -> Iterator[Row]:
     command = [sys.executable, "-m", "benchmarks.speaking", str(artifact.folder), artifact.subject.prompt, str(SAID)]
     started = time.time()
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
-    first, to_first, rate, peak = json.loads(done.stdout)
+    first, to_first, rate, peak, resident, of_table = json.loads(done.stdout)
     measured = (
         f"cold start {first - started:.2f} s, first token after {to_first:.3f} s, then {rate:.1f} tokens/s,"
         f" peak memory {peak:.0f} MiB"
     )
     yield Row("on the CPU, one thread", measured)
     record = artifact.record
+    if record.embedding is not None:
+        file = artifact.folder / record.embedding.file
+        on_disk = file.stat().st_size / 2**20
+        measured = f"{resident:.0f} MiB at the end, of which {file.name} {of_table:.0f} of its {on_disk:.0f} MiB"
+        yield Row("resident", measured, "embedding never twice", bool(of_table <= on_disk + 1))
     each, whole = bytes_per_token(record), cache_bytes(record)
     kinds = sorted({cache.dtype if cache.held_as is None else cache.held_as.dtype for cache in record.caches})
     size = sum(path.stat().st_size for path in artifact.folder.rglob("*") if path.is_file())

@@ -1,7 +1,8 @@
 """Let a compiled language model speak once and print what it took: `python -m benchmarks.speaking ARTIFACT PROMPT N`.
 
 A process of its own, as a cold start is one: -> [seconds since the epoch at the first token, seconds from the prompt to
-it, tokens/s after it, peak MiB of the whole process].
+it, tokens/s after it, peak MiB of the whole process, MiB resident at the end, MiB of them of the file that the table of
+token vectors lies in; 0 where there is none].
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def main() -> None:
         times.append(time.perf_counter())
         first = first or time.time()
     rate = (len(times) - 2) / (times[-1] - times[1])
-    print(json.dumps([first, times[1] - times[0], rate, peak_mib()]))
+    table = generator.decoder.record.embedding
+    file = "" if table is None else str((artifact / table.file).resolve())
+    print(json.dumps([first, times[1] - times[0], rate, peak_mib(), resident_mib(), resident_mib(file) if file else 0]))
 
 
 def peak_mib() -> float:
@@ -31,6 +34,17 @@ def peak_mib() -> float:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
+
+
+def resident_mib(file: str = "") -> float:
+    """Return what of this process's memory is resident now: all of it, or the mappings of one file, each counted."""
+    total, counted = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        if line[:1] in "0123456789abcdef":
+            counted = line.endswith(file)
+        elif counted and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total / 1024
 
 
 if __name__ == "__main__":

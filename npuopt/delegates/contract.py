@@ -101,6 +101,23 @@ class Delegate(Protocol):
         ...
 
 
+Runner = Callable[[Sequence[Mapping[str, "np.ndarray"]]], "list[dict[str, np.ndarray]]"]
+"""Runs a region that is open, once a sample."""
+
+
+@runtime_checkable
+class Opener(Protocol):
+    """A delegate that can keep a region open, for callers that run it often: a decoder runs once a token."""
+
+    def open(self, region: CompiledRegion) -> Runner:
+        """Open a region that was compiled.
+
+        Raises:
+            InputError: when it cannot be opened.
+        """
+        ...
+
+
 @runtime_checkable
 class Prober(Protocol):
     """A delegate that can also be asked about one-op models, many at once."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from npuopt.errors import InputError
 from npuopt.graph.headers import to_proto
+from npuopt.graph.held_weights import hand_over, multiplies_integers
 from npuopt.graph.queries import graphs_of
 from npuopt.graph.saving import save
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 IN_MEMORY_BYTES = 16 << 20
 """Weights up to which a model is handed over as bytes; above, through a temporary folder with external data."""
+
+COPIES_WEIGHTS = "QDQS8ToU8Transformer"
+"""ONNX Runtime's rewriting of signed constants as unsigned ones, which makes a copy of them in each session."""
 
 MOST_AT_ONCE = 4
 """Samples that are run side by side at most: each holds activations of its own."""
@@ -53,6 +57,8 @@ class Session:
         at_once: how many samples `run_each` runs side by side, which share the threads.
         quiet: print nothing about failures, which are raised in any case.
         soonest: run each node as soon as it can run, in the order of the graph; else what is read last may run last.
+        lean: take little memory: constants of a model in memory stay in their files, once for all sessions of the
+            process, and what a run needs is given back after it.
 
     Quantized arithmetic is exact: on CPUs without VNNI the default kernels saturate 16-bit sums, which
     `session.x64quantprecision=1` prevents (measured: error 7.17 on values up to 16 without it).
@@ -70,6 +76,7 @@ class Session:
         at_once: int = 1,
         quiet: bool = False,
         soonest: bool = False,
+        lean: bool = False,
     ) -> None:
         self.at_once = at_once
         runtime: Any = import_module("onnxruntime")  # here, as many commands never open a session; it has no types
@@ -82,9 +89,14 @@ class Session:
             options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
         options.log_severity_level = 4 if quiet else 3
         options.add_session_config_entry("session.x64quantprecision", "1")
-        with _handed_over(model) as source:
+        options.enable_cpu_mem_arena = not lean
+        stay = lean and not isinstance(model, Path) and not multiplies_integers(model)
+        unwanted = [COPIES_WEIGHTS] if stay else None
+        with _handed_over(model, options if lean else None) as (source, self._held):
             try:
-                self._session: Any = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+                self._session: Any = runtime.InferenceSession(
+                    source, options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted
+                )
             except Exception as error:
                 name = str(model) if isinstance(model, Path) else (model.graph.name or "model")
                 raise InputError(f"ONNX Runtime does not load it: {_one_line(error)}", where=name) from error
@@ -133,17 +145,26 @@ class Session:
 
 
 @contextmanager
-def _handed_over(model: Path | ir.Model) -> Generator[str | bytes]:
-    """Yield what ONNX Runtime opens. A folder for weights goes once they are open: mapped files outlive their names."""
+def _handed_over(model: Path | ir.Model, lean: Any) -> Generator[tuple[str | bytes, list[Any]]]:  # noqa: ANN401
+    """Yield what ONNX Runtime opens, and what must live as long as the session.
+
+    A folder for weights goes once they are open: mapped files outlive their names.
+
+    Args:
+        model: what is opened.
+        lean: the options of a lean session, which take the constants of a model in memory; else None.
+    """
     if isinstance(model, Path):
-        yield str(model)
+        yield str(model), []
+    elif lean is not None:
+        yield hand_over(model, lean)
     elif _weight_bytes(model) <= IN_MEMORY_BYTES:
-        yield to_proto(model).SerializeToString()
+        yield to_proto(model).SerializeToString(), []
     else:
         with tempfile.TemporaryDirectory(prefix="npuopt-session-") as folder:
             path = Path(folder) / "model.onnx"
             save(model, path, external_data=True)
-            yield str(path)
+            yield str(path), []
 
 
 def _weight_bytes(model: ir.Model) -> int:

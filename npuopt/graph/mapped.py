@@ -26,7 +26,9 @@ class MappedFile:
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._descriptor)
-        self.size = os.fstat(self._descriptor).st_size
+        status = os.fstat(self._descriptor)
+        self.size = status.st_size
+        self.identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) if self.size else None
 
     def view(self, offset: int = 0, length: int | None = None) -> memoryview:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from npuopt.delegates.contract import CompiledRegion, Limits
+from npuopt.delegates.contract import CompiledRegion, Limits, Opener
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import InputError, NpuoptError
-from npuopt.graph.execution import Session
+from npuopt.graph.lean import open_lean
 
 if TYPE_CHECKING:
     import numpy as np
 
     from npuopt.bundle import Step
+    from npuopt.delegates.contract import Runner
+    from npuopt.graph.execution import Session
     from npuopt.target import Target
 
     Arrays = Mapping[str, np.ndarray]
@@ -69,6 +71,7 @@ class StepRunner:
         self._folder, self._steps, self._target, self._limits = folder, steps, target, limits
         self._on_failure, self._told = on_failure, told
         self._on_cpu: dict[str, Session] = {}
+        self._open: dict[str, Runner] = {}
         self.fallbacks: list[Fallback] = []
 
     def run(self, samples: Sequence[Arrays], outputs: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
@@ -108,16 +111,25 @@ class StepRunner:
     def _run(self, step: Step, feeds: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         if step.name in self._on_cpu:
             return [self._on_cpu[step.name].run(sample, step.outputs) for sample in feeds]
-        files = tuple(str(PurePosixPath(file).relative_to(step.folder)) for file in step.files)
-        region = CompiledRegion(step.road, self._folder / step.folder, files, figures=step.figures)
         try:
-            return find_delegate(step.road).run(region, feeds, self._target, limits=self._limits)
+            return self._run_compiled(step, feeds)
         except (NpuoptError, OSError) as error:
             if self._on_failure == "stop" or step.kind == "host":
                 raise
             fallback = Fallback(step.name, step.road, str(error))
-        self._on_cpu[step.name] = Session(self._folder / step.model, optimize=True)
+        self._on_cpu[step.name] = open_lean(self._folder / step.model)
         made = [self._on_cpu[step.name].run(sample, step.outputs) for sample in feeds]
         self.fallbacks.append(fallback)
         self._told(fallback)
         return made
+
+    def _run_compiled(self, step: Step, feeds: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run the compiled part of a step, which stays open where its delegate can keep it so."""
+        if step.name not in self._open:
+            files = tuple(str(PurePosixPath(file).relative_to(step.folder)) for file in step.files)
+            region = CompiledRegion(step.road, self._folder / step.folder, files, figures=step.figures)
+            delegate = find_delegate(step.road)
+            if not isinstance(delegate, Opener):
+                return delegate.run(region, feeds, self._target, limits=self._limits)
+            self._open[step.name] = delegate.open(region)
+        return self._open[step.name](feeds)

@@ -5,7 +5,6 @@ import pytest
 
 from npuopt.bundle import Step
 from npuopt.delegates.contract import Limits
-from npuopt.delegates.host.ort_delegate import OrtDelegate
 from npuopt.errors import InputError, ToolchainMissingError, VendorToolError
 from npuopt.graph import save
 from npuopt.runtime import Fallback, StepRunner
@@ -13,9 +12,10 @@ from npuopt.target import load_target
 from support.rewrites import model_from
 
 
-class FailingDelegate(OrtDelegate):
+class FailingDelegate:
     """A delegate whose region does not run."""
 
+    road = "failing"
     asked = 0
     error: Exception = VendorToolError("the simulator crashed")
 
@@ -66,7 +66,7 @@ def test_by_default_a_failure_stops(tmp_path, steps) -> None:
 def test_what_fails_on_the_cpu_too_is_raised(tmp_path, steps) -> None:
     (tmp_path / "neg.onnx").write_bytes(b"damaged")
     running = runner(tmp_path, steps, on_failure="cpu")
-    with pytest.raises(InputError, match="does not load"):
+    with pytest.raises(InputError, match="not an ONNX file"):
         running.run(SAMPLES)
     assert [fallback.step for fallback in running.fallbacks] == ["first"]
 
@@ -75,3 +75,25 @@ def test_a_part_of_the_host_has_no_other_form(tmp_path, steps) -> None:
     host = tuple(step.model_copy(update={"kind": "host"}) for step in steps)
     with pytest.raises(VendorToolError):
         runner(tmp_path, host, on_failure="cpu").run(SAMPLES)
+
+
+class CountingDelegate:
+    """Opens regions, and counts how often."""
+
+    road = "counting"
+    opened = 0
+
+    def open(self, region):
+        CountingDelegate.opened += 1
+        return lambda samples: [{"y": sample["x"] + 1} for sample in samples]
+
+    def run(self, region, samples, target, *, limits):
+        raise AssertionError("it can be kept open")
+
+
+def test_a_part_that_can_stay_open_is_opened_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("npuopt.runtime.steps.find_delegate", lambda _: CountingDelegate())
+    step = Step(name="first", kind="npu", road="counting", model="m.onnx", inputs=("x",), outputs=("y",))
+    running = runner(tmp_path, (step,))
+    assert [running.run([{"x": np.float32(value)}])[0]["y"] for value in (1, 2, 3)] == [2, 3, 4]
+    assert CountingDelegate.opened == 1

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from npuopt.delegates.contract import Limits
+    from npuopt.delegates.contract import Limits, Runner
     from npuopt.target import Target
 
 
@@ -54,19 +54,18 @@ class OrtDelegate:
             InputError: a sample does not fit.
         """
         del target, limits
-        from npuopt.graph import Session  # noqa: PLC0415
+        return self.open(region)(samples)
 
-        model = region.folder / region.files[0]
-        session = Session(model, optimize=not _holds_float8(model))
-        return [session.run(sample) for sample in samples]
+    def open(self, region: CompiledRegion) -> Runner:
+        """Open the region, in little memory; see `open_lean`.
 
+        Raises:
+            InputError: ONNX Runtime does not load it; or, when it runs, a sample does not fit.
+        """
+        from npuopt.graph.lean import open_lean  # noqa: PLC0415 -- onnxruntime is heavy
 
-def _holds_float8(model: Path) -> bool:
-    """Say whether tensors are floats of 8 bits, which ONNX Runtime's optimizer fuses into products without kernels."""
-    from npuopt.graph import element_type, load, nodes  # noqa: PLC0415 -- onnx is heavy
-
-    kinds = [element_type(node.inputs[0]) for node in nodes(load(model), "DequantizeLinear")]
-    return any(kind is not None and kind.name.startswith("FLOAT8") for kind in kinds)
+        session = open_lean(region.folder / region.files[0])
+        return lambda samples: [session.run(sample) for sample in samples]
 
 
 def _weight_files(model: Path) -> tuple[list[str], int]:

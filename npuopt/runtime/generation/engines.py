@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from npuopt.graph.execution import Session
+from npuopt.graph.lean import open_lean
 from npuopt.runtime.steps import StepRunner
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from npuopt.bundle.language_model import GraphPart
     from npuopt.delegates.contract import Limits
+    from npuopt.graph.execution import Session
     from npuopt.runtime.steps import Fallback, OnFailure, Told
     from npuopt.target import Target
 
@@ -36,8 +37,7 @@ class CpuEngine:
     def run(self, part: GraphPart, feeds: Arrays, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Run a static graph once and return its outputs by name; see `Engine.run`."""
         if part.name not in self._sessions:
-            path = self._folder / part.model
-            self._sessions[part.name] = Session(path, optimize=True, threads=self._threads)
+            self._sessions[part.name] = open_lean(self._folder / part.model, threads=self._threads)
         return self._sessions[part.name].run(feeds, outputs)
 
 
