@@ -96,13 +96,15 @@ ALLOWED = {
         "built",
         "decoding",
         "encoder_decoder",
+        "forming",
         "optimizing",
         "options",
         "preparation",
         "quantizing",
     ),
     "road.driving": {"bundle"},
-    "road.embedding_table": FOUNDATION | {"bundle"} | road("decoding", "driving"),
+    "road.embedding_blocks": FOUNDATION | {"bundle"},
+    "road.embedding_table": FOUNDATION | {"bundle"} | road("decoding", "driving", "embedding_blocks"),
     "road.language_model": FOUNDATION
     | ROOMS
     | {"decoder"}
@@ -135,7 +137,7 @@ ALLOWED = {
     | road("driving", "built", "options", "profile_quantizing", "source_calibration"),
     "road.profile_quantizing": FOUNDATION
     | {"pipeline", "quantization", "bundle"}
-    | road("driving", "built", "options", "quantizing", "stepping", "source_calibration"),
+    | road("driving", "built", "forming", "options", "quantizing", "stepping", "source_calibration"),
     # passes: the names of the inputs that they add
     "road.language_model_records": FOUNDATION | ROOMS | {"decoder", "passes"} | road("options", "records", "built"),
     "api": FOUNDATION | ROOMS | road(*STRETCHES) - road("distilling"),

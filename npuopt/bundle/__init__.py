@@ -1,5 +1,6 @@
 """The artifact on disk: its folder, its manifest and their integrity."""
 
+from npuopt.bundle.embedding import EmbeddingTable
 from npuopt.bundle.files import describe_files, sha256
 from npuopt.bundle.folder import MANIFEST, atomic_folder
 from npuopt.bundle.language_model import (
@@ -7,7 +8,6 @@ from npuopt.bundle.language_model import (
     CacheForm,
     CacheTensor,
     CrossCache,
-    EmbeddingTable,
     GraphPart,
     HeldAs,
     LanguageModelRecord,

@@ -17,11 +17,12 @@ it, and with a window w after `position - w`. A query of padding may see nothing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
+from npuopt.bundle.embedding import EmbeddingTable, Positive
 from npuopt.bundle.manifest_parts import RelativePath, Step, StrictRecord
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CacheForm: TypeAlias = Literal["new", "in-place", "whole"]
-Positive = Annotated[int, Field(ge=1)]
 
 
 class HeldAs(StrictRecord):
@@ -174,34 +174,6 @@ class SourceRecord(StrictRecord):
     def parts(self) -> tuple[GraphPart, ...]:
         """Both parts, once they are compiled."""
         return tuple(part for part in (self.encoder, self.cross) if part is not None)
-
-
-class EmbeddingTable(StrictRecord):
-    """The embedding, kept out of the graphs: the caller looks tokens up and gives their vectors.
-
-    Attributes:
-        file: holds a raw little-endian array [vocabulary, width], to be mapped; a tied head's weights, where there are
-            some, which the profiles read too.
-        offset: where the array starts in it, in bytes.
-        turned: whether it lies there as [width, vocabulary].
-        dtype: float32, float16, int8 or uint8.
-        rows, width: its shape.
-        scales: holds a raw float32 array [rows] where the table holds integers: vector = integers * scale.
-        scales_offset: where that starts.
-        columns: a raw float32 array [width] that vectors are multiplied with: what a head's weights were divided by.
-        factor: what the graph's input wants beyond the table's numbers: vector * factor.
-    """
-
-    file: RelativePath
-    dtype: str
-    rows: Positive
-    width: Positive
-    offset: int = Field(default=0, ge=0)
-    turned: bool = False
-    scales: RelativePath | None = None
-    scales_offset: int = Field(default=0, ge=0)
-    columns: RelativePath | None = None
-    factor: float = 1.0
 
 
 class AdapterInput(StrictRecord):

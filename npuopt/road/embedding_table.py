@@ -12,9 +12,10 @@ from npuopt.errors import UsageError, cannot_write
 from npuopt.graph import attribute, constant, is_constant, is_op, load, static_shape, users
 from npuopt.graph.mapped import InFile
 from npuopt.road.driving import TokenTable
+from npuopt.road.embedding_blocks import block_candidates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from npuopt.bundle import LanguageModelRecord
@@ -27,6 +28,9 @@ AT_ONCE = 8192
 LEAST_DB = 30.0
 """Signal to noise at which the weights of a head are taken for the embedding's. Eight bits a row leave 40 dB and more
 of a tied one; weights that are not tied, 0 dB."""
+
+LEAST_DB_OF_BLOCKS = 10.0
+"""The same for weights of 4 bits in blocks, which leave about 20 dB of a tied one."""
 
 LARGEST = 127
 
@@ -75,9 +79,15 @@ def place_table(folder: Path, record: LanguageModelRecord, table: TokenTable, *,
     first = record.profiles[0]
     model = load(folder / first.model)
     for candidate in _candidates(model, table.rows.shape):
-        columns = _columns(candidate, table.rows)
+        columns = _columns(candidate.part, table.rows, LEAST_DB)
         if columns is not None:
             return _shared(folder, first.folder, candidate, columns)
+    for blocks in block_candidates(model, table.rows.shape):
+        columns = _columns(blocks.part, table.rows, LEAST_DB_OF_BLOCKS)
+        if columns is not None:
+            factors = f"{first.folder}/embedding.columns.data"
+            _write(folder / factors, [columns])
+            return blocks.table(folder, factors)
     return _written(folder, first.folder, table.rows, as_integers=as_integers)
 
 
@@ -103,21 +113,21 @@ def _is_centred(inputs: Sequence[Value | None]) -> bool:
     return point is None or (is_constant(point) and not cast("np.ndarray", constant(point)).any())
 
 
-def _columns(candidate: _Candidate, rows: np.ndarray) -> np.ndarray | None:
+def _columns(part: Callable[[slice], np.ndarray], rows: np.ndarray, least_db: float) -> np.ndarray | None:
     """Return what the columns of a candidate are multiplied with to be the table; None where it is another one.
 
     The factors are those with the least squared error: smoothing divides the weights of a head, not those of a table.
     """
     width = rows.shape[1]
     own, both, whole = np.zeros(width), np.zeros(width), np.zeros(width)
-    for part in (slice(start, start + AT_ONCE) for start in range(0, len(rows), AT_ONCE)):
-        found, wanted = candidate.part(part), rows[part].astype(np.float32)
+    for some in (slice(start, start + AT_ONCE) for start in range(0, len(rows), AT_ONCE)):
+        found, wanted = part(some), rows[some].astype(np.float32)
         own += np.einsum("rc,rc->c", found, found, dtype=np.float64)
         both += np.einsum("rc,rc->c", found, wanted, dtype=np.float64)
         whole += np.einsum("rc,rc->c", wanted, wanted, dtype=np.float64)
     factors = both / np.where(own > 0, own, 1.0)
     signal, noise = float(whole.sum()), float((whole - factors * both).sum())
-    is_same = signal > 0 and (noise <= 0 or 10 * log10(signal / noise) >= LEAST_DB)
+    is_same = signal > 0 and (noise <= 0 or 10 * log10(signal / noise) >= least_db)
     return factors.astype("<f4") if is_same else None
 
 

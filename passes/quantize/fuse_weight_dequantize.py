@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from npuopt.graph import Builder, Editor, input_at, is_op, label, nodes, static_shape
+from npuopt.graph import Builder, Editor, infer_shapes, input_at, is_op, label, nodes, static_shape
 from npuopt.passes.quantize.packing import packed
 from npuopt.passes.quantize.weight_readers import looks_up, multiplies, readers_of
 from npuopt.pipeline import Entry, Pass, Report
@@ -69,6 +69,8 @@ class FuseWeightDequantize(Pass):
             text = f"{len(readers)} readers of {weight.bits} bits in blocks of {weight.block}"
             report.changed.append(Entry(label(dequantize), "DequantizeLinear", text))
             self._fuse(dequantize, readers, weight, ranks, edit)
+        if report.changed:
+            infer_shapes(model)  # of what is reshaped or added to behind an op that is not of ONNX
         return report
 
     def _fuse(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from npuopt.bundle import read_manifest
 from npuopt.delegates.registry import find_delegate
 from npuopt.errors import ToolchainMissingError
 from npuopt.graph import load
@@ -114,6 +115,8 @@ def test_weights_of_four_bits_in_blocks_on_the_simulator(tmp_path) -> None:
     )
     cosines = (made * expected).sum(-1) / np.linalg.norm(made, axis=-1) / np.linalg.norm(expected, axis=-1)
     assert cosines.min() >= 0.999
+    table = read_manifest(out).language_model.embedding
+    assert (table.dtype, table.file) == ("uint4", "profiles/weights.data"), "the head's weights are the table"
     for profile in ("prefill", "decode"):
         ops = Counter(node.op_type for node in load(out / "profiles" / f"{profile}.onnx").graph)
         assert ops["MatMulNBits"] == 7 * LAYERS + 1

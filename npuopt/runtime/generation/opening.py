@@ -113,8 +113,7 @@ def language_model(artifact: Artifact) -> LanguageModelRecord:
         )
     names = [*record.tokenizer, *(part.model for part in record.parts)]
     if record.embedding is not None:
-        table = record.embedding
-        names += [name for name in (table.file, table.scales, table.columns) if name is not None]
+        names += record.embedding.files
     for part in record.parts:
         files = [name for step in part.steps for name in (step.model, *step.files)]
         names += [str(PurePosixPath(part.folder, name)) for name in files]

@@ -67,6 +67,13 @@ def test_ranks_that_the_target_does_not_take_are_reshaped(given, taken):
     )
 
 
+def test_what_is_reshaped_is_known_to_the_target():
+    text = dequantized("t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t)")
+    model = model_from(text)
+    FuseWeightDequantize()(model, HEXAGON)
+    assert [str(HEXAGON.accepts(node).reasons) for node in model.graph] == ["()"] * 3
+
+
 def test_a_rank_that_the_target_takes_stays():
     report = assert_rewrites(
         FuseWeightDequantize(),
