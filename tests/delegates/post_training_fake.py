@@ -1,6 +1,7 @@
 """Stand-ins for the packages `esp_ppq` and `torch`, and `nncase`, that check what they are given and quantize nothing.
 
 `FAKE_TOOL` says what they do: `crash`, `hang`, `raise`, `empty`, `flood`; nothing: they write what they were given.
+Their simulators return three times what they are given.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def behave():
 """
 ESP_PPQ = """
 import json
+from types import SimpleNamespace
 import onnx
 from behave import behave
 
@@ -40,6 +42,18 @@ def espdl_quantize_onnx(*, onnx_import_file, espdl_export_file, calib_dataloader
     told = {"target": target, "bits": num_of_bits, "shapes": input_shape, "opset": model.opset_import[0].version,
             "first": float(calib_dataloader[1][0].flat[0])}
     open(espdl_export_file, "w").write("" if empty else json.dumps(told))
+    config = SimpleNamespace(scale=told["first"], offset=[0])
+    relu = SimpleNamespace(name="act", config_with_variable=[(config, SimpleNamespace(name="x"))])
+    return SimpleNamespace(told=told, operations={"act": relu, "free": SimpleNamespace(name="free")})
+"""
+EXECUTOR = """
+class TorchExecutor:
+    def __init__(self, graph, device):
+        assert graph.told["target"] == "esp32p4" and device == "cpu"
+
+    def __call__(self, inputs, output_names):
+        assert output_names == ["y"]
+        return [3 * inputs[0]]
 """
 NNCASE = """
 import json
@@ -72,8 +86,42 @@ class Compiler:
 
     def gencode_tobytes(self):
         return b"" if self.empty else json.dumps(self.told).encode()
+
+
+class RuntimeTensor:
+    def __init__(self, array):
+        self.array = array
+
+    @staticmethod
+    def from_numpy(array):
+        return RuntimeTensor(array)
+
+    def to_numpy(self):
+        return self.array
+
+
+class Simulator:
+    def load_model(self, content):
+        assert json.loads(content)["target"] == "k230"
+
+    def set_input_tensor(self, place, tensor):
+        assert place == 0
+        self.given = tensor
+
+    def run(self):
+        self.made = 3 * self.given.to_numpy()
+
+    def get_output_tensor(self, place):
+        return RuntimeTensor(self.made)
 """
-TORCH = "def from_numpy(array):\n    return array\n"
+TORCH = """
+def from_numpy(array):
+    return array
+
+
+def set_num_threads(count):
+    assert count == 1
+"""
 
 
 def write_fakes(folder: Path) -> None:
@@ -81,6 +129,7 @@ def write_fakes(folder: Path) -> None:
     (folder / "esp_ppq").mkdir(parents=True)
     (folder / "esp_ppq" / "__init__.py").touch()
     (folder / "esp_ppq" / "api.py").write_text(ESP_PPQ)
+    (folder / "esp_ppq" / "executor.py").write_text(EXECUTOR)
     (folder / "torch.py").write_text(TORCH)
     (folder / "nncase.py").write_text(NNCASE)
     (folder / "behave.py").write_text(BEHAVE)

@@ -126,6 +126,8 @@ class TestWithATool:
         region = make(road)
         assert region.files[0] == ROADS[road][3]
         assert json.loads((region.folder / region.files[0]).read_text()) == TOLD[road]
+        if road == "espressif":
+            assert json.loads((region.folder / "encodings.json").read_text()) == [["act", "x", [1.0], [0.0]]]
         assert region.figures["calibration_samples"] == 3
         assert region.figures["binary_bytes"] > 0
         package, version = {"espressif": ("esp-ppq", "1.3.12"), "kendryte": ("nncase", "2.11.0")}[road]
@@ -177,6 +179,44 @@ class TestWithATool:
         save_data(tmp_path / "data.npz", x=np.arange(3.0)[:, None, None, None] + np.zeros((2, 4, 4)))
         region = make("espressif")
         assert json.loads((region.folder / "model.espdl").read_text()) == TOLD["espressif"]
+
+
+class TestTheSimulator:
+    SAMPLES = tuple({"x": np.full((1, 2, 4, 4), number, np.float32)} for number in (1.0, -2.0))
+
+    def run(self, road, region, samples=SAMPLES):
+        return ROADS[road][0]().run(region, samples, load_target(ROADS[road][1]), limits=Limits(seconds=60))
+
+    @both
+    def test_what_was_compiled_runs_in_it(self, road, make, tool):
+        region = make(road)
+        assert region.figures["numbers"] == {"espressif": "esp-ppq's executor", "kendryte": "nncase's simulator"}[road]
+        made = self.run(road, region)
+        assert [one["y"].flat[0] for one in made] == [3.0, -6.0]
+
+    def test_other_calibration_data_would_be_another_graph(self, make, tool, tmp_path):
+        region = make("espressif")
+        save_data(tmp_path / "data.npz", x=np.full((3, 1, 2, 4, 4), 7.0))
+        with pytest.raises(VendorToolError, match="quantizes otherwise than what was compiled"):
+            self.run("espressif", region)
+
+    @both
+    def test_without_the_tool_there_are_no_numbers_of_what_it_made(self, road, make, tool, monkeypatch):
+        region = make(road)
+        monkeypatch.delenv(ROADS[road][2])
+        with pytest.raises(ToolchainMissingError, match=r"compiled this region, and NPUOPT_\w+ does not name it"):
+            self.run(road, region)
+
+    def test_a_sample_that_does_not_fit(self, make, tool):
+        with pytest.raises(InputError, match="is missing from the sample"):
+            self.run("kendryte", make("kendryte"), [{}])
+
+    def test_the_whole_road_compares_it_with_the_float_model(self, tool, tmp_path):
+        onnx.save(onnx.parser.parse_model(f"{HEAD} {MODEL}"), tmp_path / "model.onnx")
+        manifest = api.compile(tmp_path / "model.onnx", "espressif/esp32-p4", tmp_path / "made")
+        [compiled] = [stage for stage in manifest.verification if stage.name == "compiled"]
+        assert compiled.outputs["y"].sqnr_db is not None
+        assert compiled.outputs["y"].sqnr_db < 10, "the stand-in computes something else"
 
 
 class TestWhatIsNamedButMissing:

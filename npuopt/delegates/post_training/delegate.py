@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.process import run_child
-from npuopt.delegates.samples import read_header, run_time_inputs
+from npuopt.delegates.samples import check_sample, read_header, run_time_inputs
 from npuopt.errors import InputError, InternalError, ToolchainMissingError, UsageError
 from npuopt.target.roads import EspressifDelegate as EspressifChip
 from npuopt.target.roads import KendryteDelegate as KendryteChip
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 
 WORKER = Path(__file__).with_name("worker.py")
 MODEL_FILE, SCRIPT_FILE, REQUEST_FILE, DATA_FILE = "model.onnx", "compile_model.py", "request.json", "calibration.npz"
+ENCODINGS_FILE = "encodings.json"
+"""What esp-ppq quantized with; nncase writes none."""
 MOST_SAMPLES = 512
 """Of calibration data; esp-ppq takes 2 to 512."""
 COMMAND = f"python {SCRIPT_FILE} {REQUEST_FILE} answer.json"
-NUMBERS = "ONNX Runtime on the float model; the tool's quantized numbers are not read"
+NUMBERS = "ONNX Runtime on the float model"
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ class Tool:
         variable: environment variable that names a Python with the tool; with `_DATA`, the calibration data.
         install: what such a Python has.
         result: the file that the tool makes.
+        simulator: what computes the tool's quantized numbers.
     """
 
     title: str
     variable: str
     install: str
     result: str
+    simulator: str
 
     def next_step(self) -> str:
         """Say what is left to do where the tool is not named."""
@@ -110,44 +116,53 @@ class PostTrainingDelegate(ABC):
             ToolchainMissingError: the variable names a Python without the tool.
             VendorToolError: the tool refuses, crashes, hangs, or takes too much memory.
         """
-        settings = self.settings(target)
         opset = _write_model(model, folder / MODEL_FILE, target.delegate.max_opset)
-        request: dict[str, Any] = {
+        request = self._request(folder, target)
+        (folder / REQUEST_FILE).write_text(json.dumps(request, indent=2) + "\n", encoding="utf-8")
+        shutil.copyfile(WORKER, folder / SCRIPT_FILE)
+        files = (MODEL_FILE, SCRIPT_FILE, REQUEST_FILE)
+        size = (folder / MODEL_FILE).stat().st_size
+        figures: dict[str, Any] = {"opset": opset, "model_bytes": size, "numbers": NUMBERS, **request["settings"]}
+        tools = {"onnxruntime": version("onnxruntime")}
+        found = self.tool.find()
+        if found is None:
+            figures["compiled"] = self.tool.next_step()
+            return CompiledRegion(self.road, folder, files, figures=figures, tools=tools)
+        answer = self._call(found, request, str(model), folder, limits, folder / self._log())
+        figures["numbers"] = self.tool.simulator
+        figures["calibration_samples"] = int(answer["samples"])
+        figures["compile_seconds"] = float(answer["seconds"])
+        figures["binary_bytes"] = (folder / self.tool.result).stat().st_size
+        tools |= {str(name): str(known) for name, known in answer["tools"].items()}
+        made = (self.tool.result, *(name for name in (ENCODINGS_FILE,) if (folder / name).is_file()))
+        return CompiledRegion(self.road, folder, (*made, *files), figures=figures, tools=tools, log=self._log())
+
+    def _request(self, folder: Path, target: Target) -> dict[str, Any]:
+        """Return what the worker is told of the model in `folder`, with paths relative to it."""
+        return {
             "road": self.road,
             "model": MODEL_FILE,
             "data": DATA_FILE,
             "inputs": _inputs(folder / MODEL_FILE),
             "output": self.tool.result,
             "samples": MOST_SAMPLES,
-            "settings": dict(settings),
+            "settings": dict(self.settings(target)),
         }
-        (folder / REQUEST_FILE).write_text(json.dumps(request, indent=2) + "\n", encoding="utf-8")
-        shutil.copyfile(WORKER, folder / SCRIPT_FILE)
-        files = (MODEL_FILE, SCRIPT_FILE, REQUEST_FILE)
-        size = (folder / MODEL_FILE).stat().st_size
-        figures: dict[str, Any] = {"opset": opset, "model_bytes": size, "numbers": NUMBERS, **settings}
-        tools = {"onnxruntime": version("onnxruntime")}
-        found = self.tool.find()
-        if found is None:
-            figures["compiled"] = self.tool.next_step()
-            return CompiledRegion(self.road, folder, files, figures=figures, tools=tools)
-        answer = self._call(found, request, model, folder, limits)
-        figures["calibration_samples"] = int(answer["samples"])
-        figures["compile_seconds"] = float(answer["seconds"])
-        figures["binary_bytes"] = (folder / self.tool.result).stat().st_size
-        tools |= {str(name): str(known) for name, known in answer["tools"].items()}
-        return CompiledRegion(
-            self.road, folder, (self.tool.result, *files), figures=figures, tools=tools, log=self._log()
-        )
 
     def _call(
-        self, found: tuple[str, Path], request: Mapping[str, Any], model: Path, folder: Path, limits: Limits
+        self,
+        found: tuple[str, Path],
+        request: Mapping[str, Any],
+        where: str,
+        folder: Path,
+        limits: Limits,
+        log: Path,
     ) -> Mapping[str, Any]:
         python, data = found
         here = folder.resolve()
         places = {"model": str(here / MODEL_FILE), "output": str(here / self.tool.result), "data": str(data)}
-        child = run_child(WORKER, {**request, **places}, log=folder / self._log(), limits=limits, python=python)
-        answer = child.require(self.tool.title, where=str(model))
+        child = run_child(WORKER, {**request, **places}, log=log, limits=limits, python=python)
+        answer = child.require(self.tool.title, where=where)
         if "missing" in answer:
             why = " ".join(str(answer["missing"]).split())
             raise ToolchainMissingError(
@@ -167,23 +182,54 @@ class PostTrainingDelegate(ABC):
         *,
         limits: Limits,
     ) -> list[dict[str, np.ndarray]]:
-        """Run the float model on ONNX Runtime's CPU kernels.
+        """Run what was compiled in the tool's simulator; where nothing was, the float model on ONNX Runtime.
 
         Raises:
             InputError: a sample does not fit.
+            ToolchainMissingError: something was compiled, and the tool is not named any more.
+            VendorToolError: the simulator failed.
         """
-        del target, limits
-        from npuopt.graph import Session  # noqa: PLC0415 -- onnxruntime is heavy
+        if self.tool.result not in region.files:
+            from npuopt.graph import Session  # noqa: PLC0415 -- onnxruntime is heavy
 
-        session = Session(region.folder / MODEL_FILE)
-        return [session.run(sample) for sample in samples]
+            session = Session(region.folder / MODEL_FILE)
+            return [session.run(sample) for sample in samples]
+        found = self.tool.find()
+        if found is None:
+            raise ToolchainMissingError(
+                f"{self.tool.title} compiled this region, and {self.tool.variable} does not name it",
+                hint=f"name the Python of an environment with {self.tool.install}, and the calibration data again",
+            )
+        return self._simulate(found, region, samples, target, limits)
+
+    def _simulate(
+        self,
+        found: tuple[str, Path],
+        region: CompiledRegion,
+        samples: Sequence[Mapping[str, np.ndarray]],
+        target: Target,
+        limits: Limits,
+    ) -> list[dict[str, np.ndarray]]:
+        header = read_header(region.folder / MODEL_FILE)
+        inputs, names = run_time_inputs(header), [value.name for value in header.graph.output]
+        for sample in samples:
+            check_sample(sample, inputs)
+        request = self._request(region.folder, target)
+        with tempfile.TemporaryDirectory(prefix="npuopt-simulate-") as scratch:
+            files = SampleFiles.write(Path(scratch), ([sample[value.name] for value in inputs] for sample in samples))
+            told = {"given": files.request["inputs"], "made": files.request["outputs"], "results": names}
+            log = Path(scratch) / self._log()
+            self._call(found, {**request, **told}, str(region.folder), region.folder, limits, log)
+            return [dict(zip(names, arrays, strict=True)) for arrays in files.results()]
 
 
 class EspressifDelegate(PostTrainingDelegate):
     """Packs float regions for ESP-DL with esp-ppq, which quantizes to powers of two."""
 
     road: ClassVar[str] = "espressif"
-    tool: ClassVar[Tool] = Tool("esp-ppq", "NPUOPT_ESP_PPQ", "esp-ppq 1.3.12 and torch", "model.espdl")
+    tool: ClassVar[Tool] = Tool(
+        "esp-ppq", "NPUOPT_ESP_PPQ", "esp-ppq 1.3.12 and torch", "model.espdl", "esp-ppq's executor"
+    )
 
     def settings(self, target: Target) -> Mapping[str, Any]:
         """Return the tool's name of the chip and the bits to quantize to."""
@@ -197,7 +243,11 @@ class KendryteDelegate(PostTrainingDelegate):
 
     road: ClassVar[str] = "kendryte"
     tool: ClassVar[Tool] = Tool(
-        "nncase", "NPUOPT_NNCASE", "nncase and nncase-kpu 2.11.0 and the .NET 7 runtime", "model.kmodel"
+        "nncase",
+        "NPUOPT_NNCASE",
+        "nncase and nncase-kpu 2.11.0 and the .NET 7 runtime",
+        "model.kmodel",
+        "nncase's simulator",
     )
 
     def settings(self, target: Target) -> Mapping[str, Any]:

@@ -1,25 +1,32 @@
 # pyright: basic, reportMissingImports=false
 # ^ runs in the environment of the vendor's tool, whose packages the checker does not see; nothing imports this file.
-"""Hands a float ONNX model and calibration data to a vendor's tool, which quantizes and compiles it.
+"""Hands a float ONNX model and calibration data to a vendor's tool, which quantizes, compiles and simulates it.
 
 Started as `python FILE REQUEST ANSWER`, by npuopt or by hand in the folder of an artifact. Imports nothing of npuopt.
 
 Request: {"road": "espressif" or "kendryte", "model": file, "data": npz, "inputs": [[name, shape]], "output": file,
 "samples": the most to use, "settings": of the road}. The npz holds an array for each input, its first axis the samples.
+To simulate what lies in `output` then: also "results": [names], "given": [npz to read] and "made": [npz to write], with
+arrays called by the place of the input or output.
 """
 
+import contextlib
 import json
 import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 FEWEST_SAMPLES = {"espressif": 2, "kendryte": 1}
 """esp-ppq takes 2 to 512 calibration steps."""
+ENCODINGS_FILE = "encodings.json"
+"""What esp-ppq quantized with, beside what it packed."""
 PACKAGES = {"espressif": ("esp-ppq", "torch"), "kendryte": ("nncase", "nncase-kpu")}
 
 
@@ -31,7 +38,7 @@ def main() -> None:
     """Do what REQUEST says and write ANSWER."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     try:
-        answer = compile_model(request)
+        answer = simulate(request) if "given" in request else compile_model(request)
     except RefusedError as error:
         answer = {"refused": str(error)}
     except ImportError as error:
@@ -43,33 +50,109 @@ def main() -> None:
 def compile_model(request: dict) -> dict:
     """Compile; say how many samples were used, how long it took, and with what."""
     road, output = request["road"], Path(request["output"])
-    columns = read_samples(Path(request["data"]), request["inputs"], request["samples"])
-    count = len(columns[0])
-    if count < FEWEST_SAMPLES[road]:
-        raise RefusedError(f"{count} calibration samples are too few: it takes {FEWEST_SAMPLES[road]}")
+    columns = calibration(request)
     started = time.perf_counter()
-    try:
-        binary = {"espressif": espressif, "kendryte": kendryte}[road](request, columns)
-    except ImportError:
-        raise
-    except Exception as error:
-        raise RefusedError(f"{type(error).__name__}: {error}"[:400]) from error
+    with refusals():
+        if road == "espressif":
+            binary, graph = espressif(request, columns)
+            output.with_name(ENCODINGS_FILE).write_text(json.dumps(encodings(graph), indent=1), encoding="utf-8")
+        else:
+            binary = kendryte(request, columns)
     if not binary:
         raise RefusedError("it wrote an empty file")
     output.write_bytes(binary)
-    return {"samples": count, "seconds": time.perf_counter() - started, "tools": tools(road)}
+    return {"samples": len(columns[0]), "seconds": time.perf_counter() - started, "tools": tools(road)}
 
 
-def espressif(request: dict, columns: list) -> bytes:
-    """Let esp-ppq quantize and pack the model for ESP-DL."""
+def simulate(request: dict) -> dict:
+    """Run every npz of `given` on what was compiled, and write its outputs to that of `made`."""
+    with refusals():
+        run = {"espressif": simulated_espressif, "kendryte": simulated_kendryte}[request["road"]](request)
+        for given, made in zip(request["given"], request["made"], strict=True):
+            with np.load(given, allow_pickle=False) as arrays:
+                found = run([arrays[str(place)] for place in range(len(arrays.files))])
+            np.savez(made, **{str(place): one for place, one in enumerate(found)})
+    return {"tools": tools(request["road"])}
+
+
+@contextlib.contextmanager
+def refusals():  # noqa: ANN201 -- a generator of nothing
+    """Turn whatever the tool throws into its refusal."""
+    try:
+        yield
+    except (ImportError, RefusedError):
+        raise
+    except Exception as error:
+        raise RefusedError(f"{type(error).__name__}: {error}"[:400]) from error
+
+
+def calibration(request: dict) -> list:
+    """Read the calibration data, as much of it as the tool wants."""
+    columns = read_samples(Path(request["data"]), request["inputs"], request["samples"])
+    fewest = FEWEST_SAMPLES[request["road"]]
+    if len(columns[0]) < fewest:
+        raise RefusedError(f"{len(columns[0])} calibration samples are too few: it takes {fewest}")
+    return columns
+
+
+def simulated_espressif(request: dict) -> Callable:
+    """Return esp-ppq's executor of the quantized graph, which it makes anew: the packed file cannot be run here.
+
+    That it is the same graph is seen from its encodings. The packed file itself comes out in another order each time.
+    """
+    import torch  # noqa: PLC0415 -- of this tool alone
+    from esp_ppq.executor import TorchExecutor  # noqa: PLC0415
+
+    _, graph = espressif(request, calibration(request))
+    wanted = Path(request["output"]).with_name(ENCODINGS_FILE).read_text(encoding="utf-8")
+    if encodings(graph) != json.loads(wanted):
+        raise RefusedError("it quantizes otherwise than what was compiled: the calibration data or the tool is another")
+    executor = TorchExecutor(graph=graph, device="cpu")
+
+    def run(arrays: list) -> list:
+        found = executor(inputs=[torch.from_numpy(array) for array in arrays], output_names=request["results"])
+        return [np.asarray(one) for one in found]
+
+    return run
+
+
+def encodings(graph: Any) -> list:  # noqa: ANN401 -- a class of esp-ppq's
+    """Return operation, tensor, scales and zero points of everything that esp-ppq's graph quantizes."""
+    found = []
+    for operation in graph.operations.values():
+        for config, variable in getattr(operation, "config_with_variable", ()):
+            numbers = [np.asarray(one, np.float64).ravel().tolist() for one in (config.scale, config.offset)]
+            found.append([operation.name, variable.name, *numbers])
+    return sorted(found)
+
+
+def simulated_kendryte(request: dict) -> Callable:
+    """Return nncase's simulator of the compiled model."""
+    import nncase  # noqa: PLC0415 -- of this tool alone
+
+    simulator = nncase.Simulator()
+    simulator.load_model(Path(request["output"]).read_bytes())
+
+    def run(arrays: list) -> list:
+        for place, array in enumerate(arrays):
+            simulator.set_input_tensor(place, nncase.RuntimeTensor.from_numpy(array))
+        simulator.run()
+        return [simulator.get_output_tensor(place).to_numpy() for place in range(len(request["results"]))]
+
+    return run
+
+
+def espressif(request: dict, columns: list) -> tuple:
+    """Let esp-ppq quantize and pack the model for ESP-DL; return what it packed, and its graph."""
     import torch  # noqa: PLC0415 -- of this tool alone
     from esp_ppq.api import espdl_quantize_onnx  # noqa: PLC0415
 
+    torch.set_num_threads(1)  # sums in another order would be other ranges, and another file
     samples = [[torch.from_numpy(column[place]) for column in columns] for place in range(len(columns[0]))]
     with tempfile.TemporaryDirectory() as scratch:
         model, packed = Path(scratch) / "model.onnx", Path(scratch) / "model.espdl"
         model.write_bytes(Path(request["model"]).read_bytes())  # it writes a simplified model over the one it reads
-        espdl_quantize_onnx(
+        graph = espdl_quantize_onnx(
             onnx_import_file=str(model),
             espdl_export_file=str(packed),
             calib_dataloader=samples,
@@ -81,7 +164,7 @@ def espressif(request: dict, columns: list) -> bytes:
             device="cpu",
             error_report=False,
         )
-        return packed.read_bytes()
+        return packed.read_bytes(), graph
 
 
 def kendryte(request: dict, columns: list) -> bytes:
