@@ -102,6 +102,13 @@ class Scheme(Facts):
         description="The compiler takes weights beside float activations only as MatMulNBits of com.microsoft has them:"
         " matrices, of whole blocks; other weights stay float.",
     )
+    factor_bits: int | None = Field(
+        default=None,
+        ge=8,
+        le=31,
+        description="Significant bits of the factor (data scale x weight scale / output scale) that brings sums of"
+        " products to their output: scales of weights are made so that it has no more; symmetric only.",
+    )
     power_of_two: bool = Field(
         default=False, description="Scales of activations and weights are powers of two: a shift does their product."
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from npuopt.delegates.litert.context import Context
 from npuopt.delegates.litert.emitters import EMITTERS
-from npuopt.delegates.litert.kernel_limits import why_in_float
+from npuopt.delegates.litert.kernel_limits import why_in_float, why_rather_in_float
 from npuopt.delegates.litert.ports import Port
 from npuopt.delegates.litert.step import step_of
 from npuopt.delegates.litert.values import (
@@ -40,12 +40,14 @@ class Exported:
         outputs: of the TFLite model.
         operators: name -> how many there are.
         in_float: nodes that compute in float though their tensors are quantized, and why.
+        by_choice: those of them that have an integer kernel, which is coarse.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     operators: dict[str, int]
     in_float: dict[str, str]
+    by_choice: frozenset[str] = frozenset()
 
 
 def export(model: Path, output: Path, *, interpreted: bool = False) -> Exported:
@@ -74,7 +76,13 @@ def export_model(model: Model, output: Path, *, interpreted: bool = False) -> Ex
     operators: dict[str, int] = {}
     for operator in flat.operators:
         operators[operator.name] = operators.get(operator.name, 0) + 1
-    return Exported(tuple(exporter.inputs), tuple(exporter.outputs), dict(sorted(operators.items())), exporter.in_float)
+    return Exported(
+        tuple(exporter.inputs),
+        tuple(exporter.outputs),
+        dict(sorted(operators.items())),
+        exporter.in_float,
+        frozenset(exporter.by_choice),
+    )
 
 
 class _Exporter:
@@ -86,6 +94,7 @@ class _Exporter:
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
         self.in_float: dict[str, str] = {}
+        self.by_choice: set[str] = set()
         self.done: set[Node] = set()
 
     def run(self) -> FlatModel:
@@ -124,11 +133,18 @@ class _Exporter:
         step = step_of(node)
         self.done.update(step.swallowed)
         integers, kind = mode_of(node, step.outputs)
-        if integers and (why := why_in_float(node, kind, step.outputs, interpreted=self.context.interpreted)):
+        if integers and (why := self._why_in_float(node, kind, step.outputs)):
             self.in_float[node.name or ""] = why
             integers, kind = False, "float32"
         self.context.start(integers=integers, kind=kind)
         emitter(step, self.context)
+
+    def _why_in_float(self, node: Node, kind: str, outputs: tuple[Value, ...]) -> str:
+        """Return why a node between integers is computed in float, or an empty string."""
+        why = why_in_float(node, kind, outputs)
+        if not why and self.context.interpreted and (why := why_rather_in_float(node, kind)):
+            self.by_choice.add(node.name or "")
+        return why
 
     def _name_ports(self) -> None:
         context = self.context

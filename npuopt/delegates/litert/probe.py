@@ -107,7 +107,7 @@ class _Batch:
         model = self.folder / f"{index}.onnx"
         model.write_bytes(question.model.SerializeToString())
         exported = export(model, model.with_suffix(".tflite"), interpreted=self.runner.interpreted)
-        if NODE in exported.in_float:
+        if NODE in exported.in_float and NODE not in exported.by_choice:
             self.known[index] = Answer(taken=False, reason=exported.in_float[NODE])
             return
         save_arrays(

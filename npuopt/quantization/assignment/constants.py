@@ -11,6 +11,7 @@ from npuopt.quantization.assignment.weights import (
     bias_encoding,
     constant_encoding,
     numbers,
+    rounded_for_factor,
     weight_encoding,
     widened_for_bias,
 )
@@ -83,6 +84,9 @@ class ConstantPlan:
         if bias is not None and is_constant(bias) and wish.scheme.accumulates_bias:
             shifts = wish.scheme.power_of_two
             encoding = widened_for_bias(encoding, self._read(wish, 0), numbers(bias), shifts=shifts)
+        output = self._activations.tensors.get(wish.node.outputs[0].name or "")
+        if wish.scheme.factor_bits is not None and output is not None and not wish.scheme.power_of_two:
+            encoding = rounded_for_factor(encoding, self._read(wish, 0), output, wish.scheme.factor_bits)
         release_mapped([value])  # so that a large model's weights are not all in memory at the end
         self._weights[wish.node, index] = encoding
         return encoding

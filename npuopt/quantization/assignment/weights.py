@@ -253,6 +253,21 @@ def widened_for_bias(weight: Encoding, activation: Encoding, bias: np.ndarray, *
     return weight.model_copy(update={"scale": tuple(as_float32(scale) for scale in scales)})
 
 
+def rounded_for_factor(weight: Encoding, activation: Encoding, output: Encoding, bits: int) -> Encoding:
+    """Return the weight's encoding with scales so much larger that the factor of its sums has no more than `bits` bits.
+
+    The factor, activation scale x weight scale / output scale, brings sums of products to the output's integers. A
+    kernel that holds it in 15 bits is half a step off at the end of 16-bit integers; scales that are larger by less
+    than 2 ** (1 - bits) leave nothing to be rounded.
+    """
+    if any(weight.zero_point):
+        return weight
+    to_output = activation.scale[0] / output.scale[0]
+    mantissas, exponents = np.frexp(np.asarray(weight.scale) * to_output)
+    scales = np.ldexp(np.ceil(mantissas * 2.0**bits) / 2.0**bits, exponents) / to_output
+    return weight.model_copy(update={"scale": tuple(as_float32(scale) for scale in scales.tolist())})
+
+
 def constant_encoding(array: np.ndarray, dtype: IntegerType, scheme: Scheme) -> Encoding:
     """Return the encoding of a constant that is read as an activation."""
     low, high = float(array.min(initial=0.0)), float(array.max(initial=0.0))

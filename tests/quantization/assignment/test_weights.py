@@ -7,6 +7,7 @@ from npuopt.errors import InputError
 from npuopt.quantization import Encoding, calibrate, encodings_for, open_samples
 from npuopt.quantization.arithmetic import affine, dequantize, quantize
 from npuopt.quantization.assignment.weights import WeightFormat, fitted_scales, weight_encoding
+from npuopt.target import parse_target
 from support.assigning import assign
 from support.integer_chip import integer_chip
 from support.rewrites import model_from
@@ -29,6 +30,29 @@ def test_a_bias_too_large_for_tiny_weights_widens_their_scale():
     largest = 100 / tensors["b"].scale[0]
     assert 2**29 < largest <= 2**30 * 1.000001, "the bias uses its integers and leaves room to accumulate"
     assert tensors["w"].scale[1] == np.float32(1 / 127), "the other channel keeps its own"
+
+
+def test_scales_leave_a_kernel_no_factor_to_round():
+    """With 15 bits of data scale x weight scale / output scale it is exact; the bias follows the weight."""
+    chip = parse_target(
+        """
+name: test/factors
+title: A chip that holds factors of products in 15 bits
+delegate: {road: ort}
+schemes:
+  a16w8: {activation: int16, activation_symmetric: true, weight: int8, weight_axis: channel, bias: int32,
+          factor_bits: 15}
+ops:
+  Conv: {schemes: [a16w8], quantization: {weights: [1], bias: 2}}
+"""
+    )
+    tensors = assign(CONV, "a16w8", chip=chip, x=(-1.7, 3), y=(-13, 6)).tensors
+    covering = np.array([2 / 127, 0.5 / 127])
+    scales = np.array(tensors["w"].scale)
+    assert ((scales > covering) & (scales < covering * (1 + 2**-14))).all()
+    mantissas, _ = np.frexp(scales * tensors["x"].scale[0] / tensors["y"].scale[0])
+    np.testing.assert_allclose(mantissas * 2**15, np.rint(mantissas * 2**15), atol=2**-7)
+    np.testing.assert_allclose(tensors["b"].scale, scales * tensors["x"].scale[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
