@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from npuopt.graph import Model, Node, Value
     from npuopt.graph.editor import AttributeLike
     from npuopt.pipeline.contract import Lowering
+    from npuopt.pipeline.scratch import Scratch
     from npuopt.target import Target
 
 MAX_DEPTH = 8
@@ -230,8 +231,16 @@ class _Driver:
         tried: list[str] = []
         candidates = self._candidates(node) if depth else []
         reasons = self.target.accepts(node, scheme).reasons if candidates else ()
+        scratch: Scratch | None = None
         for lowering in candidates:
-            cost, why = self._try(lowering, node, reasons, scheme, depth)
+            if scratch is None or not scratch.is_untouched():
+                scratch = one_node_model(node, self.model, self.frames[-1].note_read)
+            outcome = lowering.lower(scratch.node, Editor(scratch.model))
+            if not isinstance(outcome, Changed):  # as most: the copy serves the next one too
+                tried.append(f"{lowering.name}: {_why_not(outcome)}")
+                continue
+            cost, why = self._cost(lowering, node, scratch, reasons, scheme, depth)
+            scratch = None
             if cost is None:
                 tried.append(f"{lowering.name}: {why}")
             elif best.lowering is None or cost < best.cost:
@@ -247,16 +256,18 @@ class _Driver:
             fitting, key=lambda item: preferred.index(item.name) if item.name in preferred else len(preferred)
         )
 
-    def _try(
-        self, lowering: Lowering, node: Node, reasons: tuple[str, ...], scheme: str | None, depth: int
+    def _cost(
+        self,
+        lowering: Lowering,
+        node: Node,
+        lowered: Scratch,
+        reasons: tuple[str, ...],
+        scheme: str | None,
+        depth: int,
     ) -> tuple[int | None, str]:
-        """Lower a copy of `node`; return the number of legal nodes it ends in, or None and why not."""
-        scratch = one_node_model(node, self.model, self.frames[-1].note_read)
-        outcome = lowering.lower(scratch.node, Editor(scratch.model))
-        if not isinstance(outcome, Changed):
-            return None, outcome.why if isinstance(outcome, Declined) else "does not cover this form"
+        """Return the number of legal nodes that the lowered copy of `node` ends in, or None and why there is none."""
         cost = 0
-        for new in scratch.new_nodes():
+        for new in lowered.new_nodes():
             verdict = self.target.accepts(new, scheme)
             if verdict:
                 cost += 1
@@ -283,3 +294,7 @@ class _Driver:
             return True
         in_float = self.target.float_scheme
         return in_float is not None and bool(self.target.accepts(node, in_float))
+
+
+def _why_not(outcome: Declined | None) -> str:
+    return "does not cover this form" if outcome is None else outcome.why

@@ -94,10 +94,11 @@ class Runner:
         self._provide(model, step)
         for observer in self.observers:
             observer.before(step, model)
-        before = interface(model)
+        idle = bool(step.op_types) and self._survey.op_types.isdisjoint(step.op_types)
+        before = None if idle else interface(model)
         nodes_before = self._survey.nodes
         started = time.perf_counter()
-        report = self._call(model, step)
+        report = Report(step.name) if idle else self._call(model, step)
         report.seconds = time.perf_counter() - started
         if not report.changed:
             self._quiet[repr(step)] = self._changes
@@ -109,7 +110,7 @@ class Runner:
             if not self._survey.all_typed:
                 self.facts.discard(SHAPES_KNOWN)
         report.nodes_before, report.nodes_after = nodes_before, self._survey.nodes
-        if step.keeps_interface and not keeps_interface(before, interface(model)):
+        if before is not None and step.keeps_interface and not keeps_interface(before, interface(model)):
             raise InternalError(_interface_fault(step, before, interface(model)), hint=self._history())
         self.facts |= step.gives
         self.reports.append(report)
@@ -118,8 +119,6 @@ class Runner:
         return report
 
     def _call(self, model: Model, step: Pass) -> Report:
-        if step.op_types and self._survey.op_types.isdisjoint(step.op_types):
-            return Report(step.name)
         if isinstance(step, NodePass) and type(step).__call__ is NodePass.__call__:
             return step.visit(self._survey, model, self.target)
         return step(model, self.target)

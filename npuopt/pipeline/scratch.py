@@ -27,15 +27,26 @@ class Scratch:
         model: holds nothing but the node and what is around it.
         node: the copy.
         around: copies of the DequantizeLinear and QuantizeLinear nodes that say how the node is quantized.
+        constants: how many initializers the model came with.
     """
 
     model: Model
     node: Node
     around: frozenset[Node]
+    constants: int
 
     def new_nodes(self) -> list[Node]:
         """List the nodes but those around it: the copy, or what has become of it."""
         return [node for node in self.model.graph if node not in self.around]
+
+    def is_untouched(self) -> bool:
+        """Say whether nothing came in or went since the node was copied, so that the model is as good as new."""
+        graph = self.model.graph
+        return (
+            len(graph) == len(self.around) + 1
+            and self.node.graph is graph
+            and len(graph.initializers) == self.constants
+        )
 
 
 def one_node_model(node: Node, model: Model, on_read: Callable[[], None] | None = None) -> Scratch:
@@ -76,7 +87,8 @@ def one_node_model(node: Node, model: Model, on_read: Callable[[], None] | None 
         name="scratch",
     )
     copy = nodes[len(dict.fromkeys(makers))]
-    return Scratch(ir.Model(graph, ir_version=model.ir_version), copy, frozenset(nodes) - {copy})
+    around = frozenset(nodes) - {copy}
+    return Scratch(ir.Model(graph, ir_version=model.ir_version), copy, around, len(graph.initializers))
 
 
 def signature(node: Node) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -14,14 +15,16 @@ _ID = re.compile(r"[a-z0-9_][a-z0-9._-]*(/[a-z0-9_][a-z0-9._-]*)*\Z")
 _SUFFIXES = (".yaml", ".yml")
 
 
-def roots() -> list[Path]:
+@cache
+def roots() -> tuple[Path, ...]:
     """List the folders of descriptors: npuopt's own, then those of installed plug-ins.
 
-    A plug-in names its folder with an entry point of the group `npuopt.targets` whose object is a path.
+    A plug-in names its folder with an entry point of the group `npuopt.targets` whose object is a path. Looked for
+    once, as that means reading a file of every installed package.
     """
     found = [Path(npuopt.__file__).parent / "targets"]
     found.extend(Path(str(entry.load())) for entry in entry_points(group="npuopt.targets"))
-    return [root.resolve() for root in found]
+    return tuple(root.resolve() for root in found)
 
 
 def list_targets() -> list[str]:

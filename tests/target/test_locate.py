@@ -17,7 +17,9 @@ def plug_in(tmp_path, monkeypatch):
     (tmp_path / "plugin" / "_family.yaml").write_text("source: x\n")
     entry = SimpleNamespace(load=lambda: tmp_path)
     monkeypatch.setattr(locate, "entry_points", lambda group: [entry] if group == "npuopt.targets" else [])
-    return tmp_path
+    locate.roots.cache_clear()
+    yield tmp_path
+    locate.roots.cache_clear()
 
 
 def test_targets_of_plug_ins_are_found(plug_in):
