@@ -41,9 +41,9 @@ def side_by_side(samples: int | None, threads: int = 0) -> int:
 
     Args:
         samples: how many there are.
-        threads: how many threads there may be, 0 for one for each core.
+        threads: how many threads there may be, 0 for OMP_NUM_THREADS, else one for each core.
     """
-    most = min(threads or _cores(), MOST_AT_ONCE)
+    most = min(threads or _threads_asked_for() or _cores(), MOST_AT_ONCE)
     return most if samples is None else max(1, min(most, samples))
 
 
@@ -53,7 +53,7 @@ class Session:
     Args:
         model: a file, or a model in memory.
         optimize: let ONNX Runtime optimize; off by default, so that what is compared is what is written.
-        threads: of the runtime in all, 0 for one for each core.
+        threads: of the runtime in all, 0 for OMP_NUM_THREADS, else one for each core.
         at_once: how many samples `run_each` runs side by side, which share the threads.
         quiet: print nothing about failures, which are raised in any case.
         soonest: run each node as soon as it can run, in the order of the graph; else what is read last may run last.
@@ -83,6 +83,7 @@ class Session:
         options = runtime.SessionOptions()
         level = runtime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+        threads = threads or _threads_asked_for()
         options.intra_op_num_threads = threads if at_once == 1 else max(1, (threads or _cores()) // at_once)
         options.enable_mem_pattern = optimize  # a plan of the first run pays where many follow
         if soonest:
@@ -170,6 +171,12 @@ def _handed_over(model: Path | ir.Model, lean: Any) -> Generator[tuple[str | byt
 def _weight_bytes(model: ir.Model) -> int:
     tensors = (value.const_value for graph in graphs_of(model) for value in graph.initializers.values())
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+def _threads_asked_for() -> int:
+    """Return OMP_NUM_THREADS, by which numpy and torch are told what share of the machine they have, or 0."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(asked), _cores()) if asked.isascii() and asked.isdecimal() and len(asked) <= 4 else 0
 
 
 def _cores() -> int:
