@@ -73,6 +73,19 @@ def test_a_result_that_only_float_nodes_read_counts_as_it_is_held(tmp_path):
     assert applied.held.encodings.precisions == {"y": "fp16", "p": "a16w8"}
 
 
+def test_what_makes_the_outputs_is_widened_on_request(tmp_path):
+    work = work_on(
+        """(float[4,8] x) => (float[8,4] y) <int64[2] n = {8,4}>
+        {a = Relu(x) b = Relu(a) c = Sigmoid(b) y = Reshape(c, n)}""",
+        tmp_path,
+        x=X[..., :8],
+    )
+    assert WidenActivations().apply(work, start(work)).changed == 0
+    applied = WidenActivations(outputs=True).apply(work, start(work))
+    assert applied.held.encodings.precisions == {"b": "a16w8", "c": "a16w8"}
+    assert applied.held.encodings.tensors["y"].dtype == "uint16", "a Reshape takes the type of what it moves"
+
+
 def test_nodes_whose_scheme_the_user_chose_stay(tmp_path):
     work = work_on(TEXT, tmp_path, x=X)
     work.precisions = {"h": "fp16"}

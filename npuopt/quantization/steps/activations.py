@@ -38,11 +38,15 @@ class WidenActivations(IntegerStep):
     Attributes:
         least_sqnr_db: what a node must reach with its inputs rounded, to keep 8 bits.
         least_total_db: what the nodes that keep 8 bits must reach together, their noise added up.
+        outputs: whether what makes the graph's outputs gets 16 bits too. 256 steps merge what a ranking by
+            probabilities tells apart: Silero's area under the curve is 0.9634 in float, 0.9626 with only the float
+            probabilities rounded to 8 bits, and at a8w8 0.9628 with this and 0.9621 without.
     """
 
     name: ClassVar[str] = "widen-activations"
     least_sqnr_db: float = 28.0
     least_total_db: float = 15.0
+    outputs: bool = False
 
     def apply(self, work: Work, held: Held) -> Applied:
         """Choose the encodings anew with a 16-bit scheme for the noisy nodes."""
@@ -67,6 +71,8 @@ class WidenActivations(IntegerStep):
         noisy = _noisiest(ratios, self.least_sqnr_db, self.least_total_db)
         least = max((ratios[node] for node in noisy), default=self.least_sqnr_db)
         least = max(least, self.least_sqnr_db)
+        if self.outputs:
+            noisy |= {maker for value in work.model.graph.outputs if (maker := _made_by(value, wishes)) is not None}
         chosen = dict.fromkeys(
             each.outputs[0].name or ""
             for node in wishes

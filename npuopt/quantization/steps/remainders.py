@@ -34,7 +34,9 @@ class SplitProducts(FloatStep):
     """Compute a product of 16 bits whose second operand may only have 8 as two: with its high 8 bits, and the rest.
 
     Some chips multiply two run-time tensors of 16 bits only with the second one rounded to 8: the keys and values of
-    attention.
+    attention. Caches are left alone, which would take twice the memory. Measured on a small attention whose weights 8
+    bits hold exactly: 72 instead of 40 dB in the result, and the vendor's simulator agrees by 64 dB. Not standard: each
+    product costs as many multiplications again.
 
     Attributes:
         least_sqnr_db: what the result of a product must reach, with its second operand in 8 bits, to be left alone.
