@@ -16,7 +16,8 @@ from npuopt.graph import (
 from npuopt.passes.quantize.quantization_chains import followed, is_quantization, quantizer_of
 from npuopt.pipeline import Entry, Report
 from npuopt.quantization.arithmetic import dequantize, quantize
-from npuopt.quantization.incoming.quantized_model import Incoming, bits_of, encoding_at
+from npuopt.quantization.incoming.quantized_model import Incoming, bits_of
+from npuopt.quantization.node_encoding import encoding_at
 
 if TYPE_CHECKING:
     from npuopt.graph import Model, Node, Value

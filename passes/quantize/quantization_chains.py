@@ -8,7 +8,7 @@ from npuopt.graph import (
     is_op,
     only_user,
 )
-from npuopt.quantization.incoming.quantized_model import encoding_at
+from npuopt.quantization.node_encoding import encoding_at
 from npuopt.target.views import QDQ_DOMAINS
 
 if TYPE_CHECKING:

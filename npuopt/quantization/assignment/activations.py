@@ -12,8 +12,8 @@ from npuopt.quantization.assignment.sharing import Group, share_groups
 from npuopt.quantization.assignment.weights import numbers
 from npuopt.quantization.channels.joint import EVENED
 from npuopt.quantization.encodings import Encoding, covers, per_tensor
-from npuopt.quantization.incoming.quantized_model import encoding_at
 from npuopt.quantization.masks import find_masks, softmaxes_behind
+from npuopt.quantization.node_encoding import encoding_at
 from npuopt.quantization.ranges import Range
 from npuopt.quantization.roles import float_values
 
