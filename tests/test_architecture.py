@@ -49,10 +49,12 @@ ALLOWED = {
     "road.sensing": FOUNDATION | {"pipeline", "quantization"} | road("options"),  # the pass that writes encodings
     "road.halving": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
     "road.time_left": road("options"),
+    "road.float_runs": FOUNDATION | {"quantization", "verify"} | road("options", "preparation", "compilation"),
     "road.quantizing": FOUNDATION
     | ROOMS
     | road(
         "compilation",
+        "float_runs",
         "halving",
         "holding",
         "options",
@@ -67,7 +69,7 @@ ALLOWED = {
     "road.distilling": FOUNDATION
     | ROOMS
     | {"tuning"}
-    | road("options", "preparation", "importing", "compilation", "quantizing"),
+    | road("options", "preparation", "importing", "compilation", "float_runs", "quantizing"),
     "road.speaking": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates", "bundle"} | road("options"),
     "road.answering": FOUNDATION | {"evaluate", "runtime", "bundle"} | road("options", "source_calibration"),
     "road.evaluating": FOUNDATION
@@ -75,7 +77,7 @@ ALLOWED = {
     | road("options", "speaking", "answering"),
     "road.keeping": FOUNDATION
     | {"pipeline", "quantization"}
-    | road("options", "preparation", "importing", "compilation", "quantizing"),
+    | road("options", "preparation", "importing", "compilation", "float_runs", "quantizing"),
     "road.records": FOUNDATION | ROOMS | road("figures", "options", "preparation", "compilation", "quantizing"),
     "road.agreement": FOUNDATION | {"bundle"},
     "road.running": FOUNDATION | {"runtime", "delegates"} | road("options", "records"),

@@ -147,8 +147,12 @@ def quantize(array: np.ndarray, encoding: Encoding) -> np.ndarray:
     if encoding.dtype in FLOAT8:  # as with the attribute saturate, which is set unless somebody takes it away
         scaled = array.astype(np.float32, copy=False) / scale.astype(np.float32)
         return np.asarray(np.clip(scaled, smallest, largest)).astype(STORAGE[encoding.dtype])
-    rounded = np.rint(array.astype(working, copy=False) / scale.astype(working)) + zero_point.astype(working)
-    return np.asarray(np.clip(rounded, smallest, largest)).astype(STORAGE[encoding.dtype])
+    numbers = np.asarray(array.astype(working, copy=False) / scale.astype(working))
+    np.rint(numbers, out=numbers)  # in place, as weights are large
+    if zero_point.any():
+        numbers += zero_point.astype(working)
+    np.clip(numbers, smallest, largest, out=numbers)
+    return numbers.astype(STORAGE[encoding.dtype])
 
 
 def dequantize(array: np.ndarray, encoding: Encoding) -> np.ndarray:

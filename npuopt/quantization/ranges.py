@@ -9,10 +9,16 @@ from npuopt.errors import InputError
 from npuopt.quantization.arithmetic import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    import numpy as np
 
     from npuopt.quantization.arithmetic import IntegerType
     from npuopt.quantization.calibration.observation import DataReport
+
+    Run: TypeAlias = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+    """Inputs and outputs of a model."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Ranges:
             in them, where the method makes a difference; None where `tensors` says it all.
         data: what is to be said of the samples; None where nobody looked at them.
         seen: all numbers of each tensor, of which a range may leave some out.
+        first: inputs and outputs of the first samples, where they were asked for and could be had.
     """
 
     tensors: Mapping[str, Range]
@@ -82,6 +89,7 @@ class Ranges:
     fitted: Callable[[str, int, bool], Range] | None = field(default=None, compare=False, repr=False)
     data: DataReport | None = field(default=None, compare=False, repr=False)
     seen: Mapping[str, Seen] = field(default_factory=dict[str, "Seen"], compare=False, repr=False)
+    first: Sequence[Run] = field(default_factory=list["Run"], compare=False, repr=False)
 
     def of(self, name: str, dtype: IntegerType | None = None, *, symmetric: bool = False) -> Range:
         """Return the range of a tensor.

@@ -18,10 +18,11 @@ from npuopt.quantization.calibration.methods import default_method
 from npuopt.quantization.encodings import per_tensor
 from npuopt.quantization.samples.data import open_samples
 from npuopt.road.compilation import model_runs
+from npuopt.road.float_runs import verification_samples
 from npuopt.road.importing import open_source
 from npuopt.road.options import silent
 from npuopt.road.preparation import AS_THEY_ARE, prepare
-from npuopt.road.quantizing import Quantized, check_quantized, verification_samples
+from npuopt.road.quantizing import Quantized, check_quantized
 from npuopt.target import load_target
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.quantization.incoming.foreign_export import foreign_text
 from npuopt.quantization.incoming.keeping import kept_encodings
 from npuopt.road.compilation import reference_runs
-from npuopt.road.quantizing import Quantized, quantize_model, verification_samples
+from npuopt.road.float_runs import verification_samples
+from npuopt.road.quantizing import Quantized, quantize_model
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from npuopt.errors import AccuracyError, InputError, UsageError
+from npuopt.errors import AccuracyError, UsageError
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.quantization import Encodings, calibrate
 from npuopt.quantization.accuracy.findings import find_faults
@@ -19,6 +19,7 @@ from npuopt.quantization.rounding.round_weights import RoundedLayer, with_correc
 from npuopt.quantization.samples.data import RANDOM, open_samples
 from npuopt.quantization.steps import Held, StepRecord, Work
 from npuopt.road.compilation import model_runs, stage
+from npuopt.road.float_runs import float_runs, verification_samples
 from npuopt.road.halving import halve_model, limit_masks
 from npuopt.road.holding import hold_weights
 from npuopt.road.preparation import AS_THEY_ARE
@@ -26,8 +27,7 @@ from npuopt.road.searching import Search, search_precisions
 from npuopt.road.sensing import Unquantized
 from npuopt.road.stepping import decide, rewrite_float, rewrite_or_repeat, run_rewrites, steps_for
 from npuopt.road.time_left import timed
-from npuopt.verify import seeded_inputs
-from npuopt.verify.final import held_samples, trial_sizes
+from npuopt.verify.final import held_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from npuopt.road.preparation import Prepared
     from npuopt.road.stepping import Steps
     from npuopt.target import Target
+    from npuopt.target.schema import Scheme
 
     Arrays = dict[str, np.ndarray]
 
@@ -126,25 +127,18 @@ def quantize_model(
     search = Search.wanted(target, scheme, options, say=say)
     steps = steps_for(options, target.scheme(scheme))
     quantized = Quantized()
-    if halve or not target.scheme(scheme).is_float:
+    own = target.scheme(scheme)
+    if halve or not own.is_float:
         limit_masks(prepared)
-    if options.verify != "off":
+    if options.verify != "off" and (own.is_float or options.encodings is not None):
         say("running the optimized model")
-        quantized.samples = verification_samples(prepared, options)
-        quantized.optimized = model_runs(prepared.model, quantized.samples)
-    if target.scheme(scheme).is_weight_only:
-        before = prepared.model.clone() if keep_float else None
-        work = _work(prepared, target, scheme, options, say)
-        work.precisions = node_precisions(work.model, target, scheme, options.precisions)
-        rewrites, quantized.steps = rewrite_or_repeat(prepared, work, options.encodings, steps.rewriting)
-        held, learned = hold_weights(prepared, target, scheme, options, work.precisions, steps.deciding, say=say)
-        quantized.steps += learned
-        quantized.encodings = held.model_copy(update={"rewrites": rewrites})
-        quantized.before = None if before is None else Unquantized(before, quantized.encodings, {})
+        quantized.samples, quantized.optimized = float_runs(prepared, options)
+    if own.is_weight_only:
+        _hold_weights(prepared, target, scheme, options, steps, quantized, keep_float=keep_float, say=say)
     if halve:
         samples = quantized.samples or verification_samples(prepared, options)
         quantized.halved = halve_model(prepared, target, scheme, options, samples, say=say)
-    if target.scheme(scheme).is_float:
+    if own.is_float:
         return quantized
     work = _work(prepared, target, scheme, options, say)
     if options.encodings is not None:
@@ -161,15 +155,44 @@ def quantize_model(
             prepared.model, encodings, quantized.samples, seen=work.ranges.seen if work.ranges else None
         )
     say("inserting quantize and dequantize")
+    _insert_integers(prepared, own, quantized, rounded, keep_float=keep_float)
+    return quantized
+
+
+def _hold_weights(
+    prepared: Prepared,
+    target: Target,
+    scheme: str,
+    options: CompileOptions,
+    steps: Steps,
+    quantized: Quantized,
+    *,
+    keep_float: bool,
+    say: Say,
+) -> None:
+    """Hold weights in integers beside float activations."""
+    before = prepared.model.clone() if keep_float else None
+    work = _work(prepared, target, scheme, options, say)
+    work.precisions = node_precisions(work.model, target, scheme, options.precisions)
+    rewrites, quantized.steps = rewrite_or_repeat(prepared, work, options.encodings, steps.rewriting)
+    held, learned = hold_weights(prepared, target, scheme, options, work.precisions, steps.deciding, say=say)
+    quantized.steps += learned
+    quantized.encodings = held.model_copy(update={"rewrites": rewrites})
+    quantized.before = None if before is None else Unquantized(before, quantized.encodings, {})
+
+
+def _insert_integers(
+    prepared: Prepared, scheme: Scheme, quantized: Quantized, rounded: Mapping[str, RoundedLayer], *, keep_float: bool
+) -> None:
+    """Write the encodings into the model, with the weights as they were rounded."""
     integers = {layer.weight: layer.integers for layer in rounded.values()}
-    corrected = with_corrections(encodings, rounded)
+    corrected = with_corrections(cast("Encodings", quantized.encodings), rounded)
     if keep_float:
         quantized.before = Unquantized(prepared.model.clone(), corrected, integers)
     held = {"encodings": corrected, "integers": integers}
     insert = with_options(find_pass("insert-quantize-dequantize"), held)
-    again = AS_THEY_ARE.make(("fold-common-subexpressions",)) if target.scheme(scheme).is_float8 else []
+    again = AS_THEY_ARE.make(("fold-common-subexpressions",)) if scheme.is_float8 else []
     prepared.runner.run(prepared.model, [insert, *again])  # several products may read one operand, others its floats
-    return quantized
 
 
 def check_quantized(model: Model | Path, quantized: Quantized) -> tuple[Stage, list[Arrays]]:
@@ -206,42 +229,10 @@ def _require_use_of_precisions(target: Target, scheme: str, options: CompileOpti
         raise UsageError("encodings that are given say how each node is computed: leave out --keep and --precisions")
 
 
-def verification_samples(prepared: Prepared, options: CompileOptions) -> list[Arrays]:
-    """Return the first samples of the calibration data, or seeded ones where there is none."""
-    count = held_samples(prepared.model, options.samples)
-    if options.calibration is None:
-        return _drawn(prepared.model, count)
-    found: list[Arrays] = []
-    for sample in open_samples(options.calibration, prepared.model):
-        found.append(dict(sample))
-        if len(found) == count:
-            break
-    return found
-
-
 def _work(prepared: Prepared, target: Target, scheme: str, options: CompileOptions, say: Say) -> Work:
     """Return what the steps work on."""
     samples = None if options.calibration is None else open_samples(options.calibration, prepared.model)
     return Work(prepared.model, target, scheme, samples, say=timed(say))
-
-
-def _drawn(model: Model, count: int) -> list[Arrays]:
-    """Draw samples; where dims are free, of the first size with which the model runs.
-
-    Raises:
-        InputError: when it runs with none.
-    """
-    failures: list[InputError] = []
-    for sizes in trial_sizes(model, {}):
-        samples = [seeded_inputs(model, seed, sizes) for seed in range(count)]
-        try:
-            if sizes:
-                model_runs(model, samples[:1])
-        except InputError as error:
-            failures.append(error)
-        else:
-            return samples
-    raise failures[0]
 
 
 def _calibrated(
@@ -256,14 +247,25 @@ def _calibrated(
     samples = work.samples if work.samples is not None else open_samples(options.calibration, work.model)
     work.precisions = node_precisions(work.model, work.target, work.scheme, options.precisions)
     work.alike = shared_encodings(work.model, options.alike)
-    rewrites, quantized.steps = rewrite_float(prepared, work, steps.rewriting)
+
+    def run_float() -> None:
+        quantized.samples, quantized.optimized = float_runs(prepared, options)
+
+    is_verified = options.verify != "off"
+    rewrites, quantized.steps = rewrite_float(prepared, work, steps.rewriting, ahead=run_float if is_verified else None)
+    to_run = is_verified and not quantized.samples
     work.ranges = calibrate(
         work.model,
         samples,
         options.calibration_method or default_method(work.target.scheme(work.scheme)),
         progress=work.progress("calibrating"),
         state=options.calibration_state,
+        first=held_samples(work.model, options.samples) if to_run else 0,
     )
+    if to_run and work.ranges.first:
+        quantized.samples, quantized.optimized = map(list, zip(*work.ranges.first, strict=True))
+    elif to_run:
+        run_float()
     quantized.calibration_samples, quantized.data = work.ranges.samples, work.ranges.data
 
     def build(precisions: Mapping[str, str], data: Samples | None) -> tuple[Held, list[StepRecord]]:

@@ -13,7 +13,7 @@ from npuopt.quantization.samples.data import RANDOM
 from npuopt.quantization.steps import Held, StepRecord, choose_steps, make_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from npuopt.pipeline import Report
@@ -95,12 +95,19 @@ def steps_for(options: CompileOptions, scheme: Scheme) -> Steps:
     return Steps((), keeping)
 
 
-def rewrite_float(prepared: Prepared, work: Work, steps: Iterable[FloatStep]) -> tuple[list[Rewrite], list[StepRecord]]:
-    """Run the float steps on the prepared model, in place; return what was done, and its records."""
+def rewrite_float(
+    prepared: Prepared, work: Work, steps: Iterable[FloatStep], *, ahead: Callable[[], None] | None = None
+) -> tuple[list[Rewrite], list[StepRecord]]:
+    """Run the float steps on the prepared model, in place; return what was done, and its records.
+
+    `ahead` is called once, before the first of them that has something to rewrite does so.
+    """
     done: list[Rewrite] = []
     records: list[StepRecord] = []
     for step in steps:
         rewrites = list(step.rewrites(work))
+        if rewrites and not done and ahead is not None:
+            ahead()
         reports = run_rewrites(prepared, rewrites)
         done += rewrites
         changed = sum(len(report.changed) for report in reports)

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from npuopt.quantization.samples.data import Samples
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913 -- options, all with defaults
     model: Model,
     samples: Samples,
     method: Method | None = None,
     *,
     progress: Callable[[int, int | None], None] | None = None,
     state: Path | None = None,
+    first: int = 0,
     tap_bytes: int = TAP_BYTES,
     weight_bytes: int | None = None,
     threads: int = 0,
@@ -49,6 +50,7 @@ def calibrate(
         state: a file that keeps what was found so far: written from time to time and at the end. When it is there,
             the samples that it knows are read, but not run again. A folder keeps one such file for each model and
             method.
+        first: of how many samples the result is to hold inputs and outputs too, as far as they are not too large.
         tap_bytes: bytes of activations that are looked at as a whole at a time.
         weight_bytes: bytes of weights that are open at a time (or those of one node); None for what memory has room
             for. Where they are fewer than the model has, it is run part by part, some samples at a time.
@@ -59,7 +61,7 @@ def calibrate(
             state belongs to another model, method or data.
     """
     method = method or MinMax()
-    observation = Observation(model, method, samples.count)
+    observation = Observation(model, method, samples.count, first)
     room = weight_bytes if weight_bytes is not None else room_for_weights(model)
     looker = Looker(model, observation.looks(), limit=tap_bytes, weight_limit=room, threads=threads)
     keeper = None

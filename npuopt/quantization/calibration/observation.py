@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from npuopt.graph import is_constant, is_op, label, nodes
 from npuopt.quantization.calibration.branches import BranchWatch
 from npuopt.quantization.calibration.coverage import CoverageObserver
+from npuopt.quantization.calibration.first_runs import FirstRuns
 from npuopt.quantization.calibration.methods import method_text
 from npuopt.quantization.calibration.movement import MovementObserver
 from npuopt.quantization.calibration.watches import SAME_NUMBERS, Watch, feature_axes, softmax_axes
@@ -63,13 +64,14 @@ class Observation:
         model: the float model.
         method: how ranges are found.
         count: how many samples there will be, None when unknown.
+        first: of how many samples inputs and outputs are to be kept.
 
     Attributes:
         samples: how many were taken in.
         is_within_sample: whether one has been taken in by half.
     """
 
-    def __init__(self, model: Model, method: Method, count: int | None) -> None:
+    def __init__(self, model: Model, method: Method, count: int | None, first: int = 0) -> None:
         self.samples = 0
         self.is_within_sample = False
         self._digests: dict[int, str] = {}
@@ -80,6 +82,7 @@ class Observation:
         self._conditions = BranchWatch(model)
         self._coverage = CoverageObserver(model)
         self._movement = MovementObserver(count)
+        self._first = FirstRuns(model, first)
 
     @property
     def digest(self) -> str:
@@ -103,7 +106,7 @@ class Observation:
     def looks(self) -> list[Look]:
         """Return what is wanted of the tensors that nodes make."""
         inner = (watch for name, watch in self._watches.items() if name not in self._inputs)
-        return [*(watch.look() for watch in inner), *self._conditions.looks()]
+        return [*(watch.look() for watch in inner), *self._conditions.looks(), *self._first.looks()]
 
     def check(self, sample: Mapping[str, np.ndarray]) -> int:
         """Look at a sample's inputs alone; return how many samples were looked at.
@@ -119,6 +122,7 @@ class Observation:
     def take_inputs(self, sample: Mapping[str, np.ndarray]) -> None:
         """Take in a sample's inputs."""
         self.is_within_sample = True
+        self._first.take_inputs(sample)
         for name in self._inputs:
             self._watches[name].take(sample[name])
         for name, array in sample.items():
@@ -132,9 +136,11 @@ class Observation:
             InputError: when there is NaN in it.
         """
         self.is_within_sample = True
+        if self._first.watches(name):
+            self._first.take(name, seen)
         if name in self._watches:
             self._watches[name].take(seen)
-        else:
+        elif self._conditions.watches(name):
             self._conditions.take(name, seen)
 
     def end_samples(self, count: int) -> None:
@@ -152,6 +158,7 @@ class Observation:
 
     def restore(self, samples: int, states: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         """Remember what `states` returned after so many samples."""
+        self._first.give_up()
         for name, watch in self._watches.items():
             watch.restore(states[name])
         self._movement.restore(states[MOVEMENT])
@@ -183,7 +190,9 @@ class Observation:
             f"no sample takes the {branch} branch of {label(node)}" for node, branch in self._conditions.never_taken()
         ]
         report = DataReport(self._coverage.result(), movement, tuple(branches))
-        return Ranges(ranges, method_text(self._method), self.samples, means, fitted, report, seen)
+        return Ranges(
+            ranges, method_text(self._method), self.samples, means, fitted, report, seen, self._first.result()
+        )
 
 
 def _watched(model: Model) -> list[Value]:
