@@ -43,7 +43,8 @@ def espdl_quantize_onnx(*, onnx_import_file, espdl_export_file, calib_dataloader
             "first": float(calib_dataloader[1][0].flat[0])}
     open(espdl_export_file, "w").write("" if empty else json.dumps(told))
     config = SimpleNamespace(scale=told["first"], offset=[0])
-    relu = SimpleNamespace(name="act", config_with_variable=[(config, SimpleNamespace(name="x"))])
+    pairs = [(config, SimpleNamespace(name="x")), (SimpleNamespace(scale=None, offset=None), SimpleNamespace(name="s"))]
+    relu = SimpleNamespace(name="act", config_with_variable=pairs)
     return SimpleNamespace(told=told, operations={"act": relu, "free": SimpleNamespace(name="free")})
 """
 EXECUTOR = """

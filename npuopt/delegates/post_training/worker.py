@@ -121,6 +121,8 @@ def encodings(graph: Any) -> list:  # noqa: ANN401 -- a class of esp-ppq's
     found = []
     for operation in graph.operations.values():
         for config, variable in getattr(operation, "config_with_variable", ()):
+            if config.scale is None:  # left in float
+                continue
             numbers = [np.asarray(one, np.float64).ravel().tolist() for one in (config.scale, config.offset)]
             found.append([operation.name, variable.name, *numbers])
     return sorted(found)
