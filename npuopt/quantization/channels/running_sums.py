@@ -90,17 +90,19 @@ def greatest(running: RunningSum) -> float:
 def _follow(running: RunningSum, start: Value, model: Model) -> None:
     """Walk over additions, both ways, until nothing new is found."""
     pending = [start]
+    known: set[Value] = set()  # beside the list: a deep model has thousands of them
     while pending:
         value = pending.pop()
-        if value in running.values:
+        if value in known:
             continue
+        known.add(value)
         running.values.append(value)
         if value.is_graph_output():
             running.why = running.why or f"{value.name} is a graph output"
         maker = value.producer()
         if maker is not None and _adds(maker):
             pending += [term for term in maker.inputs if term is not None]
-            running.sums += [] if maker in running.sums else [maker]
+            running.sums.append(maker)  # once, as it makes this one value
         else:
             running.terms.append(value)
         for use in value.uses():
