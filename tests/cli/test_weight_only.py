@@ -124,7 +124,7 @@ def test_it_compiles_for_the_runtime(tmp_path):
 @pytest.mark.parametrize(
     ("target", "precision", "words"),
     [
-        ("qualcomm/sm8750", "w4", "has no scheme 'w4'"),
+        ("qualcomm/qcs6490", "w4", "has no scheme 'w4'"),
         ("host/onnxruntime", "w4b8", "has no scheme 'w4b8'"),
         ("host/onnxruntime", "a8w8", "needs ranges"),
     ],
