@@ -328,8 +328,8 @@ def test_an_output_in_a_folder_that_is_none(out, parent) -> None:
 
 
 STAGES = (
-    "loading", "cleaning", "freezing", "fusing", "fitting", "running the optimized", "calibrating", "inserting",
-    "compiling", "verifying: the source", "verifying: the compiled",
+    "loading", "cleaning", "freezing", "fusing", "fitting", "calibrating", "inserting", "compiling",
+    "verifying: the source", "verifying: the compiled",
 )  # fmt: skip
 
 

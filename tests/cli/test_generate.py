@@ -62,7 +62,7 @@ def test_sampling_and_stops_reach_the_model(artifact) -> None:
 
 def test_a_failing_part_stops_or_falls_to_the_cpu(tmp_path, monkeypatch) -> None:
     class Failing(OrtDelegate):
-        def run(self, region, samples, target, *, limits):
+        def open(self, region):
             raise VendorToolError("the simulator crashed")
 
     artifact = write_artifact(tmp_path / "artifact")
