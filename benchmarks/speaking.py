@@ -37,12 +37,16 @@ def peak_mib() -> float:
 
 
 def resident_mib(file: str = "") -> float:
-    """Return what of this process's memory is resident now: all of it, or the mappings of one file, each counted."""
+    """Return what of this process's memory is resident now: all of it, or of one file.
+
+    Pages that lie in several mappings of the process count once: those of the rows that were looked up are pages of
+    the head too.
+    """
     total, counted = 0, False
     for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
         if line[:1] in "0123456789abcdef":
             counted = line.endswith(file)
-        elif counted and line.startswith("Rss:"):
+        elif counted and line.startswith("Pss:"):
             total += int(line.split()[1])
     return total / 1024
 
