@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -95,7 +95,12 @@ def quantize_command(
     print_warnings((*result["calibration"].get("warnings", ()), *halved_warnings(result["halved"])))
     if json:
         print_json(result)
-        return
+    else:
+        _print(result, save_encodings)
+
+
+def _print(result: dict[str, Any], save_encodings: Path | None) -> None:
+    """Print what was made, how close it is, and what each step did."""
     out = console()
     out.print(
         f"{result['output']}: scheme {result['scheme']}, {result['encodings']} encodings, {result['nodes']} nodes",

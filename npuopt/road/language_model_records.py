@@ -28,7 +28,7 @@ from npuopt.passes.tune.insert_adapters import input_names
 from npuopt.road.records import PACKAGES, nodes_of, pass_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from npuopt.bundle import CacheForm, NodeRecord
@@ -66,33 +66,6 @@ def describe(
     def given(name: str) -> str | None:
         return name if name in inputs else None
 
-    caches = [
-        CacheTensor(
-            layer=index,
-            kind=kind,
-            input=source,
-            output=output,
-            heads=layer.heads,
-            size=size,
-            length=cache_length(layer.window, decoder.context, most, form),
-            window=layer.window,
-            dtype=_dtype(inputs[source]),
-        )
-        for index, layer in enumerate(decoder.layers)
-        for kind, size, (source, output) in zip(
-            ("key", "value"), (layer.key_size, layer.value_size), cache_outputs(decoder, index), strict=True
-        )
-    ]
-    masks = [
-        MaskInput(
-            name=name,
-            length=cache_length(window, decoder.context, most, form),
-            window=window,
-            bias=tuple(map(tuple, decoder.biases[bias].tolist())) if bias else (),
-        )
-        for window, bias in decoder.masks
-        if (name := given(mask_input(decoder, window, bias))) is not None
-    ]
     return LanguageModelRecord(
         vocabulary_size=decoder.vocabulary,
         context_length=decoder.context,
@@ -105,8 +78,8 @@ def describe(
         write_position=given(WRITE_POSITION),
         last_token=given("last_token"),
         logits=decoder.logits,
-        masks=tuple(masks),
-        caches=tuple(caches),
+        masks=tuple(_masks(decoder, form, most, inputs)),
+        caches=tuple(_caches(decoder, form, most, inputs)),
         adapters=_adapters(inputs, wanted),
         profiles=tuple(
             Profile(
@@ -120,6 +93,37 @@ def describe(
         ),
         facts=decoder.facts,
     )
+
+
+def _caches(decoder: Decoder, form: CacheForm, most: int, inputs: Mapping[str | None, Value]) -> Iterator[CacheTensor]:
+    """Yield each layer's keys and values; `most` new positions come at once at the longest."""
+    for index, layer in enumerate(decoder.layers):
+        sizes = (layer.key_size, layer.value_size)
+        for kind, size, (source, output) in zip(("key", "value"), sizes, cache_outputs(decoder, index), strict=True):
+            yield CacheTensor(
+                layer=index,
+                kind=kind,
+                input=source,
+                output=output,
+                heads=layer.heads,
+                size=size,
+                length=cache_length(layer.window, decoder.context, most, form),
+                window=layer.window,
+                dtype=_dtype(inputs[source]),
+            )
+
+
+def _masks(decoder: Decoder, form: CacheForm, most: int, inputs: Mapping[str | None, Value]) -> Iterator[MaskInput]:
+    """Yield the masks that the graphs still read."""
+    for window, bias in decoder.masks:
+        name = mask_input(decoder, window, bias)
+        if name in inputs:
+            yield MaskInput(
+                name=name,
+                length=cache_length(window, decoder.context, most, form),
+                window=window,
+                bias=tuple(map(tuple, decoder.biases[bias].tolist())) if bias else (),
+            )
 
 
 def _adapters(inputs: Mapping[str | None, Value], wanted: LanguageModelOptions) -> tuple[AdapterInput, ...]:

@@ -15,10 +15,13 @@ from npuopt.quantization.encodings import Encodings
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from npuopt.graph import Model
+    from npuopt.graph import Model, Node
+    from npuopt.quantization.assignment.wishes import Wishes
     from npuopt.quantization.encodings import Encoding
     from npuopt.quantization.ranges import Ranges
     from npuopt.target import Target
+
+    Held = tuple[dict[str, Encoding], dict[str, dict[int, Encoding]], dict[str, dict[int, tuple[float, ...]]]]
 
 
 def encodings_for(
@@ -62,6 +65,21 @@ def encodings_for(
         return float8_encodings(wishes, ranges).model_copy(update=named)
     activations = ActivationPlan(model, wishes, ranges, alike)
     constants = ConstantPlan(activations, ranges, wide)
+    tensors, uses, corrections = _held(wishes, activations, constants)
+    _check_alike(tensors, alike or {})
+    return Encodings(
+        target=target.name,
+        scheme=scheme,
+        precisions=dict(precisions),
+        calibration=ranges.method,
+        tensors=tensors,
+        uses=uses,
+        corrections=corrections,
+    )
+
+
+def _held(wishes: Mapping[Node, Wishes], activations: ActivationPlan, constants: ConstantPlan) -> Held:
+    """Return how each tensor is held, what single uses want otherwise, and what is added to constants there."""
     tensors = dict(activations.tensors)
     uses: dict[str, dict[int, Encoding]] = {}
     corrections: dict[str, dict[int, tuple[float, ...]]] = {}
@@ -79,16 +97,7 @@ def encodings_for(
                 wanted = activations.at(wish, index, value)
             if tensors.setdefault(value.name or "", wanted) != wanted:
                 uses.setdefault(output, {})[index] = wanted
-    _check_alike(tensors, alike or {})
-    return Encodings(
-        target=target.name,
-        scheme=scheme,
-        precisions=dict(precisions),
-        calibration=ranges.method,
-        tensors=tensors,
-        uses=uses,
-        corrections=corrections,
-    )
+    return tensors, uses, corrections
 
 
 def _check_alike(tensors: Mapping[str, Encoding], alike: Mapping[str, Encoding]) -> None:
