@@ -67,12 +67,16 @@ class PlacementSummary(StrictRecord):
 
 
 class OutputComparison(StrictRecord):
-    """One output against its reference; SQNR in dB, None where it is infinite (equal) or undefined."""
+    """One output against its reference; SQNR in dB, None where it is infinite (equal) or undefined.
+
+    `other_size` samples have an output of another size and are left out.
+    """
 
     cosine: float | None
     sqnr_db: float | None
     max_abs: float | None
     elements: int
+    other_size: int = 0
 
 
 class Stage(StrictRecord):

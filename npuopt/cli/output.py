@@ -53,7 +53,9 @@ def comparison_table(title: str, outputs: Mapping[str, Mapping[str, Any]]) -> Ta
     rows = table(title, "output", "cosine", "SQNR dB", "max abs")
     for name, compared in list(outputs.items())[:SHOWN]:
         figures = ((compared["cosine"], 6), (compared["sqnr_db"], 1), (compared["max_abs"], 6))
-        rows.add_row(name, *("equal" if value is None else f"{value:.{digits}f}" for value, digits in figures))
+        missing = "no number" if compared["cosine"] is None else "equal"
+        other = f" ({compared['other_size']} of another size left out)" if compared["other_size"] else ""
+        rows.add_row(name + other, *(missing if value is None else f"{value:.{digits}f}" for value, digits in figures))
     if len(outputs) > SHOWN:
         rows.add_row(f"({len(outputs) - SHOWN} more with --json)", "", "", "")
     return rows

@@ -80,9 +80,9 @@ def run_command(
     for item in result["outputs"]:
         rows.add_row(
             item["name"],
-            "x".join(map(str, item["shape"])),
+            "x".join("?" if size is None else str(size) for size in item["shape"]),
             item["dtype"],
-            *(f"{item[key]:.5g}" for key in ("min", "max", "mean")),
+            *("" if item[key] is None else f"{item[key]:.5g}" for key in ("min", "max", "mean")),
         )
     out.print(f"{result['samples']} sample(s) on {result['engine']} in {result['seconds']:.2f} s", markup=False)
     out.print(rows)

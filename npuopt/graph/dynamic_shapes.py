@@ -1,16 +1,33 @@
-"""Finds the first tensor whose shape is not known before run time, and why it is not."""
+"""Finds tensors whose shape is not known before run time, and why it is not."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph.queries import STANDARD_DOMAINS, input_at, is_constant, is_op, nodes, static_shape, subgraphs_of
+from npuopt.graph.queries import (
+    STANDARD_DOMAINS,
+    input_at,
+    is_constant,
+    is_op,
+    label,
+    nodes,
+    producer,
+    static_shape,
+    subgraphs_of,
+)
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 SIZED_BY_DATA = ("NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit")
+
+LAYERS = (
+    *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv"),
+    *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "MatMulNBits", "Einsum"),
+    *("LSTM", "GRU", "RNN", "Attention"),
+)
+"""What a network has its multiplications in."""
 
 WAYS_OUT = {
     "NonZero": "export the selection as a mask: Where or Mul with a boolean of fixed size does what indexing by it did",
@@ -65,15 +82,42 @@ class Dynamic:
 
 
 def first_dynamic(model: ir.Model) -> Dynamic | None:
-    """Return the first value in graph order whose shape is not static though all shapes before it are, or None.
+    """Return the first value in graph order whose shape is not static and that a host cannot be left with, or None.
+
+    What data sizes (the boxes that NonMaxSuppression keeps), and what is computed of that, a host can compute behind
+    a device, as long as none of it is the network itself: a layer with weights, a loop or a branch.
 
     Graph inputs are not looked at: their free dims are the caller's to give.
     """
+    found: dict[ir.Value, ir.Node] = {}  # value -> the node whose findings it is computed from
     for node in nodes(model):
+        origins = [found[value] for value in node.inputs if value is not None and value in found]
+        origin = node if is_op(node, *SIZED_BY_DATA) else next(iter(origins), None)
+        if origin is not None:
+            found.update(dict.fromkeys(node.outputs, origin))
         for value in node.outputs:
             if value.name and static_shape(value) is None:
-                return Dynamic(value, node, _why(node))
+                if origin is None:
+                    return Dynamic(value, node, _why(node))
+                if _reads_weights(node) or any(subgraphs_of(node)):
+                    return Dynamic(
+                        origin.outputs[0], origin, f"{_why(origin)}, and layer {label(node)} computes with it"
+                    )
     return None
+
+
+def _reads_weights(node: ir.Node) -> bool:
+    """Say whether the node is a layer with weights, in floats or in integers."""
+    if node.op_type not in LAYERS:
+        return False
+    read = (value for value in node.inputs if value is not None)
+    return any(is_constant(_source(value)) for value in read)
+
+
+def _source(value: ir.Value) -> ir.Value:
+    """Return the integers that a value was dequantized from, or the value."""
+    source = producer(value, "DequantizeLinear")
+    return value if source is None else source.inputs[0] or value
 
 
 def _why(node: ir.Node) -> str:

@@ -258,4 +258,5 @@ def _on_record(item: Comparison) -> OutputComparison:
         sqnr_db=finite(item.sqnr_db),
         max_abs=finite(item.max_abs),
         elements=item.elements,
+        other_size=item.other_size,
     )

@@ -200,8 +200,13 @@ def quantization(
     }
 
 
-def describe_array(name: str, array: np.ndarray) -> dict[str, Any]:
-    """Describe an output (leading axis: samples) in a few numbers; None where there is no finite one."""
+def describe_outputs(name: str, arrays: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Describe what samples gave for an output in a few numbers.
+
+    The numbers are None where there is no finite one, sizes are None where they differ from sample to sample.
+    """
+    sizes = [set(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
+    array = np.concatenate([array.reshape(-1) for array in arrays])
 
     def number(value: float) -> float | None:
         return float(value) if isfinite(value) else None
@@ -209,7 +214,7 @@ def describe_array(name: str, array: np.ndarray) -> dict[str, Any]:
     numeric = array.size > 0 and array.dtype.kind in "fiub"
     return {
         "name": name,
-        "shape": list(array.shape[1:]),
+        "shape": [found.pop() if len(found) == 1 else None for found in sizes],
         "dtype": str(array.dtype),
         "min": number(array.min()) if numeric else None,
         "max": number(array.max()) if numeric else None,

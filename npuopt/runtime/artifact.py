@@ -100,7 +100,9 @@ class Artifact:
             return [session.run(sample) for sample in samples]
         target = read_target(self.folder)
         runner = StepRunner(self.folder, self.manifest.steps, target, limits, on_failure=on_failure, told=told)
-        return runner.run(samples)
+        made = runner.run(samples)
+        wanted = [value.name for value in load(self.folder / MODEL_FILE).graph.outputs]
+        return [{name: values[name] for name in wanted if name in values} for values in made]
 
 
 def run_steps(

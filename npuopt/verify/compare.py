@@ -21,6 +21,8 @@ class Comparison:
         max_abs: largest absolute difference.
         max_relative: largest absolute difference over the largest absolute reference value.
         elements: how many values were compared.
+        other_size: samples that are left out, as their output has another size than in the reference: what data sizes,
+            such as the boxes that NonMaxSuppression keeps.
     """
 
     cosine: float
@@ -28,6 +30,7 @@ class Comparison:
     max_abs: float
     max_relative: float
     elements: int
+    other_size: int = 0
 
 
 BLOCK = 1 << 18
@@ -40,7 +43,7 @@ class _Sums:
     def __init__(self) -> None:
         self._signal = self._power = self._product = self._noise = 0.0
         self._largest = self._max_abs = 0.0
-        self._elements = 0
+        self._elements = self._other_size = 0
         self._is_finite = True
 
     def add(self, reference: np.ndarray, got: np.ndarray) -> None:
@@ -56,6 +59,10 @@ class _Sums:
             end = start + BLOCK
             self._add_block(left[start:end].astype(np.float64), right[start:end].astype(np.float64))
         self._elements += left.size
+
+    def leave_out(self) -> None:
+        """Count a sample whose output has another size."""
+        self._other_size += 1
 
     def _add_block(self, left: np.ndarray, right: np.ndarray) -> None:
         finite = np.isfinite(left) & np.isfinite(right)
@@ -74,8 +81,9 @@ class _Sums:
 
     def result(self) -> Comparison:
         """Return how close all of it is."""
-        if not self._is_finite:
-            return Comparison(float("nan"), float("-inf"), float("inf"), float("inf"), self._elements)
+        if not self._is_finite or (self._other_size and not self._elements):
+            nothing = (float("nan"), float("-inf"), float("inf"), float("inf"))
+            return Comparison(*nothing, self._elements, self._other_size)
         signal, noise, largest = self._signal, self._noise, self._largest
         norms = np.sqrt(signal) * np.sqrt(self._power)
         cosine = float(self._product / norms) if norms > 0 else float(signal == noise)
@@ -84,7 +92,7 @@ class _Sums:
         else:
             sqnr = float("inf" if noise == 0 else "-inf")
         relative = self._max_abs / largest if largest else self._max_abs
-        return Comparison(cosine, sqnr, self._max_abs, relative, self._elements)
+        return Comparison(cosine, sqnr, self._max_abs, relative, self._elements, self._other_size)
 
 
 def compare(reference: np.ndarray, got: np.ndarray) -> Comparison:
@@ -101,7 +109,10 @@ def compare(reference: np.ndarray, got: np.ndarray) -> Comparison:
 def compare_runs(
     reference: Sequence[Mapping[str, np.ndarray]], got: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, Comparison]:
-    """Compare the outputs of several runs; each output's samples are taken as one long vector."""
+    """Compare the outputs of several runs; each output's samples are taken as one long vector.
+
+    Samples whose output has another size are counted and left out.
+    """
     if not reference:
         return {}
     compared: dict[str, Comparison] = {}
@@ -109,6 +120,9 @@ def compare_runs(
         if name in got[0]:
             sums = _Sums()
             for expected, made in zip(reference, got, strict=True):
-                sums.add(expected[name].reshape(-1), made[name].reshape(-1))
+                if expected[name].size == made[name].size:
+                    sums.add(expected[name].reshape(-1), made[name].reshape(-1))
+                else:
+                    sums.leave_out()
             compared[name] = sums.result()
     return compared

@@ -7,7 +7,11 @@ from support.rewrites import model_from
 @pytest.mark.parametrize(
     ("body", "value", "why"),
     [
-        ("i = NonZero(x) y = Cast<to = 1>(i)", "i", "how much NonZero finds depends on the data"),
+        (
+            "i = NonZero(x) f = Cast<to = 1>(i) t = Transpose(f) y = MatMul(t, w)",
+            "i",
+            "how much NonZero finds depends on the data, and layer MatMul(y) computes with it",
+        ),
         ("y = Reshape(x, s)", "y", "the shape of Reshape is computed at run time from input 's'"),
         ("t = Neg(s) y = Tile(x, t)", "y", "the repeats of Tile is computed at run time from input 's'"),
         (
@@ -28,7 +32,7 @@ def test_the_first_dynamic_tensor_is_named_with_its_reason(body, value, why):
     model = model_from(
         f"""<ir_version: 12, opset_import: ["": 24, "com.example": 1]>
         g (float[2, 3] x, int64[2] s, int64[2] d, bool c) => (float[A, B] y)
-        <int64[2] d = {{1, 1}}, int64[1] zero = {{0}}, int64[1] unit = {{1}}> {{
+        <int64[2] d = {{1, 1}}, int64[1] zero = {{0}}, int64[1] unit = {{1}}, float[2, 1] w = {{1, 2}}> {{
             a = Relu(x) {body}
         }}"""
     )
@@ -45,14 +49,34 @@ def test_a_static_graph_has_none():
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        "n = NonZero(x) y = Cast<to = 1>(n)",
+        "n = NonZero(x) t = Shape(n) y = Expand(one, t)",
+        "n = NonZero(x) f = Cast<to = 1>(n) g = Transpose(f) y = MatMul(f, g)",
+        "n = NonZero(x) f = Cast<to = 1>(n) c = ReduceSum(f, axis) y = MatMul(x, c)",
+    ],
+)
+def test_what_data_sizes_is_left_to_a_host(body):
+    model = model_from(
+        f"""(float[2, 2] x) => (float[A, B] y)
+        <float[1, 1] one = {{1}}, int64[1] axis = {{1}}> {{{body}}}"""
+    )
+    assert first_dynamic(model) is None
+
+
+@pytest.mark.parametrize(
     ("body", "way_out"),
     [
-        ("i = NonZero(x) y = Cast<to = 1>(i)", "export the selection as a mask"),
-        ("n = NonZero(x) t = Shape(n) y = Expand(x, t)", "export the selection as a mask"),
+        ("n = NonZero(x) f = Cast<to = 1>(n) y = MatMul(w, f)", "export the selection as a mask"),
+        ("n = NonZero(x) t = Shape(n) f = Expand(one, t) y = MatMul(w, f)", "export the selection as a mask"),
         ("y = Reshape(x, s)", "make that input a constant of the model"),
-        ("b, i, j, k = Unique(x) y = Neg(b)", "cut the model before it (npuopt extract --to)"),
+        ("b, i, j, k = Unique(x) u = Unsqueeze(b, zero) y = MatMul(v, u)", "cut the model before it (npuopt extract"),
     ],
 )
 def test_the_way_out_fits_the_op(body, way_out):
-    model = model_from(f"(float[2, 3] x, int64[2] s) => (float[A, B] y) {{{body}}}")
+    model = model_from(
+        f"""(float[2, 3] x, int64[2] s) => (float[A, B] y)
+        <float[1, 2] w = {{1, 2}}, float[1, 1] one = {{1}}, float[1, 1] v = {{3}}, int64[1] zero = {{0}}> {{{body}}}"""
+    )
     assert first_dynamic(model).way_out.startswith(way_out)

@@ -48,6 +48,18 @@ def test_empty_tensors_are_equal() -> None:
     assert compare(np.zeros((0, 3)), np.zeros((0, 3))).max_abs == 0.0
 
 
+def test_samples_of_another_size_are_counted_and_left_out() -> None:
+    reference = [{"y": np.ones((2, 3))}, {"y": np.ones((1, 3))}]
+    found = compare_runs(reference, [{"y": np.ones((2, 3))}, {"y": np.ones((4, 3))}])["y"]
+    assert (found.elements, found.other_size, found.max_abs) == (6, 1, 0.0)
+
+
+def test_nothing_of_the_same_size_is_no_match() -> None:
+    found = compare_runs([{"y": np.ones(2)}], [{"y": np.ones(3)}])["y"]
+    assert (found.elements, found.other_size) == (0, 1)
+    assert not found.cosine > 0.9
+
+
 def test_runs_are_compared_as_one_long_vector_in_blocks(monkeypatch) -> None:
     rng = np.random.default_rng(0)
     reference = [{"y": rng.normal(size=size)} for size in (5, 11, 1)]
