@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -34,7 +34,13 @@ class Score:
 
 
 class Task(Protocol):
-    """A job that models do, on fixed samples."""
+    """A job that models do, on fixed samples.
+
+    Attributes:
+        by_sample: its fields that hold something for each sample.
+    """
+
+    by_sample: ClassVar[tuple[str, ...]]
 
     def outputs(self, session: Session) -> Any:  # noqa: ANN401 -- each task scores what it made itself
         """Return what the model makes of every evaluation sample, as far as the score needs it."""
@@ -43,6 +49,9 @@ class Task(Protocol):
     def score(self, before: Any, after: Any) -> Score:  # noqa: ANN401 -- as above
         """Compare what a quantized model made with what the float one made of the same samples."""
         ...
+
+
+AnyTask = TypeVar("AnyTask", bound=Task)
 
 
 def run_each(session: Session, samples: Arrays, output: str | None = None) -> np.ndarray:
@@ -63,6 +72,7 @@ class Language:
         extra: further inputs, the same for every window.
     """
 
+    by_sample: ClassVar[tuple[str, ...]] = ("inputs", "targets")
     inputs: np.ndarray
     targets: np.ndarray
     extra: Arrays = field(default_factory=dict[str, np.ndarray])
@@ -102,6 +112,7 @@ class Classification:
         labels: of the samples, or None: then only agreement with float counts.
     """
 
+    by_sample: ClassVar[tuple[str, ...]] = ("samples", "labels")
     samples: Arrays
     labels: np.ndarray | None = None
 
@@ -130,6 +141,7 @@ class Embedding:
         samples: the model's inputs, with attention_mask.
     """
 
+    by_sample: ClassVar[tuple[str, ...]] = ("samples",)
     samples: Arrays
 
     def outputs(self, session: Session) -> np.ndarray:
@@ -155,6 +167,7 @@ class LabelledTexts:
         weights, bias: the head; a text is positive above 0.
     """
 
+    by_sample: ClassVar[tuple[str, ...]] = ("texts", "labels")
     texts: Embedding
     labels: np.ndarray
     weights: np.ndarray
@@ -168,9 +181,9 @@ class LabelledTexts:
         texts = Embedding(loaded(path))
         return cls(texts, loaded(path, "labels")["labels"], head[f"{name}_weights"], float(head[f"{name}_bias"][0]))
 
-    def accuracy(self, embeddings: np.ndarray) -> float:
-        """Return the share of texts on the right side."""
-        return float(((embeddings @ self.weights + self.bias > 0) == (self.labels == 1)).mean())
+    def right(self, embeddings: np.ndarray) -> np.ndarray:
+        """Say of each text whether it is on the right side."""
+        return (embeddings @ self.weights + self.bias > 0) == (self.labels == 1)
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,7 @@ class Encoding:
         tasks: texts to be sorted, by the name of the task; may be empty.
     """
 
+    by_sample: ClassVar[tuple[str, ...]] = ("sentences", "tasks")
     sentences: Embedding
     tasks: Mapping[str, LabelledTexts]
 
@@ -191,13 +205,17 @@ class Encoding:
         return {"": self.sentences.outputs(session), **tasks}
 
     def score(self, before: Arrays, after: Arrays) -> Score:
-        """Compare directions, and how many texts are sorted right."""
+        """Compare directions, and how many texts are sorted right; the interval is that of the paired difference."""
         whole = self.sentences.score(before[""], after[""])
         text, losses = whole.text, dict(whole.losses)
         for name, task in self.tasks.items():
-            right = [task.accuracy(made[name]) for made in (before, after)]
-            text += f"; {name} {right[0]:.1%} -> {right[1]:.1%} of {len(task.labels):,}"
-            losses[name] = 100 * (right[0] - right[1])
+            right = [task.right(made[name]) for made in (before, after)]
+            change = 100 * (right[1].astype(float) - right[0])
+            spread = 1.96 * change.std() / np.sqrt(len(change))
+            counts = f"{(change > 0).sum()} won, {(change < 0).sum()} lost"
+            text += f"; {name} {right[0].mean():.1%} -> {right[1].mean():.1%} of {len(change):,} ({counts}: "
+            text += f"{change.mean():+.2f} +- {spread:.2f} points)"
+            losses[name] = float(-change.mean())
         return Score(text, losses)
 
 
@@ -211,6 +229,7 @@ class Reading:
         characters: what the classes stand for.
     """
 
+    by_sample: ClassVar[tuple[str, ...]] = ("samples", "texts")
     samples: Arrays
     texts: list[str]
     characters: list[str]
@@ -242,9 +261,6 @@ class Reading:
         )
         return Score(text, {"points": 100 * (exact[0] - exact[1]), "disagreement": 1 - same, "noise_db": -sqnr})
 
-    def _texts(self, probabilities: np.ndarray) -> list[str]:
-        return [text.strip() for text in evaluate.ctc_greedy_decode(probabilities, self.characters)]
-
 
 @dataclass(frozen=True)
 class Detection:
@@ -255,6 +271,7 @@ class Detection:
         labels: 1, 0 or -1 for each frame.
     """
 
+    by_sample: ClassVar[tuple[str, ...]] = ("samples", "labels")
     samples: Arrays
     labels: np.ndarray
 
@@ -268,6 +285,19 @@ class Detection:
         sqnr = compare(before, after).sqnr_db
         text = f"AUC {areas[0]:.4f} -> {areas[1]:.4f}, SQNR {sqnr:.1f} dB, {(self.labels >= 0).sum():,} frames"
         return Score(text, {"area": areas[0] - areas[1], "noise_db": -sqnr})
+
+
+def first(task: AnyTask, count: int) -> AnyTask:
+    """Return the same task on the first samples, of each set where it has several."""
+
+    def cut(value: Any) -> Any:  # noqa: ANN401 -- arrays and lists by sample, mappings of them, and tasks within tasks
+        if isinstance(value, dict):
+            return {name: cut(each) for name, each in cast("dict[str, Any]", value).items()}
+        if hasattr(value, "by_sample"):
+            return first(value, count)
+        return None if value is None else value[:count]
+
+    return replace(cast("Any", task), **{name: cut(getattr(task, name)) for name in task.by_sample})
 
 
 def loaded(path: Path, *names: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """npuopt and other quantizers side by side: quality at the same bits on the same samples, CPU time, peak memory.
 
-    python -m benchmarks.quantize [ROW ...] [--tools npuopt ort nncf] [--samples N] [--gibibytes 8] [--keep DIR]
+    python -m benchmarks.quantize [ROW ...] [--tools npuopt ort nncf] [--samples N] [--judged N] [--keep DIR]
 
 Every tool gets the same float model, the same calibration samples, and all its process does is measured, imports
 included. `ort` is each way of ONNX Runtime that the scheme can be had by: quantize_static per channel with minmax,
@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from benchmarks.judging import judged
 from benchmarks.location import models_folder
 from benchmarks.optimize import HERE, run
+from benchmarks.quality import first
 from benchmarks.quantize_rows import all_rows
 from npuopt.errors import NpuoptError
 from npuopt.graph.execution import Session
@@ -30,7 +32,7 @@ from tools.models.environment import environment_python
 from tools.models.failure import last_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from benchmarks.quality import Score, Task
@@ -85,12 +87,17 @@ def main() -> int:
                 print(f"{row.name}: not there; run `make models`", file=sys.stderr)
                 continue
             if row.model not in before:
-                before = {row.model: in_float(row)}
+                before = {row.model: in_float(row, arguments.judged)}
             wanted = row if arguments.samples is None else replace(row, samples=arguments.samples)
             folder = (arguments.keep or Path(temporary)) / row.name
             folder.mkdir(parents=True, exist_ok=True)
-            results = measure(wanted, *before[row.model], tools_for(row.scheme, arguments.tools), peers, folder)
-            print_results(row, results, as_json=arguments.json)
+            results: list[Result] = []
+            for result in measure(wanted, *before[row.model], tools_for(row.scheme, arguments.tools), peers, folder):
+                results.append(result)
+                if arguments.json:
+                    print(json.dumps({"row": row.name, **asdict(result)}), flush=True)
+            if not arguments.json:
+                print_results(row, results)
     return 0
 
 
@@ -100,9 +107,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"a model, or of {names}")
     parser.add_argument("--tools", nargs="*", default=["npuopt", "ort", "nncf"], choices=["npuopt", "ort", "nncf"])
     parser.add_argument("--samples", type=int, help="calibration samples, instead of each row's own number")
+    parser.add_argument("--judged", type=int, metavar="N", help="judge by the first N samples of each set")
     parser.add_argument("--gibibytes", type=float, default=8.0, help="of memory that a peer may ask for")
     parser.add_argument("--keep", type=Path, help="keep the quantized models here")
-    parser.add_argument("--json", action="store_true", help="one JSON document a row")
+    parser.add_argument("--json", action="store_true", help="one JSON document a tool, once it is judged")
     return parser.parse_args()
 
 
@@ -120,14 +128,14 @@ def tools_for(scheme: str, groups: Sequence[str]) -> list[str]:
     return [tool for group in groups for tool in members[group]]
 
 
-def in_float(row: Row) -> tuple[Task, Any]:
-    """Open the row's task and run the float model on it."""
-    task = row.task()
+def in_float(row: Row, judged_by: int | None = None) -> tuple[Task, Any]:
+    """Open the row's task, on the first samples where a number is given, and run the float model on it."""
+    task = row.task() if judged_by is None else first(row.task(), judged_by)
     return task, task.outputs(Session(row.folder / "model.onnx", optimize=True))
 
 
-def measure(row: Row, task: Task, before: Any, tools: Sequence[str], peers: Peers, folder: Path) -> list[Result]:  # noqa: ANN401 -- what the task made
-    """Let every tool quantize the row's model, and judge what it made."""
+def measure(row: Row, task: Task, before: Any, tools: Sequence[str], peers: Peers, folder: Path) -> Iterator[Result]:  # noqa: ANN401 -- what the task made
+    """Let every tool quantize the row's model, one after the other, and judge what it made."""
     calibration = folder / "calibration.npz"
     with np.load(row.folder / row.calibration, allow_pickle=False) as archive:
         samples = {name: archive[name][: row.samples] for name in archive.files}
@@ -136,9 +144,8 @@ def measure(row: Row, task: Task, before: Any, tools: Sequence[str], peers: Peer
     count = len(next(iter(samples.values())))
     empty = {name: np.repeat(array[None], count, axis=0) for name, array in row.empty.items()}
     np.savez(calibration, allow_pickle=False, **samples, **empty)
-    return [
-        measure_tool(chosen(row, tool, peers, calibration), tool, task, before, peers, calibration) for tool in tools
-    ]
+    for tool in tools:
+        yield measure_tool(chosen(row, tool, peers, calibration), tool, task, before, peers, calibration)
 
 
 def chosen(row: Row, tool: str, peers: Peers, calibration: Path) -> Row:
@@ -170,7 +177,7 @@ def measure_tool(row: Row, tool: str, task: Task, before: Any, peers: Peers, cal
             result.failure = last_lines(errors.read().decode(errors="replace"), 1)
             return result
     try:
-        result.score = task.score(before, task.outputs(Session(output, quiet=True)))
+        result.score = task.score(before, task.outputs(judged(output)))
     except NpuoptError as error:
         result.failure = str(error)
     return result
@@ -224,10 +231,7 @@ def scores(results: Sequence[Result]) -> dict[str, Score]:
     return {result.tool: result.score for result in results if result.score is not None}
 
 
-def print_results(row: Row, results: Sequence[Result], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"row": row.name, "results": [asdict(result) for result in results]}), flush=True)
-        return
+def print_results(row: Row, results: Sequence[Result]) -> None:
     for result in results:
         text = result.failure.replace("|", "/")[:200] if result.score is None else result.score.text
         tool = " ".join((result.tool, *result.options))

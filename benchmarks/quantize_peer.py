@@ -25,6 +25,9 @@ BLOCK = 32
 OPSET = 21
 """Has integers of 4 bits, and scales by block."""
 
+BY_CHANNEL = 13
+"""The first opset with scales by channel, which the tools write whatever the source is of."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -128,12 +131,16 @@ def nncf(job: Job) -> None:
 def preprocessed(job: Job) -> Iterator[str]:
     """Write the model as ONNX Runtime's quantizers want it: with static shapes, and constants folded."""
     import onnx
+    import onnx.version_converter
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     external = has_external_data(job.source)
     with tempfile.TemporaryDirectory() as folder:
         fixed, path = (str(Path(folder) / name) for name in ("fixed.onnx", "model.onnx"))
-        onnx.save(with_dims(onnx.load(job.source), job.dims), fixed, save_as_external_data=external)
+        source = with_dims(onnx.load(job.source), job.dims)
+        if opset(source) < BY_CHANNEL:
+            source = onnx.version_converter.convert_version(source, BY_CHANNEL)
+        onnx.save(source, fixed, save_as_external_data=external)
         quant_pre_process(fixed, path, save_as_external_data=external)
         model = onnx.load(path, load_external_data=False)
         del model.metadata_props[:]  # qnn_preprocess_model stumbles over them
@@ -152,6 +159,10 @@ def with_dims(model: Any, dims: dict[str, int]) -> Any:  # noqa: ANN401 -- an on
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     return model
+
+
+def opset(model: Any) -> int:  # noqa: ANN401 -- as above
+    return next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
 
 
 def reader(job: Job) -> Any:  # noqa: ANN401 -- a CalibrationDataReader; onnxruntime is imported late

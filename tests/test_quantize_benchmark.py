@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import onnx
 import pytest
 
 from benchmarks import quantize
+from benchmarks.judging import in_floats, judged
 from benchmarks.quality import Classification, Embedding, Encoding, LabelledTexts, Language, Score
 from benchmarks.quantize_peer import TOOLS, Job, with_dims
 from benchmarks.quantize_rows import Row, all_rows
@@ -17,6 +19,13 @@ from support.models import model_folder
 PRODUCT = """<ir_version: 8, opset_import: ["" : 17]>
 product (float[batch, 4] x) => (float[batch, 3] y) <float[4, 3] w = {%s}> { y = MatMul(x, w) }
 """ % ", ".join(str(number / 7) for number in range(12))  # noqa: UP031 -- the text is full of braces
+
+HELD = """<ir_version: 8, opset_import: ["" : 17]>
+held (float[1, 3] x) => (float[1, 2] y)
+<float s = {0.05}, uint8 z = {128}, float[3, 2] w = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6}, float t = {0.07}, int8 p = {0}>
+{ q = QuantizeLinear(x, s, z) a = DequantizeLinear(q, s, z)
+  i = QuantizeLinear(w, t, p) b = DequantizeLinear(i, t, p) y = MatMul(a, b) }
+"""
 
 
 def test_a_language_model_is_judged_by_the_same_predictions() -> None:
@@ -43,11 +52,13 @@ def test_texts_are_sorted_by_a_head_on_their_embeddings() -> None:
     after[0] = [0.4, 0.9]
     score = Encoding(texts, {"reviews": task}).score({"": before, "reviews": before}, {"": before, "reviews": after})
     assert score.losses == {"cosine": 0, "reviews": 25}
-    assert score.text.endswith("reviews 100.0% -> 75.0% of 4")
+    assert score.text.endswith("reviews 100.0% -> 75.0% of 4 (0 won, 1 lost: -25.00 +- 42.44 points)")
 
 
 class HeldOut:
     """A task whose outputs nobody looks at."""
+
+    by_sample: ClassVar[tuple[str, ...]] = ()
 
     def outputs(self, session: object) -> None:
         del session
@@ -121,6 +132,25 @@ def test_a_peer_quantizes_the_frozen_model_with_the_samples_it_is_given(tmp_path
     assert 0 < np.abs(exact - close).max() < 0.05
 
 
+def test_a_source_without_scales_by_channel_is_converted_for_the_peers(tmp_path) -> None:
+    source, output = tmp_path / "model.onnx", tmp_path / "quantized.onnx"
+    onnx.save(onnx.parser.parse_model(PRODUCT.replace(": 17", ": 12")), source)
+    np.savez(tmp_path / "samples.npz", x=np.ones((2, 1, 4), np.float32))
+    TOOLS["ort-minmax"](Job("ort-minmax", str(source), str(output), "a8w8", str(tmp_path / "samples.npz"), 4.0, {}))
+    assert Session(output).run({"x": np.ones((1, 4), np.float32)})["y"].shape == (1, 3)
+
+
+def test_weights_are_dequantized_once_to_be_judged(tmp_path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(HELD), path)
+    x = np.random.default_rng(0).normal(size=(1, 3)).astype(np.float32)
+    made, expected = (session.run({"x": x})["y"] for session in (judged(path), Session(path)))
+    assert np.allclose(made, expected, rtol=1e-6)
+    in_floats(model := onnx.load(path))
+    assert [node.op_type for node in model.graph.node] == ["QuantizeLinear", "DequantizeLinear", "MatMul"]
+    assert {tensor.name for tensor in model.graph.initializer} == {"s", "z", "b"}
+
+
 def test_dims_are_frozen_by_name_or_by_place() -> None:
     model = onnx.parser.parse_model(PRODUCT)
     for wanted in ({"batch": 2}, {"x:0": 2}):
@@ -142,5 +172,6 @@ def test_a_failure_is_reported_with_its_last_words(tmp_path) -> None:
 def test_the_float_model_loses_nothing_against_itself() -> None:
     model_folder("silero")
     row = next(row for row in all_rows() if row.model == "silero")
-    task, before = quantize.in_float(row)
+    task, before = quantize.in_float(row, 8)
+    assert len(before) == 8
     assert max(value for key, value in task.score(before, before).losses.items() if key != "noise_db") == 0
