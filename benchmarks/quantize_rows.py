@@ -29,18 +29,8 @@ LINEAR_ONLY = tuple(text for pattern in IN_FLOAT for text in ("--keep", f"{patte
 ENDS_IN_8_BITS = ("--keep", "Gather=w8", "--keep", "/MatMul_12=w8")
 """How NNCF holds this transformer's embedding and head beside 4 bits."""
 
-GATES_AND_HEAD = tuple(
-    text
-    for pattern, scheme in (
-        ("*", "fp16"),
-        ("node_linear*", "a16w8"),
-        *((f"node_linear_{7 * layer + place}", "a8w8") for layer in range(18) for place in (4, 5)),
-        ("node_linear_126*", "a8w8"),
-    )
-    for text in ("--keep", f"{pattern}={scheme}")
-)
-"""Of Gemma's linear layers, those whose data 8 bits hold well: of the seven of a layer, the two that gate and are
-gated, and the head. Attention's and the down projections get 16-bit activations; all else stays in float."""
+LINEAR_OF_GEMMA = ("--keep", "*=fp16", "--keep", "node_linear*=a8w8")
+"""Gemma's linear layers, head included, in integers and everything else in float."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +154,9 @@ def gemma_rows() -> list[Row]:
     host = "host/onnxruntime"
     more = {"calibration": "calibration_mixed.npz", "samples": 48}
     blocked = [replace(row(scheme, 0.15, host), **more) for scheme in ("w4", "w4a")]
-    mixed = replace(row("a8w8", 0.15, NPU), options=(*GATES_AND_HEAD, "--no-step", "round-weights", "--verify", "off"))
-    return [row("w8", 0.01, host), *blocked, row("a16w8", 0.02, NPU), mixed]
+    options = (*LINEAR_OF_GEMMA, "--no-step", "round-weights", "--verify", "off")
+    linear = replace(row("a8w8", 0.15, NPU), variant="linear", options=options)
+    return [row("w8", 0.01, host), *blocked, row("a16w8", 0.02, NPU), linear]
 
 
 def image_rows() -> list[Row]:
