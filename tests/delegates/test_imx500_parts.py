@@ -83,6 +83,21 @@ def test_quantization_becomes_sonys_quantizers(tmp_path):
     assert (model.producer_name, model.opset_import[0].version) == ("pytorch", 15)
 
 
+def test_names_that_the_converter_stumbles_over_are_written_plainly(tmp_path):
+    source, _ = quantized_model(tmp_path)
+    model = onnx.load(source)
+    for node in model.graph.node:
+        node.input[:] = ["onnx::w" if name == "w" else name for name in node.input]
+        node.output[:] = ["onnx::w" if name == "w" else name for name in node.output]
+        node.name = {"xd": "a_b", "yd": "a:b"}.get(node.name, node.name)
+    onnx.save(model, source)
+    write_quantizers(source, tmp_path / "out.onnx")
+    graph = onnx.load(tmp_path / "out.onnx").graph
+    assert [node.name for node in graph.node] == ["a_b", "held", "conv", "a_b_1"]
+    assert graph.node[2].input[1] == graph.node[1].output[0] == "onnx__w"
+    assert [graph.input[0].name, graph.output[0].name] == ["x", "y"]
+
+
 def test_shapes_are_written_in_full(tmp_path):
     text = """
         <ir_version: 10, opset_import: ["" : 24]> net (float[1,4,4,4] x) => (float[1,64] y)

@@ -4,11 +4,14 @@ The converter of the IMX500 knows these alone (package mct-quantizers 1.6.0, dom
     QuantizeLinear -> DequantizeLinear   ActivationPOTQuantizer, threshold = scale * 128 (unsigned: 256)
     DequantizeLinear of a constant       WeightsPOTQuantizer of the float weight, threshold = scale * 128
     DequantizeLinear of a constant bias  the float bias
-Shapes to reshape to are written in full: it takes no 0, which stands for a dimension of the input.
+Shapes to reshape to are written in full: it takes no 0, which stands for a dimension of the input. Names inside keep
+to letters, digits and `_./-`: over `onnx::Conv_1055`, as torch names weights, it ends in `For input string: ""`.
 """
 
 from __future__ import annotations
 
+import re
+from itertools import chain, count
 from math import log2
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,8 @@ OPSET, IR_VERSION = 15, 8
 PRODUCER, PRODUCER_VERSION = "pytorch", "2.6.0"
 """The converter reads no model of another producer, or of one without a version."""
 
+UNREADABLE = re.compile(r"[^A-Za-z0-9_./-]")
+
 
 def write_quantizers(source: Path, output: Path) -> None:
     """Write the quantized model `source` as the converter takes it.
@@ -37,6 +42,7 @@ def write_quantizers(source: Path, output: Path) -> None:
     model = onnx.load(source)  # pyright: ignore[reportUnknownMemberType] -- os.PathLike without argument
     model = onnx.shape_inference.infer_shapes(model)  # the converter asks the type of every quantizer's output
     _Rewriter(model.graph).rewrite()
+    _name_plainly(model.graph)
     for imported in model.opset_import:
         if imported.domain in ("", "ai.onnx"):
             imported.version = min(imported.version, OPSET)
@@ -50,6 +56,30 @@ def write_quantizers(source: Path, output: Path) -> None:
         said = " ".join(str(error).split())[:300]
         raise VendorToolError(f"opset {OPSET} cannot say it: {said}", where=str(source)) from error
     output.write_bytes(model.SerializeToString())
+
+
+def _name_plainly(graph: onnx.GraphProto) -> None:
+    """Replace what the converter stumbles over in names of nodes and tensors; inputs and outputs keep theirs."""
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    taken = set(names)
+    inner = [name for node in graph.node for name in (*node.input, *node.output)]
+    for name in (*inner, *(tensor.name for tensor in graph.initializer)):
+        if name and name not in names:
+            names[name] = _free(UNREADABLE.sub("_", name), taken)
+    nodes: set[str] = set()
+    for node in graph.node:
+        node.name = _free(UNREADABLE.sub("_", node.name), nodes)
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for held in (*graph.initializer, *graph.value_info):
+        held.name = names.get(held.name, held.name)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return the name, or the first with a number behind it that is free, and take it."""
+    free = next(found for found in chain([name], (f"{name}_{number}" for number in count(1))) if found not in taken)
+    taken.add(free)
+    return free
 
 
 class _Rewriter:
