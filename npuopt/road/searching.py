@@ -8,6 +8,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from npuopt.errors import AccuracyError, UsageError
+from npuopt.graph.static_ends import with_static_ends
 from npuopt.quantization.accuracy.goals import Goal
 from npuopt.quantization.accuracy.search import Assignment, Bounds, fastest, most_exact, require_solver
 from npuopt.quantization.accuracy.sensitivity import decibels
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from npuopt.graph import Model
     from npuopt.quantization.samples.data import Samples
     from npuopt.quantization.steps import Held, StepRecord, Work
     from npuopt.road.options import CompileOptions, Say
@@ -150,8 +152,9 @@ class _Search:
         self._work, self._build, self._goal, self._say = work, build, goal, say
         self._all, self._few = work.samples, work.samples.first(FEW)
         self._samples: list[Arrays] = [dict(sample) for sample in islice(work.samples, SAMPLES)]
-        self._reference = model_runs(work.model, self._samples)
-        self._outputs = goal.outputs(self._reference[0]) if goal is not None else self._float_outputs()
+        self._reference = self._runs(work.model)
+        ends = self._static_ends()
+        self._outputs = goal.outputs(ends) if goal is not None else list(ends)
         self._mixing = Mixing(work, build, self._samples, say)
         self._bounds = self._within(budget)
 
@@ -216,7 +219,7 @@ class _Search:
     def _measured(self, assignment: Assignment, precisions: Mapping[str, str], data: Samples) -> _Trial:
         held, steps = self._build(precisions, data)
         made = self._mixing.quantized(held)
-        got = model_runs(made, self._samples)
+        got = self._runs(made)
         measured = 0.0 if self._goal is None else self._goal.measure(self._samples, self._reference, got)
         return _Trial(assignment, Found(held, steps, precisions), measured)
 
@@ -235,8 +238,18 @@ class _Search:
             time = None if least is None else least.time * budget.latency
         return Bounds({}, time, budget.bytes)
 
-    def _float_outputs(self) -> list[str]:
-        return [name for name, array in self._reference[0].items() if array.dtype.kind == "f"]
+    def _runs(self, model: Model) -> list[Arrays]:
+        """Run the model; without its outputs that data sizes, but for a function of the user's own."""
+        judged = model if self._goal is not None and self._goal.is_function else with_static_ends(model)
+        return list(model_runs(judged, self._samples))
+
+    def _static_ends(self) -> Arrays:
+        """Return the float outputs, of one sample, that layers' effects are known at."""
+        whole = self._work.model
+        ends = with_static_ends(whole)
+        is_judged = ends is whole or self._goal is None or not self._goal.is_function
+        made = self._reference[0] if is_judged else model_runs(ends, self._samples[:1])[0]
+        return {name: array for name, array in made.items() if array.dtype.kind == "f"}
 
     def _noise(self, assignment: Assignment) -> float:
         return max((assignment.noise.get(output, 0.0) for output in self._outputs), default=0.0)

@@ -6,7 +6,7 @@ import onnx.parser
 import pytest
 
 from npuopt import api
-from npuopt.errors import InputError
+from npuopt.errors import InputError, UsageError
 from npuopt.road.options import CompileOptions
 from support.stepping import literal
 
@@ -84,3 +84,18 @@ def test_a_layer_behind_it_is_refused_with_its_name(tmp_path):
     ):
         api.compile(tmp_path / "model.onnx", "qualcomm/sm8750", tmp_path / "out", CompileOptions(precision="fp16"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bound_is_held_by_what_the_found_is_computed_from(compiled, tmp_path):
+    folder, _ = compiled
+    options = CompileOptions(precision="a8w8", calibration=folder / "data.npz", max_drop="sqnr=35")
+    record = api.quantize(folder / "model.onnx", "qualcomm/sm8750", tmp_path / "out.onnx", options)
+    assert record["search"]["measured"] >= 35
+
+
+def test_an_output_that_data_sizes_has_no_ratio_of_its_own(compiled, tmp_path):
+    folder, _ = compiled
+    options = CompileOptions(precision="a8w8", calibration=folder / "data.npz", max_drop="sqnr@boxes=35")
+    with pytest.raises(UsageError, match=r"no float output is called 'boxes'") as error:
+        api.quantize(folder / "model.onnx", "qualcomm/sm8750", tmp_path / "out.onnx", options)
+    assert error.value.hint == "there are found/input_0, found/input_1, boxes/input_0"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, np.ndarray]
 
+METRICS = ("sqnr", "perplexity")
+
 FORMS = "sqnr=DECIBELS, perplexity=PERCENT% or package.module:function=NUMBER; @OUTPUT behind sqnr or perplexity"
 
 
@@ -49,12 +51,17 @@ class Goal:
             limit = float(number.removesuffix("%")) / (100 if is_share else 1)
         except ValueError:
             limit = float("nan")
-        known = metric in ("sqnr", "perplexity") or (looks_like_function(metric) and not output)
+        known = metric in METRICS or (looks_like_function(metric) and not output)
         if not equals or not known or not isfinite(limit) or (is_share and metric != "perplexity"):
             raise UsageError(f"{text!r} is no bound on a metric", hint=f"write {FORMS}")
         if limit < 0:
             raise UsageError(f"{text!r} asks for less than nothing", hint=f"write {FORMS}")
         return cls(metric, limit, output)
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the user's own function is asked, which gets the model's inputs and outputs."""
+        return self.metric not in METRICS
 
     def outputs(self, reference: Arrays) -> list[str]:
         """Return the float outputs that count.

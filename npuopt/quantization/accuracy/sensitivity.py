@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.graph import Session
+from npuopt.graph.static_ends import with_static_ends
 from npuopt.quantization.accuracy.probe import probe_model
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def layer_errors(
         encodings: of the quantized model, with the corrections that go with its weights.
         insert: writes encodings into a graph, as `insert-quantize-dequantize` does.
         samples: read once, for the own errors.
-        effects_on: samples for the effects at the outputs; the model runs once for each of them and each layer.
+        effects_on: samples for the effects at the outputs; the model runs once for each of them and each layer. For
+            outputs that data sizes stands what they are computed from.
         effects_of: names of the layers whose effects are of interest, all when None.
         progress: called after each run with the runs done and the total, None when unknown.
         threads: threads of the runtime, 0 for all cores.
@@ -82,7 +84,7 @@ def layer_errors(
     Returns:
         The layers in the order of the graph.
     """
-    probe = probe_model(model, encodings, insert)
+    probe = probe_model(with_static_ends(model), encodings, insert)
     run = _Runs(probe, Session(probe.model, threads=threads), progress)
     signal, noise = defaultdict[str, float](float), defaultdict[str, float](float)
     for sample in samples:
