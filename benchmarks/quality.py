@@ -235,11 +235,9 @@ class Reading:
     characters: list[str]
 
     @classmethod
-    def of(cls, folder: Path, samples: Arrays | None = None) -> Reading:
-        """Read the evaluation samples of the recognizer's folder, or take others of which nobody knows the text."""
+    def of(cls, folder: Path) -> Reading:
+        """Read the evaluation samples of the recognizer's folder."""
         characters = json.loads((folder / "characters.json").read_text(encoding="utf-8"))
-        if samples is not None:
-            return cls(samples, [""] * len(samples["x"]), characters)
         data = np.load(folder / "evaluation.npz", allow_pickle=False)
         return cls({"x": data["x"]}, [str(text) for text in data["texts"]], characters)
 

@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 DEFAULT_OF_ORT = "ort-minmax"
 
-MOST_CHANGED = 0.02
-"""Share of held-out samples that may give something else than in float, for a trial to be taken."""
-
 
 class Peers(NamedTuple):
     """What runs the other tools, and how much memory they may ask for."""
@@ -145,24 +142,7 @@ def measure(row: Row, task: Task, before: Any, tools: Sequence[str], peers: Peer
     empty = {name: np.repeat(array[None], count, axis=0) for name, array in row.empty.items()}
     np.savez(calibration, allow_pickle=False, **samples, **empty)
     for tool in tools:
-        yield measure_tool(chosen(row, tool, peers, calibration), tool, task, before, peers, calibration)
-
-
-def chosen(row: Row, tool: str, peers: Peers, calibration: Path) -> Row:
-    """Return the row with its first trial that changes at most `MOST_CHANGED` of held-out samples, or with the last."""
-    if tool != "npuopt" or row.held_out is None:
-        return row
-    task = row.held_out(row.samples)
-    before = task.outputs(Session(row.folder / "model.onnx", optimize=True))
-    wanted = row
-    for options in row.trials:
-        wanted = replace(row, options=(*row.options, *options))
-        result = measure_tool(wanted, tool, task, before, peers, calibration)
-        changed = 1.0 if result.score is None else result.score.losses["disagreement"]
-        print(f"{row.name} {' '.join(options)}: {changed:.1%} of held-out samples change", file=sys.stderr)
-        if changed <= MOST_CHANGED:
-            break
-    return wanted
+        yield measure_tool(row, tool, task, before, peers, calibration)
 
 
 def measure_tool(row: Row, tool: str, task: Task, before: Any, peers: Peers, calibration: Path) -> Result:  # noqa: ANN401 -- what the task made

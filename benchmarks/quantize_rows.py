@@ -52,8 +52,6 @@ class Row:
         is_transformer: for tools that ask.
         ahead_db: how much more SQNR than ONNX Runtime's default is asked for.
         options: further options for `npuopt quantize`.
-        trials: options of which the first is taken that changes little of what held-out samples give.
-        held_out: opens these samples, given how many calibrate; they are neither among those nor among what judges.
         variant: what tells it from another row of the same model and scheme.
     """
 
@@ -71,8 +69,6 @@ class Row:
     is_transformer: bool = False
     ahead_db: float | None = None
     options: tuple[str, ...] = ()
-    trials: tuple[tuple[str, ...], ...] = ()
-    held_out: Callable[[int], Task] | None = None
     variant: str = ""
 
     @property
@@ -90,10 +86,7 @@ def all_rows() -> list[Row]:
 def float_rows(rows: list[Row]) -> list[Row]:
     """Return the same models in floats of 16 bits, rounded behind every op, and some in floats of 8 bits."""
     first = {row.model: row for row in reversed(rows)}
-    plain = [
-        replace(row, bars={}, ahead_db=None, options=(), trials=(), held_out=None, target=ROUNDING)
-        for row in first.values()
-    ]
+    plain = [replace(row, bars={}, ahead_db=None, options=(), target=ROUNDING) for row in first.values()]
     small = [row for row in plain if row.model in ("tiny_llama", "fashion_mnist")]
     half = [replace(row, scheme=scheme) for row in reversed(plain) for scheme in ("fp16", "bf16")]
     return [*half, *(replace(row, scheme=scheme) for row in reversed(small) for scheme in ("f8e4m3", "f8e5m2"))]
@@ -218,15 +211,10 @@ def reading_rows() -> list[Row]:
     folder = models_folder() / "ppocr_rec"
     dims = {"x:0": 1, "x:2": 48, "x:3": 320}
 
-    def held_out(calibrating: int) -> Reading:
-        return Reading.of(folder, {"x": loaded(folder / "calibration.npz")["x"][calibrating:]})
-
-    # The small errors of its 188 nodes add up: how many get 16 bits for it is chosen by lines that judge nothing.
-    trials = tuple(("--step", f"widen-activations{{least_total_db={bound}}}") for bound in (15, 20, 25, 30))
     row = partial(Row, "ppocr_rec", folder=folder, dims=dims, task=lambda: Reading.of(folder))
     return [
         row("a16w8", bars={"points": 0.5}),
-        row("a8w8", bars={"points": 2.0}, trials=trials, held_out=held_out),
+        row("a8w8", bars={"points": 2.0}),
     ]
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -12,7 +11,7 @@ from benchmarks import quantize
 from benchmarks.judging import in_floats, judged
 from benchmarks.quality import Classification, Embedding, Encoding, LabelledTexts, Language, Score
 from benchmarks.quantize_peer import TOOLS, Job, with_dims
-from benchmarks.quantize_rows import Row, all_rows
+from benchmarks.quantize_rows import all_rows
 from npuopt.graph.execution import Session
 from support.models import model_folder
 
@@ -53,46 +52,6 @@ def test_texts_are_sorted_by_a_head_on_their_embeddings() -> None:
     score = Encoding(texts, {"reviews": task}).score({"": before, "reviews": before}, {"": before, "reviews": after})
     assert score.losses == {"cosine": 0, "reviews": 25}
     assert score.text.endswith("reviews 100.0% -> 75.0% of 4 (0 won, 1 lost: -25.00 +- 42.44 points)")
-
-
-class HeldOut:
-    """A task whose outputs nobody looks at."""
-
-    by_sample: ClassVar[tuple[str, ...]] = ()
-
-    def outputs(self, session: object) -> None:
-        del session
-
-    def score(self, before: object, after: object) -> Score:
-        raise NotImplementedError
-
-
-@pytest.mark.parametrize(
-    ("changed", "taken"), [({"mild": 0.01, "strong": 0.0}, "mild"), ({"mild": 0.03, "strong": 0.02}, "strong")]
-)
-def test_the_first_trial_that_changes_little_of_held_out_samples_is_taken(
-    monkeypatch: pytest.MonkeyPatch, changed: dict[str, float], taken: str, tmp_path: Path
-) -> None:
-    row = Row(
-        "m",
-        "a8w8",
-        tmp_path,
-        {},
-        HeldOut,
-        {},
-        options=("o",),
-        trials=(("mild",), ("strong",)),
-        held_out=lambda _: HeldOut(),
-    )
-
-    def judged(wanted: Row, *_: object) -> quantize.Result:
-        return result("npuopt", disagreement=changed[wanted.options[-1]])
-
-    monkeypatch.setattr(quantize, "measure_tool", judged)
-    monkeypatch.setattr(quantize, "Session", lambda *_, **__: None)
-    peers = quantize.Peers(Path(), 1)
-    assert quantize.chosen(row, "npuopt", peers, tmp_path).options == ("o", taken)
-    assert quantize.chosen(row, "nncf", peers, tmp_path) is row
 
 
 def result(tool: str, **losses: float) -> quantize.Result:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from npuopt.graph import to_text
+from npuopt.quantization.accuracy.held_activations import output_sqnr_db
 from npuopt.quantization.accuracy.local_errors import local_errors
 from npuopt.quantization.steps.activations import WidenActivations, wider_scheme
 from support.integer_chip import integer_chip
@@ -46,12 +47,34 @@ def test_noisy_nodes_and_what_makes_their_inputs_are_widened(tmp_path):
 def test_small_errors_are_widened_too_where_they_add_up(tmp_path):
     work = work_on(TEXT, tmp_path, x=X)
     found = [
-        set(WidenActivations(least_sqnr_db=0, least_total_db=total).apply(work, start(work)).held.encodings.precisions)
+        set(
+            WidenActivations(least_sqnr_db=0, least_total_db=total, least_output_db=0)
+            .apply(work, start(work))
+            .held.encodings.precisions
+        )
         for total in (0, 30, 60)
     ]
     assert found[0] == set()
     assert found[1] >= {"h", "p"}, "the noisiest first, with what makes its input"
     assert found[2] == {"p", "h", "y"}, "a Reshape takes the type of what it moves"
+
+
+def test_stretches_that_cost_the_outputs_most_are_widened_until_these_are_good_enough(tmp_path):
+    """What the outlier hides is needed behind it; what is added to the normalized result costs next to nothing."""
+    text = TEXT.replace("y = Relu(h)", "r = Relu(x) c = Sigmoid(r) y = Add(h, c)")
+    work = work_on(text, tmp_path, x=X)
+    alone = {"least_sqnr_db": 0, "least_total_db": 0}
+    before = WidenActivations(**alone, least_output_db=10).apply(work, start(work))
+    assert before.changed == 0, "10 dB are there without"
+    applied = WidenActivations(**alone, least_output_db=30).apply(work, start(work))
+    wide = set(applied.held.encodings.precisions)
+    assert wide >= {"p", "h"}
+    assert "c" not in wide
+    samples = [dict(sample) for sample in work.samples]
+    reached = [output_sqnr_db(work.model, held, samples) for held in (work.encodings(), applied.held.encodings)]
+    assert reached[0] < 25
+    assert reached[1] >= 30
+    assert "for what they do to the outputs" in applied.text
 
 
 def test_a_result_that_only_float_nodes_read_counts_as_it_is_held(tmp_path):

@@ -11,18 +11,16 @@ from itertools import islice
 from math import inf, log10
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from npuopt.graph import Editor, is_constant
 from npuopt.graph.queries import STANDARD_DOMAINS
-from npuopt.quantization.arithmetic import STORAGE
+from npuopt.quantization.accuracy.held_activations import Rounding
 from npuopt.quantization.calibration.taps import tapped_session
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from npuopt.graph import Model, Node, Value
-    from npuopt.quantization.encodings import Encoding, Encodings
+    from npuopt.quantization.encodings import Encodings
     from npuopt.quantization.samples.data import Samples
 
 SAMPLES = 4
@@ -84,8 +82,7 @@ class _Instruments:
         self._encodings = encodings
         self._edit = Editor(model)
         self._makers = {node.outputs[0].name or "": node for node in model.graph}
-        self._first = next(iter(model.graph))
-        self._held: dict[tuple[str, Encoding], Value] = {}
+        self._rounding = Rounding(model)
 
     def add(self, name: str, *, is_held: bool = False) -> None:
         """Compute the node that makes `name` a second time, from inputs as they are held, and hold it too if asked."""
@@ -98,7 +95,7 @@ class _Instruments:
             return
         again = self._edit.emit_after(node.op_type, inputs, dict(node.attributes), after=node)
         if encoding is not None and encoding.axis is None:
-            again = self._rounded(again, encoding)
+            again = self._rounding.rounded(again, encoding)
         self._compare("node", name, node.outputs[0], again)
 
     def taps(self) -> list[Value]:
@@ -120,23 +117,10 @@ class _Instruments:
         encoding = self._encodings.read_by(output, index, value.name or "")
         if encoding is None or encoding.axis is not None:
             return value
-        key = (value.name or "", encoding)
-        if key not in self._held:
-            self._held[key] = self._rounded(value, encoding)
-            self._compare("tensor", value.name or "", value, self._held[key])
-        return self._held[key]
-
-    def _rounded(self, value: Value, encoding: Encoding) -> Value:
-        """Return the tensor as its integers give it back."""
-        scale = self._edit.constant(np.asarray(encoding.scale[0], np.float32), near=self._first)
-        point = np.asarray(encoding.zero_point[0]).astype(STORAGE[encoding.dtype])
-        constants = [scale, self._edit.constant(point, near=self._first)]
-        maker = value.producer()
-        if maker is None:
-            rounded = self._edit.emit("QuantizeLinear", [value, *constants], before=self._first)
-            return self._edit.emit("DequantizeLinear", [rounded, *constants], before=self._first)
-        rounded = self._edit.emit_after("QuantizeLinear", [value, *constants], after=maker)
-        return self._edit.emit_after("DequantizeLinear", [rounded, *constants], after=_maker(rounded))
+        held = self._rounding.rounded(value, encoding)
+        if ("tensor", value.name or "") not in self.pairs:
+            self._compare("tensor", value.name or "", value, held)
+        return held
 
     def _compare(self, kind: str, name: str, expected: Value, got: Value) -> None:
         """Let the graph sum up the squares of a tensor and of its error."""
@@ -145,7 +129,7 @@ class _Instruments:
         whole = {"keepdims": 0}
         noise = self._edit.emit_after("ReduceSumSquare", [difference], whole, after=_maker(difference))
         signal = self._edit.emit_after("ReduceSumSquare", [expected], whole, after=maker)
-        self.pairs.setdefault((kind, name), (signal, noise))
+        self.pairs[kind, name] = (signal, noise)
 
 
 def _plain(node: Node) -> int:

@@ -108,20 +108,18 @@ def layer_errors(
     ]
 
 
-def relative_noise(reference: Sequence[Arrays], got: Sequence[Arrays]) -> dict[str, float]:
+def relative_noise(reference: Iterable[Arrays], got: Iterable[Arrays]) -> dict[str, float]:
     """Return the noise of each float output: sum of squares of the difference over that of the reference."""
-    found: dict[str, float] = {}
-    for name, first in reference[0].items():
-        if first.dtype.kind != "f":
-            continue
-        signal = noise = 0.0
-        for expected, actual in zip(reference, got, strict=True):
-            wanted = expected[name].astype(np.float64).reshape(-1)
+    signal, noise = defaultdict[str, float](float), defaultdict[str, float](float)
+    for expected, actual in zip(reference, got, strict=True):
+        for name, array in expected.items():
+            if array.dtype.kind != "f":
+                continue
+            wanted = array.astype(np.float64).reshape(-1)
             difference = actual[name].astype(np.float64).reshape(-1) - wanted
-            signal += float(wanted @ wanted)
-            noise += float(difference @ difference)
-        found[name] = _ratio(noise, signal)
-    return found
+            signal[name] += float(wanted @ wanted)
+            noise[name] += float(difference @ difference)
+    return {name: _ratio(noise[name], signal[name]) for name in signal}
 
 
 def _ratio(noise: float, signal: float) -> float:

@@ -1,0 +1,79 @@
+"""A float model whose activations go through the integers that hold them; its weights stay as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npuopt.graph import Editor, Session, is_constant
+from npuopt.quantization.accuracy.sensitivity import decibels, relative_noise
+from npuopt.quantization.arithmetic import STORAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from npuopt.graph import Model, Value
+    from npuopt.quantization.accuracy.sensitivity import Arrays
+    from npuopt.quantization.encodings import Encoding, Encodings
+
+
+def output_sqnr_db(model: Model, encodings: Encodings, samples: Sequence[Arrays], *, threads: int = 0) -> float:
+    """Return the signal to noise in dB, at the output that suffers most, of what rounding the activations does.
+
+    Args:
+        model: the float model; it stays as it is.
+        encodings: of its tensors. What rounding the weights and the outputs themselves does is left out.
+        samples: both models run on each.
+        threads: threads of the runtime, 0 for all cores.
+    """
+    reference = Session(model, optimize=False, threads=threads)
+    held = Session(hold_activations(model, encodings), optimize=False, threads=threads)
+    noise = relative_noise(map(reference.run, samples), map(held.run, samples))
+    return decibels(max(noise.values(), default=0.0))
+
+
+def hold_activations(model: Model, encodings: Encodings) -> Model:
+    """Return a copy of the model in which every node reads its activations as they are held, or converted for it."""
+    copy = model.clone()
+    rounding = Rounding(copy)
+    for node in list(copy.graph):
+        converted = encodings.uses.get(node.outputs[0].name or "", {})
+        for index, value in enumerate(node.inputs):
+            if value is None or is_constant(value):
+                continue
+            read = value
+            for encoding in (encodings.tensors.get(value.name or ""), converted.get(index)):
+                if encoding is not None and encoding.axis is None:
+                    read = rounding.rounded(read, encoding)
+            node.replace_input_with(index, read)
+    return copy
+
+
+class Rounding:
+    """Writes into a graph how tensors come back from their integers, once for each tensor and encoding."""
+
+    def __init__(self, model: Model) -> None:
+        self._edit = Editor(model)
+        self._first = next(iter(model.graph))
+        self._made: dict[tuple[Value, Encoding], Value] = {}
+
+    def rounded(self, value: Value, encoding: Encoding) -> Value:
+        """Return the tensor as its integers give it back."""
+        key = (value, encoding)
+        if key not in self._made:
+            self._made[key] = self._new(value, encoding)
+        return self._made[key]
+
+    def _new(self, value: Value, encoding: Encoding) -> Value:
+        scale = self._edit.constant(np.asarray(encoding.scale[0], np.float32), near=self._first)
+        point = np.asarray(encoding.zero_point[0]).astype(STORAGE[encoding.dtype])
+        constants = [scale, self._edit.constant(point, near=self._first)]
+        maker = value.producer()
+        if maker is None:
+            integers = self._edit.emit("QuantizeLinear", [value, *constants], before=self._first)
+            return self._edit.emit("DequantizeLinear", [integers, *constants], before=self._first)
+        integers = self._edit.emit_after("QuantizeLinear", [value, *constants], after=maker)
+        quantizer = integers.producer()
+        assert quantizer is not None, "it was just made"  # noqa: S101 -- for the type alone
+        return self._edit.emit_after("DequantizeLinear", [integers, *constants], after=quantizer)
