@@ -14,7 +14,7 @@ import numpy as np
 
 from npuopt.errors import InputError
 from npuopt.graph.headers import to_proto
-from npuopt.graph.held_weights import hand_over, multiplies_integers
+from npuopt.graph.held_weights import hand_over, lies_in_files, multiplies_integers
 from npuopt.graph.queries import graphs_of
 from npuopt.graph.saving import save
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 IN_MEMORY_BYTES = 16 << 20
-"""Weights up to which a model is handed over as bytes; above, through a temporary folder with external data."""
+"""Weights up to which a model is handed over as bytes; above, they stay in their files or go through a folder."""
 
 COPIES_WEIGHTS = "QDQS8ToU8Transformer"
 """ONNX Runtime's rewriting of signed constants as unsigned ones, which makes a copy of them in each session."""
@@ -93,7 +93,7 @@ class Session:
         options.enable_cpu_mem_arena = not lean
         stay = lean and not isinstance(model, Path) and not multiplies_integers(model)
         unwanted = [COPIES_WEIGHTS] if stay else None
-        with _handed_over(model, options if lean else None) as (source, self._held):
+        with _handed_over(model, options, lean=lean) as (source, self._held):
             try:
                 self._session: Any = runtime.InferenceSession(
                     source, options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted
@@ -146,21 +146,30 @@ class Session:
 
 
 @contextmanager
-def _handed_over(model: Path | ir.Model, lean: Any) -> Generator[tuple[str | bytes, list[Any]]]:  # noqa: ANN401
+def _handed_over(
+    model: Path | ir.Model,
+    options: Any,  # noqa: ANN401 -- ONNX Runtime has no types
+    *,
+    lean: bool,
+) -> Generator[tuple[str | bytes, list[Any]]]:
     """Yield what ONNX Runtime opens, and what must live as long as the session.
 
-    A folder for weights goes once they are open: mapped files outlive their names.
+    Large constants of a model in memory are read from the files that they lie in, or else through a folder for weights.
+    The folder goes once they are open: mapped files outlive their names.
 
     Args:
         model: what is opened.
-        lean: the options of a lean session, which take the constants of a model in memory; else None.
+        options: those of the session, which learn where constants lie.
+        lean: leave the constants of a model in memory in their files.
     """
     if isinstance(model, Path):
         yield str(model), []
-    elif lean is not None:
-        yield hand_over(model, lean)
+    elif lean:
+        yield hand_over(model, options, shared=True)
     elif _weight_bytes(model) <= IN_MEMORY_BYTES:
         yield to_proto(model).SerializeToString(), []
+    elif lies_in_files(model, elsewhere=IN_MEMORY_BYTES):
+        yield hand_over(model, options, shared=False)
     else:
         with tempfile.TemporaryDirectory(prefix="npuopt-session-") as folder:
             path = Path(folder) / "model.onnx"

@@ -1,4 +1,4 @@
-"""Hands constants that lie in files to ONNX Runtime without a copy, each once for all sessions of the process."""
+"""Hands constants that lie in files to ONNX Runtime without a copy, or each once for all sessions of the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from npuopt.graph.headers import to_proto
 from npuopt.graph.mapped import InFile
-from npuopt.graph.queries import element_type, is_constant, is_op, nodes, producer
+from npuopt.graph.queries import element_type, graphs_of, is_constant, is_op, nodes, producer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,12 +28,14 @@ _EIGHT_BITS = (ir.DataType.INT8, ir.DataType.UINT8)
 _held: weakref.WeakValueDictionary[tuple[object, ...], Any] = weakref.WeakValueDictionary()
 
 
-def hand_over(model: ir.Model, options: Any) -> tuple[bytes, list[Any]]:  # noqa: ANN401 -- ONNX Runtime has no types
-    """Take the large constants out of a model that lie in files, and give them to the options of a session.
+def hand_over(model: ir.Model, options: Any, *, shared: bool) -> tuple[bytes, list[Any]]:  # noqa: ANN401 -- untyped
+    """Take the large constants out of a model that lie in files, and say in the options of a session where they are.
 
     Args:
         model: stays as it is.
         options: ONNX Runtime's SessionOptions.
+        shared: hand over the constants themselves, mapped once for all sessions of the process; else the runtime
+            reads them from the files, which have to be in place, and keeps what it makes of them.
 
     Returns:
         The model's bytes, and what must live as long as the session does.
@@ -48,14 +50,27 @@ def hand_over(model: ir.Model, options: Any) -> tuple[bytes, list[Any]]:  # noqa
         for value, tensor in zip(values, tensors, strict=True):
             place = tensor.source.path.resolve().relative_to(folder)
             value.const_value = _pointer(tensor, place)
-            kept.append(_ort_value(tensor))
-            options.add_initializer(value.name, kept[-1])
+            if shared:
+                kept.append(_ort_value(tensor))
+                options.add_initializer(value.name, kept[-1])
         content = to_proto(model).SerializeToString()
     finally:
         for value, tensor in zip(values, tensors, strict=True):
             value.const_value = tensor
     options.add_session_config_entry(FOLDER, folder)  # looked at, though nothing is read from there
     return content, kept
+
+
+def lies_in_files(model: ir.Model, elsewhere: int) -> bool:
+    """Say whether constants lie in files that are in place, but for so many bytes of others at most."""
+    held: list[Any] = []
+    for graph in graphs_of(model):
+        for value in graph.initializers.values():
+            if graph is model.graph and _is_held(value.const_value):
+                held.append(value.const_value)
+            elif value.const_value is not None:
+                elsewhere -= value.const_value.nbytes
+    return bool(held) and elsewhere >= 0 and all(source.is_in_place for source in {one.source for one in held})
 
 
 def multiplies_integers(model: ir.Model) -> bool:

@@ -28,8 +28,17 @@ class MappedFile:
         weakref.finalize(self, os.close, self._descriptor)
         status = os.fstat(self._descriptor)
         self.size = status.st_size
-        self.identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        self.identity = _identity(status)
         self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) if self.size else None
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to this very file, unchanged."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        return self.identity == _identity(status)
 
     def view(self, offset: int = 0, length: int | None = None) -> memoryview:
         """Return bytes of the file without reading them."""
@@ -67,6 +76,10 @@ class MappedFile:
         """Give the pages that were read back to the system; they are read again when needed."""
         if self._map is not None:
             self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class FileBytes:

@@ -54,7 +54,7 @@ ENDS = 5
 """How many places are tried for each end of an interval that need not have zero in its middle."""
 
 FITTED_AT_ONCE = 2**17
-"""Weights that are looked at at a time, so that they stay in the processor's cache for all scales that are tried."""
+"""Weights that are looked at at a time, so that they stay in the processor's cache while their error is computed."""
 
 
 @dataclass(frozen=True)
@@ -159,22 +159,27 @@ def fitted_scales(
         whole: cover the whole range.
     """
     smallest, largest = (limit - middle(dtype) for limit in limits(dtype, distance))
-    widest = symmetric_scales(np.abs(rows).max(axis=1, initial=0.0), dtype, distance)
+    ends = np.stack((rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0)), axis=1)
+    widest = symmetric_scales(np.abs(ends).max(axis=1), dtype, distance)
     shares = np.linspace(1.0, LEAST_SHARE, SHARES)
     if shifts:
         widest, shares = powers_of_two(widest), np.array([1.0, 0.5])
     if whole or not _is_fitted(rows, dtype):
         return widest
     best = widest.copy()
-    for part, chosen in _portions(rows, best):
-        covering = chosen.copy()
-        least = np.full(len(part), np.inf)
-        for share in shares:
-            scale = (covering * share).astype(np.float32)
-            squares = _squared_error(part, scale, smallest, largest)
-            better = squares < least
-            least[better] = squares[better]
-            chosen[better] = scale[better]
+    scales = (widest * shares[:, None]).astype(np.float32)
+    bounds = np.square(_errors(ends.astype(np.float32), scales[:, :, None], smallest, largest)).max(axis=2)
+    for part, within in _portions(rows):
+        chosen, least = best[within], np.full(len(part), np.inf)
+        for scale, bound in zip(scales[:, within], bounds[:, within], strict=True):
+            wanted = np.flatnonzero(bound < least)  # however it is rounded, a sum is no less than one of its squares
+            if not wanted.size:
+                continue
+            tried = part if wanted.size == len(part) else part[wanted]
+            squares = _squared_error(tried, scale[wanted], smallest, largest)
+            better = squares < least[wanted]
+            least[wanted[better]] = squares[better]
+            chosen[wanted[better]] = scale[wanted[better]]
     return best
 
 
@@ -191,7 +196,9 @@ def fitted_intervals(rows: np.ndarray, dtype: IntegerType, *, shifts: bool = Fal
     if not _is_fitted(rows, dtype):
         return scales, points
     shares = np.linspace(1.0, LEAST_SHARE, ENDS)
-    for part, chosen in _portions(rows, best := np.stack((scales, points), axis=1)):
+    best = np.stack((scales, points), axis=1)
+    for part, within in _portions(rows):
+        chosen = best[within]
         low, high = part.min(axis=1, initial=0.0), part.max(axis=1, initial=0.0)
         least = np.full(len(part), np.inf)
         for low_share, high_share in product(shares, shares):
@@ -209,23 +216,35 @@ def _is_fitted(rows: np.ndarray, dtype: IntegerType) -> bool:
     return limits(dtype)[1] - middle(dtype) <= LARGEST_FITTED and rows.shape[1] >= FEWEST_FITTED
 
 
-def _portions(rows: np.ndarray, results: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows in portions of `FITTED_AT_ONCE` weights, with the places of their results."""
+def _portions(rows: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
+    """Yield rows in portions of `FITTED_AT_ONCE` weights, and where they are among all rows."""
     step = max(1, FITTED_AT_ONCE // max(rows.shape[1], 1))
     for start in range(0, len(rows), step):
-        yield rows[start : start + step].astype(np.float32), results[start : start + step]
+        within = slice(start, start + step)
+        yield rows[within].astype(np.float32, copy=False), within
 
 
 def _squared_error(
     part: np.ndarray, scale: np.ndarray, smallest: np.ndarray | int, largest: np.ndarray | int
 ) -> np.ndarray:
-    """Return each row's squared error when it is held in integers between the bounds, which are relative to zero."""
-    column = scale[:, None]
-    error = part / column
-    np.clip(np.rint(error, out=error), smallest, largest, out=error)  # in place: it runs for every scale tried
-    error *= column
-    error -= part
-    return np.einsum("re,re->r", error, error)
+    """Return each row's squared error when it is held in integers between the bounds, which are relative to zero.
+
+    A long row is looked at in portions, whose sums are added in float64: float32 has no room for millions of squares.
+    """
+    squares = np.zeros(len(part))
+    for start in range(0, part.shape[1], FITTED_AT_ONCE):
+        errors = _errors(part[:, start : start + FITTED_AT_ONCE], scale[:, None], smallest, largest)
+        squares += np.einsum("re,re->r", errors, errors)
+    return squares
+
+
+def _errors(part: np.ndarray, scales: np.ndarray, smallest: np.ndarray | int, largest: np.ndarray | int) -> np.ndarray:
+    """Return the error of each number when it is held in integers between the bounds, which are relative to zero."""
+    errors = part / scales
+    np.clip(np.rint(errors, out=errors), smallest, largest, out=errors)  # in place: it runs for every scale tried
+    errors *= scales
+    errors -= part
+    return errors
 
 
 def bias_encoding(weight: Encoding, activation: Encoding, dtype: IntegerType) -> Encoding:
