@@ -74,10 +74,19 @@ class Row:
     plain_mebibytes: float
     mebibytes: float
 
+    @property
+    def ratio(self) -> float:
+        """Return how many times the CPU time of plain inference calibration takes."""
+        return self.seconds / self.plain_seconds
+
+    @property
+    def allowed_mebibytes(self) -> float:
+        """Return the most memory that calibrating or quantizing the model may take."""
+        return LARGEST_RATIO * self.weight_mebibytes + FREE_MEBIBYTES
+
     def meets_bars(self) -> bool:
         """Say whether time and memory are within the bars."""
-        allowed = LARGEST_RATIO * self.weight_mebibytes + FREE_MEBIBYTES
-        return self.seconds <= LARGEST_RATIO * self.plain_seconds and self.mebibytes <= allowed
+        return self.ratio <= LARGEST_RATIO and self.mebibytes <= self.allowed_mebibytes
 
 
 def main() -> int:
@@ -111,7 +120,7 @@ def measure_all(arguments: argparse.Namespace) -> Iterator[Row]:
             print(f"{name}: not there", file=sys.stderr)
             continue
         for samples in arguments.samples:
-            row = measure(name, samples, arguments)
+            row = measure(name, samples, arguments.method, rounds=arguments.rounds, seconds=arguments.seconds)
             if arguments.json:
                 print(json.dumps({**asdict(row), "meets_bars": row.meets_bars()}), flush=True)
             else:
@@ -120,7 +129,7 @@ def measure_all(arguments: argparse.Namespace) -> Iterator[Row]:
                     str(samples),
                     f"{row.plain_seconds:.1f}",
                     f"{row.seconds:.1f}",
-                    f"{row.seconds / row.plain_seconds:.2f}{'' if row.meets_bars() else ' (missed)'}",
+                    f"{row.ratio:.2f}{'' if row.meets_bars() else ' (missed)'}",
                     f"{row.weight_mebibytes:.0f}",
                     f"{row.plain_mebibytes:.0f}",
                     f"{row.mebibytes:.0f}",
@@ -129,14 +138,14 @@ def measure_all(arguments: argparse.Namespace) -> Iterator[Row]:
             yield row
 
 
-def measure(name: str, samples: int, arguments: argparse.Namespace) -> Row:
-    """Let plain inference and calibration take turns."""
+def measure(name: str, samples: int, method: str = "minmax", *, rounds: int, seconds: int) -> Row:
+    """Let plain inference and calibration take turns; a run may take so many seconds of CPU time."""
     taken: dict[str, list[tuple[float, float]]] = {"plain": [], "calibrate": []}
-    for _ in range(arguments.rounds):
+    for _ in range(rounds):
         for kind, found in taken.items():
-            options = ["--samples", str(samples), "--method", arguments.method, "--child", kind]
+            options = ["--samples", str(samples), "--method", method, "--child", kind]
             command = [sys.executable, "-m", "benchmarks.calibrate", name, *options]
-            cpu, peak, succeeded = run(command, arguments.seconds, sys.stderr.fileno())
+            cpu, peak, succeeded = run(command, seconds, sys.stderr.fileno())
             if not succeeded:
                 raise SystemExit(f"{name}: {kind} failed")
             found.append((cpu, peak))

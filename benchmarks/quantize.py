@@ -1,11 +1,13 @@
 """npuopt and other quantizers side by side: quality at the same bits on the same samples, CPU time, peak memory.
 
     python -m benchmarks.quantize [ROW ...] [--tools npuopt ort nncf] [--samples N] [--judged N] [--keep DIR]
+                                  [--rounds 2] [--json]
 
 Every tool gets the same float model, the same calibration samples, and all its process does is measured, imports
 included. `ort` is each way of ONNX Runtime that the scheme can be had by: quantize_static per channel with minmax,
 entropy and percentile, its configuration for QNN, and blocked weights. Quality is that of the quantized model in ONNX
-Runtime without optimizations and with exact integer sums. The others get an environment of their own
+Runtime without optimizations and with exact integer sums. The rows bert12-speed and llama12-speed, with 32 samples or
+1,000, tell time and memory alone (benchmarks/quantize_speed.py). The others get an environment of their own
 (benchmarks/quantizers.txt), made on the first run; `make models` brings the models.
 """
 
@@ -17,7 +19,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +27,9 @@ from benchmarks.judging import judged
 from benchmarks.location import models_folder
 from benchmarks.optimize import HERE, run
 from benchmarks.quality import first
+from benchmarks.quantize_commands import DEFAULT_OF_ORT, Peers, command
 from benchmarks.quantize_rows import all_rows
+from benchmarks.quantize_speed import print_speeds, speed_rows
 from npuopt.errors import NpuoptError
 from npuopt.graph.execution import Session
 from tools.models.environment import environment_python
@@ -37,15 +41,7 @@ if TYPE_CHECKING:
 
     from benchmarks.quality import Score, Task
     from benchmarks.quantize_rows import Row
-
-DEFAULT_OF_ORT = "ort-minmax"
-
-
-class Peers(NamedTuple):
-    """What runs the other tools, and how much memory they may ask for."""
-
-    python: Path
-    gibibytes: float
+    from benchmarks.quantize_speed import SpeedRow
 
 
 @dataclass
@@ -74,12 +70,26 @@ def main() -> int:
         python = environment_python(models_folder() / ".quantizers", HERE / "quantizers.txt")
     else:
         python = Path()
+    peers = Peers(python, arguments.gibibytes)
+    if rows := [row for row in all_rows() if is_wanted(row, arguments.rows)]:
+        print_qualities(rows, arguments, peers)
+    if timed := [row for row in speed_rows(arguments.samples) if is_wanted(row, arguments.rows)]:
+        print_speeds(timed, arguments.tools, peers, rounds=arguments.rounds, as_json=arguments.json)
+    return 0
+
+
+def is_wanted(row: Row | SpeedRow, names: Sequence[str]) -> bool:
+    """Say whether the command line asks for a row: by its name, by its model, or for all."""
+    return not names or row.name in names or row.model in names
+
+
+def print_qualities(rows: Sequence[Row], arguments: argparse.Namespace, peers: Peers) -> None:
+    """Measure the rows on quality and print them as they come."""
     if not arguments.json:
         print("| model, scheme | tool | measured | bars | CPU s | peak MiB |\n|---|---|---|---|---|---|")
-    peers = Peers(python, arguments.gibibytes)
     before: dict[str, tuple[Task, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="npuopt-quantize-") as temporary:
-        for row in [row for row in all_rows() if not arguments.rows or {row.name, row.model} & {*arguments.rows}]:
+        for row in rows:
             if not (row.folder / "model.onnx").is_file():
                 print(f"{row.name}: not there; run `make models`", file=sys.stderr)
                 continue
@@ -95,17 +105,17 @@ def main() -> int:
                     print(json.dumps({"row": row.name, **asdict(result)}), flush=True)
             if not arguments.json:
                 print_results(row, results)
-    return 0
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quantize", description="Compare quantizers.")
-    names = ", ".join(row.name for row in all_rows())
+    names = ", ".join(row.name for row in (*all_rows(), *speed_rows()))
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"a model, or of {names}")
     parser.add_argument("--tools", nargs="*", default=["npuopt", "ort", "nncf"], choices=["npuopt", "ort", "nncf"])
     parser.add_argument("--samples", type=int, help="calibration samples, instead of each row's own number")
     parser.add_argument("--judged", type=int, metavar="N", help="judge by the first N samples of each set")
     parser.add_argument("--gibibytes", type=float, default=8.0, help="of memory that a peer may ask for")
+    parser.add_argument("--rounds", type=int, default=2, help="runs of each tool in the rows on speed")
     parser.add_argument("--keep", type=Path, help="keep the quantized models here")
     parser.add_argument("--json", action="store_true", help="one JSON document a tool, once it is judged")
     return parser.parse_args()
@@ -161,28 +171,6 @@ def measure_tool(row: Row, tool: str, task: Task, before: Any, peers: Peers, cal
     except NpuoptError as error:
         result.failure = str(error)
     return result
-
-
-def command(row: Row, tool: str, peers: Peers, calibration: Path, output: Path) -> list[str]:
-    source = row.folder / "model.onnx"
-    if tool == "npuopt":
-        dims = [text for name, size in row.dims.items() for text in ("--dim", f"{name}={size}")]
-        options = ["--precision", row.scheme, "--calibration", str(calibration), *row.options]
-        wanted = ["quantize", str(source), "--target", row.target, "-o", str(output), *dims, *options]
-        return [sys.executable, "-m", "npuopt", *wanted]
-    job = {
-        "tool": tool,
-        "source": str(source),
-        "output": str(output),
-        "scheme": row.scheme,
-        "calibration": str(calibration),
-        "gibibytes": peers.gibibytes,
-        "dims": dict(row.dims),
-        "is_transformer": row.is_transformer,
-    }
-    path = output.with_suffix(".json")
-    path.write_text(json.dumps(job), encoding="utf-8")
-    return [str(peers.python), str(HERE / "quantize_peer.py"), str(path)]
 
 
 def verdict(row: Row, result: Result, results: Sequence[Result]) -> str:

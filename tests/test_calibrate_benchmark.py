@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 import pytest
 
 from benchmarks.calibrate import Repeated, Row, measure
 
 
 def test_a_small_model_is_measured():
-    row = measure("fashion_mnist", 3, Namespace(method="minmax", rounds=1, seconds=60))
+    row = measure("fashion_mnist", 3, rounds=1, seconds=60)
     assert row.plain_seconds > 0
     assert row.seconds > 0
     assert row.mebibytes > 20
