@@ -41,6 +41,7 @@ from npuopt.road.sensing import rank_layers
 from npuopt.road.step_effects import measure_steps
 from npuopt.runtime.artifact import MODEL_FILE, run_steps
 from npuopt.target import load_target
+from npuopt.verify.final import telling_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,10 +166,11 @@ def quantize(
     halve = require_change(chip, scheme, with_encodings=steps_report or bool(save_encodings or save_precisions))
     effects = measure_steps(prepared, chip, scheme, options, say=say) if steps_report else []
     quantized = quantize_source(model, source, prepared, chip, options, halve=halve, say=say)
-    outputs: dict[str, Any] = {}
+    checked: Stage | None = None
     if options.verify != "off":
         say("verifying the quantized model")
-        outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
+        some = quantized.on_first(telling_samples(quantized.optimized))
+        checked, _ = check_quantized(prepared.model, some)
     save(model_to_write(prepared, quantized, options.form), output)
     lost: list[str] = []
     if quantized.encodings is not None:
@@ -176,7 +178,7 @@ def quantize(
         _write_text(save_encodings or encodings_beside(output, options.form), text)
         _write_text(save_precisions, precisions_text(quantized.encodings))
     measured = {"steps_report": [asdict(quality) for quality in effects], "not_in_source": lost}
-    record = records.quantization(prepared, quantized, options, outputs)
+    record = records.quantization(prepared, quantized, options, checked)
     return {"output": str(output), "scheme": scheme, **record, **measured}
 
 

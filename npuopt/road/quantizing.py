@@ -86,6 +86,10 @@ class Quantized:
     search: dict[str, Any] = field(default_factory=dict[str, Any])
     halved: Halved | None = None
 
+    def on_first(self, count: int) -> Quantized:
+        """Return the same with only the first of the samples to compare on."""
+        return replace(self, samples=self.samples[:count], optimized=self.optimized[:count])
+
     def write(self, folder: Path) -> None:
         """Write the encodings, if any, as `encodings.json`."""
         if self.encodings is not None:

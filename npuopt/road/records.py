@@ -182,16 +182,16 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
 
 
 def quantization(
-    prepared: Prepared, quantized: Quantized, options: CompileOptions, outputs: Mapping[str, Any]
+    prepared: Prepared, quantized: Quantized, options: CompileOptions, checked: Stage | None
 ) -> dict[str, Any]:
-    """Put on record what `quantize` did; `outputs` are how close its result is to float."""
+    """Put on record what `quantize` did; `checked` is how close its result is to float, where that was looked at."""
     encodings = quantized.encodings
     return {
         "encodings": 0 if encodings is None else len(encodings.tensors) + len(encodings.blocks),
         "steps": [asdict(step) for step in quantized.steps],
         "nodes": count_nodes(prepared.model),
-        "samples": len(quantized.samples),
-        "outputs": outputs,
+        "samples": 0 if checked is None else checked.samples,
+        "outputs": {} if checked is None else checked.model_dump(mode="json")["outputs"],
         "findings": [asdict(finding) for finding in quantized.findings],
         "search": quantized.search,
         "calibration": quantized.calibration_record(options),

@@ -29,6 +29,9 @@ TOLERANCE = 1e-3
 
 SAMPLES = 2
 
+ENOUGH_NUMBERS = 1024
+"""Of each output, by which its distance from a reference is known well: a thousand errors average to a few percent."""
+
 OUTPUT_BYTES = 512 * 2**20
 """Of outputs that are held to be compared: those of a language model take a megabyte for each token."""
 
@@ -119,6 +122,16 @@ def held_samples(model: Model, wanted: int, limit: int = OUTPUT_BYTES) -> int:
     """
     size = sum(4 * prod(static_shape(value) or (0,)) for value in model.graph.outputs)
     return max(1, min(wanted, limit // size)) if size else wanted
+
+
+def telling_samples(outputs: Sequence[Arrays]) -> int:
+    """Return how many samples tell enough: at least `SAMPLES`, or all where each output has few numbers in them.
+
+    Running a quantized model without optimizations takes longer than the float one: weights are dequantized each time.
+    """
+    fewest = min((array.size for sample in outputs for array in sample.values()), default=0)
+    needed = -(-ENOUGH_NUMBERS // fewest) if fewest else len(outputs)
+    return min(len(outputs), max(SAMPLES, needed))
 
 
 def _refuse(source: Path, feeds: Sequence[Arrays], reference: Sequence[Arrays], output: str, difference: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from npuopt.errors import InternalError
 from npuopt.graph import load, nodes, parse
-from npuopt.verify.final import compare_with_source, held_samples
+from npuopt.verify.final import compare_with_source, held_samples, telling_samples
 
 
 def written(folder, text, version=24):
@@ -81,3 +81,13 @@ def test_large_outputs_are_held_of_fewer_samples(tmp_path):
     assert [held_samples(load(path), 4, limit) for limit in (4 * both, 4 * both - 1, both, 1)] == [4, 3, 1, 1]
     free = written(tmp_path, "(float[N] x) => (float[N] y) { y = Relu(x) }")
     assert held_samples(load(free), 4, 1) == 4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "samples", "wanted"),
+    [((4096, 768), 4, 2), ((4096, 400), 4, 3), ((10,), 4, 4), ((4096, 0), 4, 4), ((4096,), 1, 1), ((), 0, 0)],
+    ids=["two have enough", "three have enough", "few numbers", "an empty output", "only one", "none"],
+)
+def test_small_outputs_are_compared_on_more_samples(sizes, samples, wanted):
+    outputs = [{f"y{index}": np.zeros(size) for index, size in enumerate(sizes)}] * samples
+    assert telling_samples(outputs) == wanted
