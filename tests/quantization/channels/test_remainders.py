@@ -7,7 +7,7 @@ from npuopt.graph.execution import Session
 from npuopt.passes.quantize.insert_quantize_dequantize import InsertQuantizeDequantize
 from npuopt.passes.quantize.split_products import SplitProducts as SplitPass
 from npuopt.quantization import calibrate
-from npuopt.quantization.steps import Work
+from npuopt.quantization.steps import Work, standard_steps
 from npuopt.quantization.steps.remainders import SplitProducts
 from support.integer_chip import integer_chip
 from support.stepping import literal, work_on
@@ -109,3 +109,7 @@ def test_without_data_nothing_is_split(tmp_path):
 def test_a_model_without_such_products_is_not_run(tmp_path):
     work = work_on("(float[4,8] x) => (float[4,8] y) {y = Relu(x)}", tmp_path, "a16w8", x=X[:, 0, :4])
     assert list(SplitProducts().rewrites(work)) == []
+
+
+def test_it_runs_unasked_as_the_data_says_where_it_is_worth_it():
+    assert "split-products" in standard_steps(integer_chip().scheme("a16w8"))
