@@ -69,7 +69,7 @@ ALLOWED = {
     "road.distilling": FOUNDATION
     | ROOMS
     | {"tuning"}
-    | road("options", "preparation", "importing", "compilation", "float_runs", "quantizing"),
+    | road("options", "preparation", "importing", "compilation", "float_runs", "quantizing", "time_left"),
     "road.speaking": FOUNDATION | {"evaluate", "quantization", "runtime", "delegates", "bundle"} | road("options"),
     "road.answering": FOUNDATION | {"evaluate", "runtime", "bundle"} | road("options", "source_calibration"),
     "road.evaluating": FOUNDATION

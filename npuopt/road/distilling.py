@@ -5,33 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from npuopt.errors import UsageError
-from npuopt.graph import save
+from npuopt.graph import constant, save
 from npuopt.pipeline.catalogue import find_pass, with_options
 from npuopt.pipeline.checks import count_nodes
 from npuopt.pipeline.recipes import BEFORE_CALIBRATION
 from npuopt.pipeline.runner import Runner
-from npuopt.quantization import calibrate, encodings_for
+from npuopt.quantization import calibrate
+from npuopt.quantization.arithmetic import dequantize
 from npuopt.quantization.assignment.bias import with_bias_scales
 from npuopt.quantization.assignment.wishes import wishes_of
 from npuopt.quantization.calibration.methods import default_method
 from npuopt.quantization.encodings import per_tensor
+from npuopt.quantization.rounding.round_weights import with_corrections
 from npuopt.quantization.samples.data import open_samples
+from npuopt.quantization.steps import Held, Work
+from npuopt.quantization.steps.weights import RoundWeights
 from npuopt.road.compilation import model_runs
 from npuopt.road.float_runs import verification_samples
 from npuopt.road.importing import open_source
 from npuopt.road.options import silent
 from npuopt.road.preparation import AS_THEY_ARE, prepare
 from npuopt.road.quantizing import Quantized, check_quantized
+from npuopt.road.time_left import timed
 from npuopt.target import load_target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-
     from npuopt.graph import Model
-    from npuopt.quantization.encodings import Encoding
+    from npuopt.quantization.encodings import Encoding, Encodings
     from npuopt.quantization.samples.data import Samples
     from npuopt.road.options import CompileOptions, Say
     from npuopt.road.preparation import Prepared
@@ -98,13 +103,9 @@ def tune(
     quantized = Quantized(samples=verification_samples(prepared, options))
     quantized.optimized = model_runs(whole or prepared.model, quantized.samples)
     samples = _held(open_samples(options.calibration, prepared.model))
-    say("calibrating")
-    method = options.calibration_method or default_method(chip.scheme(scheme))
-    ranges = calibrate(prepared.model, open_samples(options.calibration, prepared.model), method)
-    # Corrections of biases make up for weights rounded as they are; these will be others, and biases learn too.
-    start = encodings_for(prepared.model, chip, scheme, ranges).model_copy(update={"corrections": {}})
+    encodings, start = _start(prepared.model, chip, scheme, options, say)
     fixed = _fixed(prepared.model, chip, scheme)
-    tuned = distil(prepared.model, start, samples, tuning, teacher=whole, fixed=fixed, say=say)
+    tuned = distil(prepared.model, encodings, samples, tuning, teacher=whole, start=start, fixed=fixed, say=say)
     prepared.runner.run(prepared.model, [with_options(find_pass("insert-weights"), {"weights": tuned.weights})])
     quantized.encodings = with_bias_scales(prepared.model, tuned.encodings)
     in_float = None if files.in_float is None else prepared.model.clone()
@@ -160,6 +161,26 @@ def _held(samples: Samples) -> list[Arrays]:
         if taken > MOST_SAMPLE_BYTES:
             raise UsageError("the samples take more than 2 GiB of memory", where=samples.name, hint="tune with fewer")
     return held
+
+
+def _start(
+    model: Model, target: Target, scheme: str, options: CompileOptions, say: Say
+) -> tuple[Encodings, dict[str, np.ndarray]]:
+    """Return what learning starts from: encodings, and in float weights rounded by data and biases corrected for it."""
+    samples = open_samples(options.calibration, model)
+    say("calibrating")
+    ranges = calibrate(model, samples, options.calibration_method or default_method(target.scheme(scheme)))
+    work = Work(model, target, scheme, samples, ranges, say=timed(say))
+    held = RoundWeights().apply(work, Held(work.encodings())).held
+    arrays = {layer.weight: dequantize(layer.integers, layer.encoding) for layer in held.rounded.values()}
+    corrections = with_corrections(held.encodings, held.rounded).corrections
+    for node in model.graph:
+        for index, correction in corrections.get(node.outputs[0].name or "", {}).items():
+            bias = node.inputs[index]
+            array = None if bias is None else constant(bias)
+            if bias is not None and array is not None and len(bias.uses()) == 1:
+                arrays[bias.name or ""] = (array + np.reshape(correction, array.shape)).astype(np.float32)
+    return held.encodings.model_copy(update={"corrections": {}}), arrays
 
 
 def _fixed(model: Model, target: Target, scheme: str) -> list[Encoding]:

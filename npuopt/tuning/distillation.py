@@ -35,6 +35,9 @@ NORMALIZATIONS = (
 WARM_UP = 0.1
 """Share of all steps in which the rates rise: the first steps of Adam know the gradients' sizes from one batch only."""
 
+MOST_TAUGHT_BYTES = 2**30
+"""Of the teacher's outputs that are kept, so that it runs once for each sample and not in each epoch."""
+
 LEAST_MAGNITUDE = 1e-8
 """What the root mean square of a weight counts at least for its learning rate: weights of zeros can learn too."""
 
@@ -63,6 +66,7 @@ def distil(
     options: TuningOptions,
     *,
     teacher: Model | None = None,
+    start: Mapping[str, np.ndarray] | None = None,
     fixed: Collection[Encoding] = (),
     say: Progress = lambda text: None,
 ) -> Tuned:
@@ -75,6 +79,7 @@ def distil(
         options: how to learn.
         teacher: whom to agree with, where that is not the model itself: the model before it was pruned. Compared
             is what both make in the same shape.
+        start: what constants start from instead of the model's own, by name: rounded weights and corrected biases.
         fixed: encodings whose scales must stay.
         say: told how far it is.
 
@@ -82,7 +87,7 @@ def distil(
         InputError: when an op cannot be tuned through, or the loss is no number.
         UsageError: when an inner tensor does not exist, or there are too few samples.
     """
-    return _Distillation(model, encodings, samples, options, teacher, fixed).run(say)
+    return _Distillation(model, encodings, samples, options, teacher, start or {}, fixed).run(say)
 
 
 class _Distillation:
@@ -95,6 +100,7 @@ class _Distillation:
         samples: Sequence[Arrays],
         options: TuningOptions,
         teacher: Model | None,
+        start: Mapping[str, np.ndarray],
         fixed: Collection[Encoding],
     ) -> None:
         for network in (model, teacher or model):
@@ -108,8 +114,15 @@ class _Distillation:
         self._masks = (
             {name: torch.from_numpy(mask) for name, mask in masks(model).items()} if options.sparsity == "2:4" else {}
         )
-        self._learnable = {name: self._network.weights[name].clone().requires_grad_() for name in learnable(model)}
+        self._is_elsewhere = bool(start)
+        own = self._network.weights
+        self._learnable = {
+            name: (torch.tensor(start[name]) if name in start else own[name].clone()).requires_grad_()
+            for name in learnable(model)
+        }
         self._learning, self._held_out = _parted(samples, options)
+        self._taught: dict[int, Mapping[str, Tensor]] = {}
+        self._room = MOST_TAUGHT_BYTES
         self._random = np.random.default_rng(options.seed)
 
     def run(self, say: Progress) -> Tuned:
@@ -118,7 +131,9 @@ class _Distillation:
         steps = self._options.epochs * -(-len(self._learning) // self._options.batch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(share_of_rate, steps=steps))
         losses = [self._validate()]
-        tuned = Tuned(self._encodings, losses=losses, weights=self._state() if self._masks else {})
+        tuned = Tuned(
+            self._encodings, losses=losses, weights=self._state() if self._masks or self._is_elsewhere else {}
+        )
         for epoch in range(1, self._options.epochs + 1):
             for done, batch in enumerate(self._batches()):
                 sample = done * self._options.batch
@@ -150,20 +165,31 @@ class _Distillation:
 
     def _step(self, batch: Sequence[Arrays], optimizer: Optimizer) -> None:
         optimizer.zero_grad()
-        for sample in batch:
-            loss = self._distance(sample) / len(batch)
-            if not bool(torch.isfinite(loss)):
-                hint = "lower the learning rates"
-                raise InputError("tuning came to a loss that is no finite number", hint=hint)
-            loss.backward()
+        with self._holding.rounding_weights_once():
+            for sample in batch:
+                loss = self._distance(sample) / len(batch)
+                if not bool(torch.isfinite(loss)):
+                    hint = "lower the learning rates"
+                    raise InputError("tuning came to a loss that is no finite number", hint=hint)
+                loss.backward()
         optimizer.step()
 
     def _distance(self, sample: Arrays) -> Tensor:
         keep = self._options.inner
-        with torch.no_grad():
-            wanted = self._teacher.run(sample, keep=keep)
         got = self._network.run(sample, holding=self._holding, weights=self._weights(), keep=keep)
-        return distance(got, wanted, self._logits, self._options)
+        return distance(got, self._wanted(sample), self._logits, self._options)
+
+    def _wanted(self, sample: Arrays) -> Mapping[str, Tensor]:
+        """Return what the teacher makes of one of the samples, which is kept as long as there is room."""
+        if id(sample) in self._taught:
+            return self._taught[id(sample)]
+        with torch.no_grad():
+            wanted = self._teacher.run(sample, keep=self._options.inner)
+        size = sum(tensor.nbytes for tensor in wanted.values())
+        if size <= self._room:
+            self._taught[id(sample)] = wanted
+            self._room -= size
+        return wanted
 
     def _weights(self) -> dict[str, Tensor]:
         return {
@@ -172,7 +198,7 @@ class _Distillation:
         }
 
     def _validate(self) -> float:
-        with torch.no_grad():
+        with torch.no_grad(), self._holding.rounding_weights_once():
             return float(np.mean([float(self._distance(sample)) for sample in self._held_out]))
 
     def _state(self) -> dict[str, np.ndarray]:

@@ -7,7 +7,8 @@ the optimizer changes each by a share of itself, and none becomes negative.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from npuopt.quantization.roles import is_parameter
 from npuopt.tuning.torch_api import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Generator
 
     from npuopt.graph import Node
     from npuopt.quantization.encodings import Encoding, Encodings
@@ -40,6 +41,16 @@ class FakeQuantization:
         self._encodings = encodings
         self._fixed = frozenset(fixed)
         self._logarithms: dict[Encoding, Tensor] = {}
+        self._rounded: dict[tuple[str, Encoding], tuple[Tensor, Tensor]] | None = None
+
+    @contextmanager
+    def rounding_weights_once(self) -> Generator[None]:
+        """Round each weight once for all samples of a step; when it is over, their gradients go on to what learns."""
+        self._rounded = {}
+        yield
+        pairs = [pair for pair in self._rounded.values() if pair[0].requires_grad and pair[1].grad is not None]
+        self._rounded = None
+        torch.autograd.backward([held for held, _ in pairs], [leaf.grad for _, leaf in pairs])
 
     @property
     def scales(self) -> list[Tensor]:
@@ -51,7 +62,15 @@ class FakeQuantization:
     def weight(self, node: Node, index: int, name: str, tensor: Tensor) -> Tensor:
         """Return the constant as `node` reads it."""
         encoding = self._encodings.read_by(node.outputs[0].name or "", index, name)
-        return tensor if encoding is None or is_parameter(node, index) else self._held(tensor, encoding)
+        if encoding is None or is_parameter(node, index):
+            return tensor
+        if self._rounded is None:
+            return self._held(tensor, encoding)
+        key = (name, encoding)
+        if key not in self._rounded:
+            held = self._held(tensor, encoding)
+            self._rounded[key] = held, held.detach().requires_grad_()
+        return self._rounded[key][1]
 
     def made(self, name: str, tensor: Tensor) -> Tensor:
         """Return the tensor as it is held."""
@@ -91,9 +110,31 @@ class FakeQuantization:
         zero_point = torch.tensor(encoding.zero_point, dtype=torch.float32)
         smallest, largest = limits(encoding.dtype)
         scale, zero_point = _along(scale, encoding.axis, tensor.ndim), _along(zero_point, encoding.axis, tensor.ndim)
+        return _Rounding.apply(tensor, scale, smallest - zero_point, largest - zero_point)
+
+
+class _Rounding(torch.autograd.Function):
+    """Rounds to whole steps within bounds; with its gradients in one, as autograd would keep every step on the way."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor, scale: Tensor, smallest: Tensor, largest: Tensor) -> Tensor:  # noqa: ANN401 -- torch's own object
+        """Return the tensor as its integers give it back."""
         steps = tensor / scale
-        rounded = steps + (torch.round(steps) - steps).detach()
-        return (torch.clamp(rounded + zero_point, smallest, largest) - zero_point) * scale
+        integers = torch.clamp(torch.round(steps), smallest, largest)
+        context.save_for_backward(steps, integers, scale)
+        return integers * scale
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None]:  # noqa: ANN401 -- as above
+        """Pass gradients through what did not saturate, and on to the scale."""
+        steps, integers, scale = context.saved_tensors
+        offset = integers - steps
+        inside = offset.abs() <= 1 / 2
+        of_scale = None
+        if context.needs_input_grad[1]:
+            change = torch.where(inside, offset, integers)
+            of_scale = change.mul_(gradient).sum_to_size(scale.shape)
+        return gradient * inside, of_scale, None, None
 
 
 def _along(numbers: Tensor, axis: int | None, rank: int) -> Tensor:

@@ -42,6 +42,16 @@ def test_the_tuned_float_model_and_its_encodings_quantize_to_the_same(tune, file
     np.testing.assert_allclose(Session(tmp_path / "q.onnx").run(feeds)["y"], wanted, atol=1e-5)
 
 
+def test_learning_starts_where_quantizing_ends(tune, files, tmp_path):
+    chip, model, data = files
+    assert tune("--epochs", 1, "--weight-rate", 0, "--scale-rate", 0).returncode == 0
+    given = ("--precision", "a8w8", "--dim", "batch=1", "--calibration", data, "--no-step", "widen-activations")
+    assert npuopt("quantize", model, "-t", chip, *given, "-o", tmp_path / "q.onnx").returncode == 0
+    feeds = {"x": np.array([[0.5, -1, 2, 0.25]], np.float32)}
+    wanted = Session(tmp_path / "q.onnx").run(feeds)["y"]
+    np.testing.assert_allclose(Session(tmp_path / "t.onnx").run(feeds)["y"], wanted, atol=1e-5)
+
+
 def test_what_was_learned_is_said(tune):
     said = tune("--epochs", 1).stdout
     assert "distance from the float model" in said

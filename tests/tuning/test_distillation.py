@@ -76,6 +76,16 @@ def test_the_start_is_kept_when_nothing_learned_is_better():
     assert tuned.encodings == encodings_of(small_model())
 
 
+def test_learning_starts_from_what_is_given_and_keeps_it_where_nothing_is_better():
+    start = {"c": numbers(7, 16), "no constant": numbers(8, 3)}
+    still = TuningOptions(epochs=1, weight_rate=0, scale_rate=0)
+    tuned = distil(small_model(), encodings_of(small_model()), SAMPLES[:8], still, start=start)
+    plain = distil(small_model(), encodings_of(small_model()), SAMPLES[:8], still)
+    np.testing.assert_array_equal(tuned.weights["c"], start["c"])
+    np.testing.assert_array_equal(tuned.weights["a"], numbers(100, 8, 16))
+    assert tuned.losses[0] > plain.losses[0], "these biases are nobody's"
+
+
 def test_sparse_weights_stay_sparse():
     model = small_model()
     options = replace(OPTIONS, epochs=6, sparsity="2:4")

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,21 @@ def test_gradients_pass_rounding_and_stop_where_numbers_saturate():
     np.testing.assert_array_equal(numbers.grad.numpy(), [1, 0, 0])
     # of the scale's logarithm: (3 - 3.3) * 0.1 for the first, -128 * 0.1 and 127 * 0.1 for those that saturate
     assert holding.scales[0].grad.numpy() == pytest.approx([-0.03 - 12.8 + 12.7], rel=1e-4)
+
+
+def test_weights_rounded_once_for_several_samples_get_the_gradients_of_all():
+    network = Network(model_from(TEXT))
+    samples = [np.random.default_rng(seed).normal(size=(3, 4)).astype(np.float32) for seed in range(3)]
+
+    def gradients(once):
+        holding, weights = FakeQuantization(ENCODINGS), {"w": network.weights["w"].clone().requires_grad_()}
+        with holding.rounding_weights_once() if once else nullcontext():
+            for x in samples:
+                network.run({"x": x}, holding=holding, weights=weights)["y"].square().sum().backward()
+        return [weights["w"].grad, *(scale.grad for scale in holding.scales)]
+
+    for together, apart in zip(gradients(once=True), gradients(once=False), strict=True):
+        np.testing.assert_allclose(together.numpy(), apart.numpy(), rtol=1e-5)
 
 
 def test_equal_encodings_learn_together_and_fixed_ones_not_at_all():
