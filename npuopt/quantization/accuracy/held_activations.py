@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.graph import Editor, Session, is_constant
+from npuopt.graph.static_ends import with_static_ends
 from npuopt.quantization.accuracy.sensitivity import decibels, relative_noise
 from npuopt.quantization.arithmetic import STORAGE
 
@@ -21,14 +22,17 @@ if TYPE_CHECKING:
 def output_sqnr_db(model: Model, encodings: Encodings, samples: Sequence[Arrays], *, threads: int = 0) -> float:
     """Return the signal to noise in dB, at the output that suffers most, of what rounding the activations does.
 
+    For outputs that data sizes stands what they are computed from.
+
     Args:
         model: the float model; it stays as it is.
         encodings: of its tensors. What rounding the weights and the outputs themselves does is left out.
         samples: both models run on each.
         threads: threads of the runtime, 0 for all cores.
     """
-    reference = Session(model, optimize=False, threads=threads)
-    held = Session(hold_activations(model, encodings), optimize=False, threads=threads)
+    judged = with_static_ends(model)
+    reference = Session(judged, optimize=False, threads=threads)
+    held = Session(hold_activations(judged, encodings), optimize=False, threads=threads)
     noise = relative_noise(map(reference.run, samples), map(held.run, samples))
     return decibels(max(noise.values(), default=0.0))
 

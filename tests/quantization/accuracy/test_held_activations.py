@@ -43,3 +43,15 @@ def test_the_noise_at_the_outputs_is_that_of_all_roundings_together():
 
 def test_without_encodings_there_is_no_noise():
     assert output_sqnr_db(model_from(TEXT), Encodings(tensors={}), X, threads=1) == np.inf
+
+
+def test_outputs_that_data_sizes_are_measured_by_what_they_are_computed_from():
+    model = model_from(
+        "(float[3,4] x) => (float[N] y) <int64[1] flat = {-1}> "
+        "{r = Relu(x) f = Reshape(r, flat) c = Cast<to = 9>(f) y = Compress(f, c)}"
+    )
+    coarse = Encodings(tensors={"r": per_tensor("uint8", 0.5, 0)})  # small numbers become zero and are not chosen
+    floats = [np.maximum(sample["x"], 0) for sample in X]
+    noise = sum(float(((np.round(one / 0.5) * 0.5 - one) ** 2).sum()) for one in floats)
+    ratio = 10 * np.log10(sum(float((one**2).sum()) for one in floats) / noise)
+    assert output_sqnr_db(model, coarse, X, threads=1) == pytest.approx(ratio, abs=1e-3)
