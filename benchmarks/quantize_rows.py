@@ -30,6 +30,12 @@ ENCODER_IN_FLOAT = ("Add", "Gather", "Gelu", "LayerNormalization", "Softmax", "W
 ENCODER_LINEAR_ONLY = tuple(text for pattern in ENCODER_IN_FLOAT for text in ("--keep", f"{pattern}=fp16"))
 """The same for the sentence encoder, whose embeddings' table NNCF holds in 8 bits besides."""
 
+SPEECH_LINEAR_ONLY = (
+    *(text for kept in ("*=fp16", "/encoder.*=a8w8", "/output/Conv*=a8w8") for text in ("--keep", kept)),
+    *(text for step in ("widen-activations", "widen-weights") for text in ("--no-step", step)),
+)
+"""And of the speech detector: its convolutions, without the LSTM, all of them in 8 bits."""
+
 ENDS_IN_8_BITS = ("--keep", "Gather=w8", "--keep", "/MatMul_12=w8")
 """How NNCF holds this transformer's embedding and head beside 4 bits."""
 
@@ -237,4 +243,5 @@ def speech_rows() -> list[Row]:
         Row, "silero", folder=folder, dims={"sequence_length": 32}, task=task, bars={"area": 0.002}, samples=60
     )
     ranked = ("--step", "widen-activations{outputs=true}")  # 256 probabilities merge frames that the curve tells apart
-    return [row("a16w8", options=spectrum), row("a8w8", options=(*spectrum, *ranked))]
+    a8w8 = row("a8w8", options=(*spectrum, *ranked))
+    return [row("a16w8", options=spectrum), a8w8, replace(a8w8, variant="linear", options=SPEECH_LINEAR_ONLY)]
