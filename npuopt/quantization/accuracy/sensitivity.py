@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int | None], None]
 
 
+BLOCK = 1 << 18
+"""Elements that are compared at a time: a language model's logits in float64 would take a gigabyte."""
+
+
 @dataclass(frozen=True)
 class LayerError:
     """What one layer's rounding does.
@@ -115,10 +119,13 @@ def relative_noise(reference: Iterable[Arrays], got: Iterable[Arrays]) -> dict[s
         for name, array in expected.items():
             if array.dtype.kind != "f":
                 continue
-            wanted = array.astype(np.float64).reshape(-1)
-            difference = actual[name].astype(np.float64).reshape(-1) - wanted
-            signal[name] += float(wanted @ wanted)
-            noise[name] += float(difference @ difference)
+            left, right = array.reshape(-1), actual[name].reshape(-1)
+            signal[name] += 0.0  # an empty output has no noise
+            for start in range(0, max(left.size, right.size), BLOCK):
+                wanted = left[start : start + BLOCK].astype(np.float64)
+                difference = right[start : start + BLOCK].astype(np.float64) - wanted
+                signal[name] += float(wanted @ wanted)
+                noise[name] += float(difference @ difference)
     return {name: _ratio(noise[name], signal[name]) for name in signal}
 
 
