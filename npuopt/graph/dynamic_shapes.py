@@ -81,8 +81,8 @@ class Dynamic:
         return f"cut the model before it (npuopt extract --to), or replace {self.node.op_type} by an op of a fixed size"
 
 
-def first_dynamic(model: ir.Model) -> Dynamic | None:
-    """Return the first value in graph order whose shape is not static and that a host cannot be left with, or None.
+def first_blocking(model: ir.Model) -> Dynamic | None:
+    """Return the first value in graph order whose unknown shape keeps a model off a device of static shapes, or None.
 
     What data sizes (the boxes that NonMaxSuppression keeps), and what is computed of that, a host can compute behind
     a device, as long as none of it is the network itself: a layer with weights, a loop or a branch.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from npuopt.graph.queries import graphs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import onnx_ir as ir
 
 
@@ -21,12 +23,13 @@ def name_nodes(model: ir.Model) -> None:
         if not node.name or node.name in seen:
             made = next((output.name for output in node.outputs if output.name), "")
             base = node.name or f"{node.op_type}_{made}"
-            node.name = _free(base, taken)
+            node.name = free_name(base, taken)
             taken.add(node.name)
         seen.add(node.name)
 
 
-def _free(base: str, taken: set[str | None]) -> str:
+def free_name(base: str, taken: Collection[str | None]) -> str:
+    """Return `base`, or the first with a number behind it that is not taken."""
     name, number = base, 0
     while name in taken:
         number += 1

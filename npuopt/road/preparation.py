@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from npuopt.errors import InputError, UsageError
 from npuopt.graph import dims, label, unknown_ops
-from npuopt.graph.dynamic_shapes import first_dynamic
+from npuopt.graph.dynamic_shapes import first_blocking
 from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_options
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.recipe import Choice
@@ -240,7 +240,7 @@ def require_static(model: Model) -> None:
         raise InputError(
             f"dims {', '.join(sorted(free))} are dynamic and the target needs static shapes", hint=f"give {wanted}"
         )
-    dynamic = first_dynamic(model)
+    dynamic = first_blocking(model)
     if dynamic is not None:
         raise InputError(
             f"tensor {dynamic.value.name!r} stays dynamic (shape {dynamic.value.shape}): {dynamic.why}",

@@ -1,6 +1,6 @@
 import pytest
 
-from npuopt.graph.dynamic_shapes import first_dynamic
+from npuopt.graph.dynamic_shapes import first_blocking
 from support.rewrites import model_from
 
 
@@ -38,14 +38,14 @@ def test_the_first_dynamic_tensor_is_named_with_its_reason(body, value, why):
     )
     if body.startswith("y = If"):
         model.graph.outputs[0].shape = None  # which the text above cannot say
-    found = first_dynamic(model)
+    found = first_blocking(model)
     assert found is not None
     assert found.value.name == value
     assert found.why.startswith(why)
 
 
 def test_a_static_graph_has_none():
-    assert first_dynamic(model_from("(float[2] x) => (float[2] y) {y = Relu(x)}")) is None
+    assert first_blocking(model_from("(float[2] x) => (float[2] y) {y = Relu(x)}")) is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_data_sizes_is_left_to_a_host(body):
         f"""(float[2, 2] x) => (float[A, B] y)
         <float[1, 1] one = {{1}}, int64[1] axis = {{1}}> {{{body}}}"""
     )
-    assert first_dynamic(model) is None
+    assert first_blocking(model) is None
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_the_way_out_fits_the_op(body, way_out):
         f"""(float[2, 3] x, int64[2] s) => (float[A, B] y)
         <float[1, 2] w = {{1, 2}}, float[1, 1] one = {{1}}, float[1, 1] v = {{3}}, int64[1] zero = {{0}}> {{{body}}}"""
     )
-    assert first_dynamic(model).way_out.startswith(way_out)
+    assert first_blocking(model).way_out.startswith(way_out)

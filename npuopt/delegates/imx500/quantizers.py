@@ -11,7 +11,6 @@ to letters, digits and `_./-`: over `onnx::Conv_1055`, as torch names weights, i
 from __future__ import annotations
 
 import re
-from itertools import chain, count
 from math import log2
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from npuopt.errors import VendorToolError
+from npuopt.graph.node_names import free_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,21 +65,16 @@ def _name_plainly(graph: onnx.GraphProto) -> None:
     inner = [name for node in graph.node for name in (*node.input, *node.output)]
     for name in (*inner, *(tensor.name for tensor in graph.initializer)):
         if name and name not in names:
-            names[name] = _free(UNREADABLE.sub("_", name), taken)
+            names[name] = free_name(UNREADABLE.sub("_", name), taken)
+            taken.add(names[name])
     nodes: set[str] = set()
     for node in graph.node:
-        node.name = _free(UNREADABLE.sub("_", node.name), nodes)
+        node.name = free_name(UNREADABLE.sub("_", node.name), nodes)
+        nodes.add(node.name)
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
     for held in (*graph.initializer, *graph.value_info):
         held.name = names.get(held.name, held.name)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """Return the name, or the first with a number behind it that is free, and take it."""
-    free = next(found for found in chain([name], (f"{name}_{number}" for number in count(1))) if found not in taken)
-    taken.add(free)
-    return free
 
 
 class _Rewriter:
