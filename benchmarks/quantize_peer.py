@@ -37,7 +37,7 @@ class Job:
         tool: one of `TOOLS`.
         source: the float model.
         output: the file to write.
-        scheme: such as a8w8; w4 and w8 are weights alone.
+        scheme: such as a8w8; w4, w4a (asymmetric) and w8 are weights alone.
         calibration: an .npz; the leading axis of each array counts samples.
         gibibytes: of memory that the tool may ask for.
         dims: to freeze, by name or as `input:axis`.
@@ -99,7 +99,7 @@ def ort_nbits(job: Job, *, symmetric: bool) -> None:
     import onnx
     from onnxruntime.quantization import matmul_nbits_quantizer as tool
 
-    bits = int(job.scheme.removeprefix("w"))
+    bits = int(job.scheme.strip("wa"))
     config = tool.DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=symmetric, bits=bits)
     with preprocessed(job) as ready:
         quantizer = tool.MatMulNBitsQuantizer(onnx.load(ready), algo_config=config)
@@ -114,9 +114,10 @@ def nncf(job: Job) -> None:
 
     with preprocessed(job) as ready:
         model = onnx.load(ready)
-    if job.scheme in ("w4", "w8"):
-        mode = tool.CompressWeightsMode.INT4_SYM if job.scheme == "w4" else tool.CompressWeightsMode.INT8_SYM
-        options = {"group_size": BLOCK, "ratio": 1.0} if job.scheme == "w4" else {}
+    modes = {"w4": "INT4_SYM", "w4a": "INT4_ASYM", "w8": "INT8_SYM"}
+    if job.scheme in modes:
+        mode = tool.CompressWeightsMode[modes[job.scheme]]
+        options = {} if job.scheme == "w8" else {"group_size": BLOCK, "ratio": 1.0}
         made = tool.compress_weights(onnx.version_converter.convert_version(model, OPSET), mode=mode, **options)
     elif job.scheme == "a8w8":
         kind = tool.ModelType.TRANSFORMER if job.is_transformer else None
