@@ -18,7 +18,8 @@ from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.coreml.hand_over import hand_over, states_of
 from npuopt.delegates.process import run_child
 from npuopt.delegates.samples import check_sample, read_header, run_time_inputs, write_interface
-from npuopt.errors import InternalError, VendorToolError
+from npuopt.delegates.settings import settings_of
+from npuopt.errors import VendorToolError
 from npuopt.target.roads import CoreMlDelegate as Chip
 from npuopt.toolchain import environment
 
@@ -52,7 +53,7 @@ class CoreMlDelegate:
             VendorToolError: a node has no translation, Core ML Tools fail, or a held weight is not in what was
                 written.
         """
-        chip = chip_of(target)
+        chip = settings_of(target, Chip)
         loaded = onnx.load(str(model))  # pyright: ignore[reportUnknownMemberType] -- its file argument is untyped
         package = folder / PACKAGE
         with tempfile.TemporaryDirectory(prefix="npuopt-coreml-") as scratch:
@@ -139,17 +140,6 @@ class CoreMlDelegate:
 def _state_places(header: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> list[tuple[int, int]]:
     """Return where each state stands among the inputs, and where among the outputs."""
     return [(inputs.index(given), outputs.index(made)) for given, made in states_of(header).items()]
-
-
-def chip_of(target: Target) -> Chip:
-    """Return the settings of this road.
-
-    Raises:
-        InternalError: when the target belongs to another road.
-    """
-    if isinstance(target.delegate, Chip):
-        return target.delegate
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {CoreMlDelegate.road}")
 
 
 def port_name(name: str) -> str:

@@ -12,7 +12,8 @@ from npuopt.delegates.litert.placement import nodes_on_device
 from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE, export_region
 from npuopt.delegates.litert.toolchain import ensure_available as ensure_interpreter
 from npuopt.delegates.process import run_child
-from npuopt.errors import InternalError, VendorToolError
+from npuopt.delegates.settings import settings_of
+from npuopt.errors import VendorToolError
 from npuopt.target.roads import EthosUDelegate as Chip
 from npuopt.toolchain import environment
 
@@ -70,7 +71,7 @@ class EthosUDelegate:
         compiled = str(answer["compiled"])
         known: dict[str, Any] = {
             **figures(answer["summary"]),
-            "accelerator": chip_of(target).accelerator,
+            "accelerator": settings_of(target, Chip).accelerator,
             "operators": exported.operators,
             "npu_operators": sum(name == NPU for name, _ in operators),
             "binary_bytes": (folder / compiled).stat().st_size,
@@ -100,20 +101,9 @@ class EthosUDelegate:
         return interpret(region.folder / MODEL_FILE, region.folder / PORTS_FILE, samples, KERNELS, limits=limits)
 
 
-def chip_of(target: Target) -> Chip:
-    """Return the settings of this road.
-
-    Raises:
-        InternalError: when the target belongs to another road.
-    """
-    if isinstance(target.delegate, Chip):
-        return target.delegate
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {EthosUDelegate.road}")
-
-
 def options(target: Target) -> list[str]:
     """Return Vela's command line for a target. Without all three of these Vela assumes memories that no chip has."""
-    chip = chip_of(target)
+    chip = settings_of(target, Chip)
     return [
         *("--accelerator-config", chip.accelerator),
         *("--system-config", chip.system_config),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion, NodeOnDevice
 from npuopt.delegates.imx500.quantizers import write_quantizers
 from npuopt.delegates.process import run_child
-from npuopt.delegates.samples import check_sample, read_header, run_time_inputs
+from npuopt.delegates.sample_runs import SampleRunner
+from npuopt.delegates.samples import read_header
 from npuopt.errors import VendorToolError
 from npuopt.toolchain import environment
 
@@ -89,22 +88,9 @@ class Imx500Delegate:
         """
         del target
         header = read_header(region.folder / MODEL_FILE)
-        inputs = run_time_inputs(header)
-        for sample in samples:
-            check_sample(sample, inputs)
-        with tempfile.TemporaryDirectory(prefix="npuopt-imx500-") as scratch:
-            files = SampleFiles.write(Path(scratch), ([sample[value.name] for value in inputs] for sample in samples))
-            request = {
-                "operation": "run",
-                "model": str((region.folder / MODEL_FILE).resolve()),
-                **files.request,
-            }
-            child = run_child(
-                WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits, python=environment(TOOLCHAIN).python
-            )
-            child.require("mct-quantizers in ONNX Runtime", where=str(region.folder))
-            names = [value.name for value in header.graph.output]
-            return [dict(zip(names, arrays, strict=True)) for arrays in files.results()]
+        request = {"operation": "run", "model": str((region.folder / MODEL_FILE).resolve())}
+        runner = SampleRunner("mct-quantizers in ONNX Runtime", WORKER, environment(TOOLCHAIN).python)
+        return runner.run(request, header, samples, where=str(region.folder), limits=limits)[0]
 
 
 def memory_figures(report: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.asking import Worker
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.host.linking import architecture_of, this_architecture
 from npuopt.delegates.process import run_child
-from npuopt.delegates.samples import check_sample, read_header, run_time_inputs, write_interface
-from npuopt.errors import InternalError, UsageError
+from npuopt.delegates.sample_runs import SampleRunner
+from npuopt.delegates.samples import read_header, write_interface
+from npuopt.delegates.settings import settings_of
+from npuopt.errors import UsageError
 from npuopt.target.roads import IreeDelegate as Processor
 from npuopt.toolchain import environment
 
@@ -52,7 +52,7 @@ class IreeDelegate:
             ToolchainMissingError: IREE is not installed.
             VendorToolError: IREE refuses the model or fails.
         """
-        processor, installed = processor_of(target), environment("iree")
+        processor, installed = settings_of(target, Processor), environment("iree")
         output = folder / MODULE_FILE
         request = {
             "operation": "compile",
@@ -96,23 +96,16 @@ class IreeDelegate:
             InputError: a sample does not fit the region's inputs.
             VendorToolError: the module crashed or does not load.
         """
-        if elsewhere := _elsewhere(processor_of(target).triple):
+        if elsewhere := _elsewhere(settings_of(target, Processor).triple):
             raise UsageError(elsewhere, where=str(region.folder), hint="run it there with IREE's runtime")
         header = read_header(region.folder / INTERFACE_FILE)
-        inputs, results = run_time_inputs(header), [value.name for value in header.graph.output]
-        for sample in samples:
-            check_sample(sample, inputs)
-        with tempfile.TemporaryDirectory(prefix="npuopt-iree-") as scratch:
-            files = SampleFiles.write(Path(scratch), ([sample[value.name] for value in inputs] for sample in samples))
-            request = {
-                "operation": "run",
-                "model": str((region.folder / MODULE_FILE).resolve()),
-                "function": header.graph.name,
-                **files.request,
-            }
-            log, python = Path(scratch) / LOG_FILE, environment("iree").python
-            run_child(WORKER, request, log=log, limits=limits, python=python).require(TOOL, where=str(region.folder))
-            return [dict(zip(results, arrays, strict=True)) for arrays in files.results()]
+        request = {
+            "operation": "run",
+            "model": str((region.folder / MODULE_FILE).resolve()),
+            "function": header.graph.name,
+        }
+        runner = SampleRunner(TOOL, WORKER, environment("iree").python)
+        return runner.run(request, header, samples, where=str(region.folder), limits=limits)[0]
 
     def probe(
         self,
@@ -127,23 +120,12 @@ class IreeDelegate:
         Raises:
             UsageError: the target is another kind of machine.
         """
-        processor = processor_of(target)
+        processor = settings_of(target, Processor)
         if elsewhere := _elsewhere(processor.triple):
             raise UsageError(elsewhere, where=target.name, hint="probe the target of this machine")
         settings, python = _settings(processor), environment("iree").python
         worker = Worker(TOOL, WORKER, python, LARGEST_ERROR, settings=settings, batch=BATCH)
         return worker.ask(questions, limits=limits, progress=progress)
-
-
-def processor_of(target: Target) -> Processor:
-    """Return the settings of this road.
-
-    Raises:
-        InternalError: when the target belongs to another road.
-    """
-    if isinstance(target.delegate, Processor):
-        return target.delegate
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {IreeDelegate.road}")
 
 
 def _settings(processor: Processor) -> dict[str, Any]:

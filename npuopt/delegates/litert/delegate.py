@@ -8,7 +8,7 @@ from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.litert.interpret import interpret
 from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE, nodes_within, write_region
 from npuopt.delegates.litert.toolchain import ensure_available
-from npuopt.errors import InternalError
+from npuopt.delegates.settings import settings_of
 from npuopt.target.roads import LiteRtDelegate as Settings
 
 if TYPE_CHECKING:
@@ -80,11 +80,5 @@ class LiteRtDelegate:
 
 
 def kernels_of(target: Target) -> str:
-    """Return which kernels the target runs with.
-
-    Raises:
-        InternalError: when the target belongs to another road.
-    """
-    if isinstance(target.delegate, Settings):
-        return target.delegate.kernels
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {LiteRtDelegate.road}")
+    """Return which kernels the target runs with."""
+    return settings_of(target, Settings).kernels

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion, NodeOnDevice
 from npuopt.delegates.openvino.blob import read_platform
 from npuopt.delegates.openvino.importer import refusal
 from npuopt.delegates.process import run_child
-from npuopt.delegates.samples import check_sample, read_header, run_time_inputs, write_interface
-from npuopt.errors import InternalError, VendorToolError
+from npuopt.delegates.sample_runs import SampleRunner
+from npuopt.delegates.samples import read_header, write_interface
+from npuopt.delegates.settings import settings_of
+from npuopt.errors import VendorToolError
 from npuopt.target.roads import OpenVinoDelegate as Chip
 from npuopt.toolchain import environment
 
@@ -60,7 +60,7 @@ class OpenVinoDelegate:
             VendorToolError: it refuses the model, the compiler found does not work, or it compiled for another
                 platform or device than asked.
         """
-        platform = chip_of(target).platform
+        platform = settings_of(target, Chip).platform
         output, blob = folder / MODEL_FILE, folder / BLOB_FILE
         request = {
             "operation": "compile",
@@ -111,23 +111,17 @@ class OpenVinoDelegate:
         """
         del target  # the representation is the same for every platform
         header = read_header(region.folder / INTERFACE_FILE)
-        inputs, results = run_time_inputs(header), [value.name for value in header.graph.output]
-        for sample in samples:
-            check_sample(sample, inputs)
-        with tempfile.TemporaryDirectory(prefix="npuopt-openvino-") as scratch:
-            files = SampleFiles.write(Path(scratch), ([sample[value.name] for value in inputs] for sample in samples))
-            request = {
-                "operation": "run",
-                "model": str((region.folder / MODEL_FILE).resolve()),
-                "names": [value.name for value in inputs],
-                "results": results,
-                **files.request,
-            }
-            child = run_child(WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits, python=interpreter())
-            answer = child.require(TOOL, where=str(region.folder / MODEL_FILE))
-            if answer["devices"] != ["CPU"]:
-                raise VendorToolError(f"{TOOL} ran it on {answer['devices']}, not on its CPU device")
-            return [dict(zip(results, arrays, strict=True)) for arrays in files.results()]
+        model = region.folder / MODEL_FILE
+        request = {
+            "operation": "run",
+            "model": str(model.resolve()),
+            "results": [value.name for value in header.graph.output],
+        }
+        runner = SampleRunner(TOOL, WORKER, interpreter())
+        results, answer = runner.run(request, header, samples, where=str(model), limits=limits)
+        if answer["devices"] != ["CPU"]:
+            raise VendorToolError(f"{TOOL} ran it on {answer['devices']}, not on its CPU device")
+        return results
 
     def probe(
         self,
@@ -151,17 +145,6 @@ def interpreter() -> str:
         ToolchainMissingError: there is none.
     """
     return environment("openvino").python
-
-
-def chip_of(target: Target) -> Chip:
-    """Return the settings of this road.
-
-    Raises:
-        InternalError: when the target belongs to another road.
-    """
-    if isinstance(target.delegate, Chip):
-        return target.delegate
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {OpenVinoDelegate.road}")
 
 
 def _require_blob(

@@ -16,7 +16,8 @@ from npuopt.delegates.arrays import SampleFiles
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.process import run_child
 from npuopt.delegates.samples import check_sample, read_header, run_time_inputs
-from npuopt.errors import InputError, InternalError, ToolchainMissingError, UsageError
+from npuopt.delegates.settings import settings_of
+from npuopt.errors import InputError, ToolchainMissingError, UsageError
 from npuopt.target.roads import EspressifDelegate as EspressifChip
 from npuopt.target.roads import KendryteDelegate as KendryteChip
 
@@ -233,9 +234,8 @@ class EspressifDelegate(PostTrainingDelegate):
 
     def settings(self, target: Target) -> Mapping[str, Any]:
         """Return the tool's name of the chip and the bits to quantize to."""
-        if isinstance(target.delegate, EspressifChip):
-            return {"chip": target.delegate.chip, "bits": target.delegate.bits}
-        raise _stray(target, self.road)
+        chip = settings_of(target, EspressifChip)
+        return {"chip": chip.chip, "bits": chip.bits}
 
 
 class KendryteDelegate(PostTrainingDelegate):
@@ -252,14 +252,8 @@ class KendryteDelegate(PostTrainingDelegate):
 
     def settings(self, target: Target) -> Mapping[str, Any]:
         """Return the compiler's name of the chip and the types to quantize to."""
-        if isinstance(target.delegate, KendryteChip):
-            chip = target.delegate
-            return {"chip": chip.chip, "activation": chip.activation, "weight": chip.weight}
-        raise _stray(target, self.road)
-
-
-def _stray(target: Target, road: str) -> InternalError:
-    return InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {road}")
+        chip = settings_of(target, KendryteChip)
+        return {"chip": chip.chip, "activation": chip.activation, "weight": chip.weight}
 
 
 def _write_model(model: Path, path: Path, opset: int | None) -> int:

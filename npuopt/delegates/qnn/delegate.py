@@ -16,6 +16,7 @@ from npuopt.delegates.qnn.placement import Account, nodes_on_device, read_placem
 from npuopt.delegates.qnn.simulate import WORKER, simulate
 from npuopt.delegates.qnn.toolchain import LICENCE, ensure_available
 from npuopt.delegates.samples import read_header
+from npuopt.delegates.settings import settings_of
 from npuopt.errors import InternalError, UsageError, VendorToolError
 from npuopt.target.roads import QnnDelegate as Chip
 
@@ -91,7 +92,7 @@ class QnnDelegate:
         made = _Made(model, output, folder, answer)
         context, nodes, figures = _accounted(made, header, target)
         files = (output.name, context.binary.name, TRACE_FILE)
-        if chip_of(target).dlc:
+        if settings_of(target, Chip).dlc:
             containers, about = write_containers(model, folder, provider_options(target), limits=limits)
             files, figures = (*files, *containers), {**figures, **about}
         tools = {**answer["tools"], "qnn-sdk": context.sdk}
@@ -154,7 +155,7 @@ class QnnDelegate:
         self.ensure_available()
         context = read_context(region.folder / region.files[0])
         compiled_for = region.figures.get("soc_model")
-        wanted = chip_of(target).soc_model
+        wanted = settings_of(target, Chip).soc_model
         if compiled_for != wanted:
             what = f"compiled for SoC {compiled_for} ({context.soc}), not for {wanted} ({target.name})"
             raise UsageError(what, where=str(context.model), hint="compile it again for this target")
@@ -197,7 +198,7 @@ def _accounted(
     context = read_context(made.output)
     _ensure_built_for(context, target)
     figures: dict[str, Any] = {
-        "soc_model": chip_of(target).soc_model,
+        "soc_model": settings_of(target, Chip).soc_model,
         "soc": context.soc,
         "arch": context.arch,
         "vtcm_bytes": context.vtcm_bytes,
@@ -210,29 +211,18 @@ def _accounted(
     return context, nodes_on_device(header, account, context.header), figures
 
 
-def chip_of(target: Target) -> Chip:
-    """Return the settings of this road.
-
-    Raises:
-        InternalError: when the target belongs to another road.
-    """
-    if isinstance(target.delegate, Chip):
-        return target.delegate
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {QnnDelegate.road}")
-
-
 def provider_options(target: Target) -> dict[str, str]:
     """Return the provider's options for a target.
 
     soc_model is always given: with the architecture alone a float model dies at finalize (MEM_ALLOC, code 1002), and
     with neither the compiler builds for v68.
     """
-    return {"backend_type": "htp", "soc_model": str(chip_of(target).soc_model)}
+    return {"backend_type": "htp", "soc_model": str(settings_of(target, Chip).soc_model)}
 
 
 def _ensure_built_for(context: Context, target: Target) -> None:
     """Refuse a binary whose own text names another architecture or size: unknown chip numbers compile as v68."""
-    chip = chip_of(target)
+    chip = settings_of(target, Chip)
     if (context.arch, context.vtcm_bytes) != (chip.arch, chip.vtcm_mib << 20):
         got = f"{context.soc} ({context.arch}, {context.vtcm_bytes >> 20} MiB VTCM)"
         asked = f"{chip.arch} with {chip.vtcm_mib} MiB VTCM"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
 
-from npuopt.delegates.arrays import SampleFiles
-from npuopt.delegates.process import run_child
 from npuopt.delegates.qnn.placement import DEQUANTIZE, PROVIDER, QUANTIZE, Account, original_name, read_placement
-from npuopt.delegates.samples import check_sample, read_header, run_time_inputs
+from npuopt.delegates.sample_runs import SampleRunner
+from npuopt.delegates.samples import read_header
 from npuopt.errors import VendorToolError
 
 if TYPE_CHECKING:
@@ -38,23 +36,11 @@ def simulate(
         VendorToolError: when the simulator fails, or when anything but the graph's edge would run on the host.
     """
     header = read_header(model)
-    inputs = run_time_inputs(header)
-    for sample in samples:
-        check_sample(sample, inputs)
-    with tempfile.TemporaryDirectory(prefix="npuopt-simulate-") as scratch:
-        folder = Path(scratch)
-        files = SampleFiles.write(folder, ([sample[value.name] for value in inputs] for sample in samples))
-        request = {
-            "operation": "simulate",
-            "model": str(model),
-            "names": [value.name for value in inputs],
-            **files.request,
-            "provider_options": dict(provider_options),
-        }
-        child = run_child(WORKER, request, log=folder / "simulator.log", limits=limits)
-        answer = child.require("the Hexagon simulator", where=str(model))
-        _ensure_on_npu(header, Account(read_placement(answer)), model)
-        return [dict(zip(answer["outputs"], arrays, strict=True)) for arrays in files.results()]
+    runner = SampleRunner("the Hexagon simulator", WORKER)
+    request = {"operation": "simulate", "model": str(model), "provider_options": dict(provider_options)}
+    results, answer = runner.run(request, header, samples, where=str(model), limits=limits)
+    _ensure_on_npu(header, Account(read_placement(answer)), model)
+    return results
 
 
 def _ensure_on_npu(header: onnx.ModelProto, account: Account, model: Path) -> None:

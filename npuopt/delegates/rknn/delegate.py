@@ -7,14 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npuopt.delegates.arrays import SampleFiles, load_arrays, save_arrays
+from npuopt.delegates.arrays import load_arrays, save_arrays
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.process import run_child
 from npuopt.delegates.rknn.layers import write_with_layers
 from npuopt.delegates.rknn.opset import write_down
 from npuopt.delegates.rknn.placement import figures, nodes_on_device
+from npuopt.delegates.sample_runs import SampleRunner
 from npuopt.delegates.samples import check_sample, read_header, run_time_inputs
-from npuopt.errors import InternalError
+from npuopt.delegates.settings import settings_of
 from npuopt.target.roads import RknnDelegate as Chip
 from npuopt.toolchain import environment
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 WORKER = Path(__file__).with_name("worker.py")
 COMPILER = "RKNN-Toolkit2"
+SIMULATOR = f"{COMPILER}'s simulator"
 TOOLCHAIN = "rknn"
 BINARY_FILE, MODEL_FILE, LAYERS_FILE, LOG_FILE = "model.rknn", "model.onnx", "layers.json", "rknn.log"
 OPSET = 19
@@ -55,7 +57,7 @@ class RknnDelegate:
         """
         tool = environment(TOOLCHAIN)
 
-        chip = chip_of(target)
+        chip = settings_of(target, Chip)
         write_down(model, folder / MODEL_FILE, chip.max_opset or OPSET)
         with tempfile.TemporaryDirectory(prefix="npuopt-rknn-") as scratch:
             request = {
@@ -95,27 +97,15 @@ class RknnDelegate:
             InputError: a sample does not fit.
             VendorToolError: the simulator failed.
         """
-        tool = environment(TOOLCHAIN)
         header = read_header(region.folder / MODEL_FILE)
-        inputs = run_time_inputs(header)
-        for sample in samples:
-            check_sample(sample, inputs)
-        with tempfile.TemporaryDirectory(prefix="npuopt-rknn-") as scratch:
-            files = SampleFiles.write(Path(scratch), ([sample[value.name] for value in inputs] for sample in samples))
-            request = {
-                "operation": "simulate",
-                "model": str((region.folder / MODEL_FILE).resolve()),
-                "platform": chip_of(target).platform,
-                "folder": scratch,
-                "shapes": [_shape(value) for value in header.graph.output],
-                **files.request,
-            }
-            log = Path(scratch) / LOG_FILE
-            run_child(WORKER, request, log=log, limits=limits, python=tool.python).require(
-                f"{COMPILER}'s simulator", where=str(region.folder)
-            )
-            names = [value.name for value in header.graph.output]
-            return [dict(zip(names, found, strict=True)) for found in files.results()]
+        request = {
+            "operation": "simulate",
+            "model": str((region.folder / MODEL_FILE).resolve()),
+            "platform": settings_of(target, Chip).platform,
+            "shapes": [_shape(value) for value in header.graph.output],
+        }
+        runner = SampleRunner(SIMULATOR, WORKER, environment(TOOLCHAIN).python)
+        return runner.run(request, header, samples, where=str(region.folder), limits=limits)[0]
 
     def run_layers(
         self, region: CompiledRegion, sample: Mapping[str, np.ndarray], target: Target, *, limits: Limits
@@ -141,11 +131,11 @@ class RknnDelegate:
                 "names": names,
                 "inputs": str(given),
                 "outputs": str(made),
-                "platform": chip_of(target).platform,
+                "platform": settings_of(target, Chip).platform,
                 "folder": scratch,
             }
             child = run_child(WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits, python=tool.python)
-            left = child.require(f"{COMPILER}'s simulator", where=str(region.folder))["names"]
+            left = child.require(SIMULATOR, where=str(region.folder))["names"]
             return dict(zip(left, load_arrays(made), strict=True))
 
     def probe(
@@ -159,18 +149,7 @@ class RknnDelegate:
         """Build and simulate one-op models; what the table of layers puts on the processor counts as refused."""
         from npuopt.delegates.rknn.probe import probe  # noqa: PLC0415 -- imports this module
 
-        return probe(questions, chip_of(target), limits=limits, progress=progress)
-
-
-def chip_of(target: Target) -> Chip:
-    """Return the settings of this road.
-
-    Raises:
-        InternalError: when the target belongs to another road.
-    """
-    if isinstance(target.delegate, Chip):
-        return target.delegate
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {RknnDelegate.road}")
+        return probe(questions, settings_of(target, Chip), limits=limits, progress=progress)
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int]:

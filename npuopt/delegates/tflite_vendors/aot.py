@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from npuopt.delegates.litert.region import MODEL_FILE
 from npuopt.delegates.litert.toolchain import ensure_available
+from npuopt.delegates.settings import settings_of
 from npuopt.delegates.tflite_vendors.compiling import Compiler, Door, Road, compile_region, run_region
 from npuopt.delegates.tflite_vendors.sdk import find_sdk, find_tool, package, variable
-from npuopt.errors import InternalError
 from npuopt.target.roads import LiteRtAotDelegate as Settings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class LiteRtAotDelegate:
             ToolchainMissingError: the SDK's variable names a folder without the SDK.
             VendorToolError: a node has no TFLite form, or the tool failed or took nothing.
         """
-        chip = _settings(target)
+        chip = settings_of(target, Settings)
         road = Road(self.road, chip.kernels, "aot.log", partial(find, chip), read_report, COMPLAINT)
         return compile_region(model, folder, road, limits=limits)
 
@@ -64,7 +64,7 @@ class LiteRtAotDelegate:
         limits: Limits,
     ) -> list[dict[str, np.ndarray]]:
         """Run the TFLite model from before the compiler in LiteRT's interpreter, once a sample."""
-        return run_region(region, samples, _settings(target).kernels, limits=limits)
+        return run_region(region, samples, settings_of(target, Settings).kernels, limits=limits)
 
 
 def find(chip: Settings, model: Path, folder: Path) -> Compiler | Door:
@@ -117,9 +117,3 @@ def read_report(printed: str) -> dict[str, Any]:
 def _operator(name: str) -> str:
     """Return TFLite's name of an operator for the plug-in's: `Conv2d` is CONV_2D, `Relu6` RELU6."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper().replace("2D", "_2D")
-
-
-def _settings(target: Target) -> Settings:
-    if isinstance(target.delegate, Settings):
-        return target.delegate
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {LiteRtAotDelegate.road}")

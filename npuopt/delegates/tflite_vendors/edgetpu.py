@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from npuopt.delegates.litert.region import MODEL_FILE
 from npuopt.delegates.litert.toolchain import ensure_available
+from npuopt.delegates.settings import settings_of
 from npuopt.delegates.tflite_vendors.compiling import Compiler, Door, Road, compile_region, run_region
 from npuopt.delegates.tflite_vendors.edgetpu_report import read_report
-from npuopt.errors import InternalError, ToolchainMissingError
+from npuopt.errors import ToolchainMissingError
 from npuopt.target.roads import EdgeTpuDelegate as Settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class EdgeTpuDelegate:
             ToolchainMissingError: the variable names nothing that can be run.
             VendorToolError: a node has no TFLite form, or the compiler failed or mapped nothing.
         """
-        road = Road(self.road, _settings(target).kernels, "edgetpu_compiler.log", find, read_report, COMPLAINT)
+        road = Road(
+            self.road, settings_of(target, Settings).kernels, "edgetpu_compiler.log", find, read_report, COMPLAINT
+        )
         return compile_region(model, folder, road, limits=limits)
 
     def run(
@@ -59,7 +62,7 @@ class EdgeTpuDelegate:
         limits: Limits,
     ) -> list[dict[str, np.ndarray]]:
         """Run the TFLite model from before the compiler in LiteRT's interpreter, once a sample."""
-        return run_region(region, samples, _settings(target).kernels, limits=limits)
+        return run_region(region, samples, settings_of(target, Settings).kernels, limits=limits)
 
 
 def find(model: Path, folder: Path) -> Compiler | Door:
@@ -78,9 +81,3 @@ def find(model: Path, folder: Path) -> Compiler | Door:
         return Door(f"{PROGRAM} is not found", INSTALL, (PROGRAM, "--show_operations", "--out_dir", ".", MODEL_FILE))
     command = (program, "--show_operations", "--out_dir", str(folder), str(model))
     return Compiler("the Edge TPU compiler", command, folder / f"{model.stem}_edgetpu.tflite", "edgetpu-custom-op")
-
-
-def _settings(target: Target) -> Settings:
-    if isinstance(target.delegate, Settings):
-        return target.delegate
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {EdgeTpuDelegate.road}")

@@ -16,7 +16,8 @@ from npuopt.delegates.litert.ports import Port, load_ports
 from npuopt.delegates.litert.region import MODEL_FILE, PORTS_FILE, export_region, nodes_within
 from npuopt.delegates.litert.toolchain import ensure_available as ensure_interpreter
 from npuopt.delegates.process import run_child
-from npuopt.errors import InputError, InternalError
+from npuopt.delegates.settings import settings_of
+from npuopt.errors import InputError
 from npuopt.target.roads import TosaDelegate as Settings
 from npuopt.toolchain import environment
 
@@ -116,14 +117,8 @@ class TosaDelegate:
 
 
 def conformance(target: Target) -> str:
-    """Return what a flatbuffer must conform to, as options of `tosa-opt --tosa-attach-target`.
-
-    Raises:
-        InternalError: when the target belongs to another road.
-    """
-    chip = target.delegate
-    if not isinstance(chip, Settings):
-        raise InternalError(f"{target.name} is compiled by {chip.road}, not by {TosaDelegate.road}")
+    """Return what a flatbuffer must conform to, as options of `tosa-opt --tosa-attach-target`."""
+    chip = settings_of(target, Settings)
     lists = f"profiles={','.join(chip.profiles)} extensions={','.join(chip.extensions)}"
     return f"specification_version={chip.specification} level={chip.level} {lists}"
 

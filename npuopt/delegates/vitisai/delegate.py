@@ -13,8 +13,9 @@ from npuopt.delegates.child_log import keep_log
 from npuopt.delegates.contract import CompiledRegion
 from npuopt.delegates.process import run_child
 from npuopt.delegates.samples import read_header
+from npuopt.delegates.settings import settings_of
 from npuopt.delegates.vitisai.report import REPORT_FILE, nodes_on_device, read_report
-from npuopt.errors import InternalError, ToolchainMissingError, VendorToolError
+from npuopt.errors import ToolchainMissingError, VendorToolError
 from npuopt.target.roads import VitisAiDelegate as Chip
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class VitisAiDelegate:
         """
         from npuopt.graph import Session, load, save, write_down  # noqa: PLC0415 -- onnx and onnxruntime are heavy
 
-        chip = chip_of(target)
+        chip = settings_of(target, Chip)
         loaded = load(model)
         write_down(loaded, chip.max_opset or loaded.opset_imports[""], str(model))
         path = folder / MODEL_FILE
@@ -135,17 +136,6 @@ class VitisAiDelegate:
         # "Attempt to replace the existing tensor"), and what stands in the file is what the NPU is to compute.
         session = Session(region.folder / MODEL_FILE)
         return [session.run(sample) for sample in samples]
-
-
-def chip_of(target: Target) -> Chip:
-    """Return the settings of this road.
-
-    Raises:
-        InternalError: when the target belongs to another road.
-    """
-    if isinstance(target.delegate, Chip):
-        return target.delegate
-    raise InternalError(f"{target.name} is compiled by {target.delegate.road}, not by {VitisAiDelegate.road}")
 
 
 def _interpreter() -> str | None:
