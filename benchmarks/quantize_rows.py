@@ -159,7 +159,9 @@ def gemma_rows() -> list[Row]:
     blocked = [replace(row(scheme, 0.15, host), **more) for scheme in ("w4", "w4a")]
     options = (*LINEAR_OF_GEMMA, "--no-step", "round-weights", "--verify", "off")
     linear = replace(row("a8w8", 0.15, NPU), variant="linear", options=options)
-    return [row("w8", 0.01, host), *blocked, row("a16w8", 0.02, NPU), linear]
+    by_channel = row("w8", 0.01, host)
+    by_block = replace(by_channel, variant="blocks", options=("--precision", "w8b32"))
+    return [by_channel, by_block, *blocked, row("a16w8", 0.02, NPU), linear]
 
 
 def image_rows() -> list[Row]:

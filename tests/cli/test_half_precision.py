@@ -93,8 +93,8 @@ def test_a_chip_without_float32_is_written_whole_and_warned_of(quantize, tmp_pat
     chip = tmp_path / "chip.yaml"
     chip.write_text(
         "extends: host/onnxruntime\nname: toy/half\ntitle: Toy\nsource: invented\n"
-        "schemes: {fp32: null, bf16: null, a8w8: null, s8w8: null, w8: null, w4: null, w4a: null, w4b16: null,"
-        " w4b64: null, w4b128: null, w4c: null}\n"
+        "schemes: {fp32: null, bf16: null, a8w8: null, s8w8: null, w8: null, w8b32: null, w4: null, w4a: null,"
+        " w4b16: null, w4b64: null, w4b128: null, w4c: null}\n"
     )
     done = quantize(target=chip)
     assert done.returncode == 0, done.stderr

@@ -29,5 +29,5 @@ def test_a_weight_type_that_nobody_computes_with_in_float_is_refused():
 def test_onnx_runtime_has_its_schemes():
     target = load_target("host/onnxruntime")
     held = {name for name, scheme in target.schemes.items() if scheme.is_weight_only}
-    assert {"w8", "w4", "w4a", "w4b16", "w4b64", "w4b128", "w4c"} <= held
+    assert {"w8", "w8b32", "w4", "w4a", "w4b16", "w4b64", "w4b128", "w4c"} <= held
     assert not held & {"fp32", "a8w8", "s8w8"}

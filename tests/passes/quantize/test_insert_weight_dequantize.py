@@ -122,6 +122,7 @@ def test_weights_that_are_no_numbers_are_refused_by_name():
     [
         BlockEncoding(dtype="int4", axis=0, block=32),
         BlockEncoding(dtype="uint4", axis=0, block=16, symmetric=False),
+        BlockEncoding(dtype="int8", axis=0, block=32),
         BlockEncoding(dtype="uint8", axis=0, block=64),
         BlockEncoding(dtype="int4", axis=1),
     ],
