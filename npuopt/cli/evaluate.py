@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
+from npuopt.cli.option_groups import takes_groups
 from npuopt.cli.options import JsonOption
 from npuopt.cli.output import console, print_json, progress, table
 from npuopt.cli.run import Engine
@@ -22,6 +24,18 @@ TaskOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class IntervalOptions:
+    """How sure the figures are, by drawing the samples again."""
+
+    panel: ClassVar[str] = "The interval"
+
+    resamples: Annotated[int, typer.Option("--resamples", min=1, max=100_000, help="Of the bootstrap.")] = 1000
+    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="Of the interval.")] = 0.95
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0
+
+
+@takes_groups
 def evaluate_command(
     model: Annotated[Path, typer.Argument(help="An ONNX model, or an artifact's folder.", show_default=False)],
     data: Annotated[
@@ -52,9 +66,7 @@ def evaluate_command(
         typer.Option("--profile", help="Of a compiled language model: read the text with this one, such as decode."),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The most samples to run.")] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=1, max=100_000, help="Of the bootstrap.")] = 1000,
-    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="Of the interval.")] = 0.95,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
+    interval: IntervalOptions,
     json: JsonOption = False,
 ) -> None:
     """Measure MODEL by its task's metric; with --against, the paired difference and its confidence interval."""
@@ -71,9 +83,9 @@ def evaluate_command(
         window=window,
         profile=profile,
         limit=limit,
-        resamples=resamples,
-        confidence=confidence,
-        seed=seed,
+        resamples=interval.resamples,
+        confidence=interval.confidence,
+        seed=interval.seed,
     )
     with progress() as say:
         report = api.evaluate(model, options, say=say)

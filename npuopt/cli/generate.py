@@ -67,14 +67,15 @@ class AnswerOptions:
         )
 
 
-@takes_groups
-def generate_command(
-    artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="The text to go on from.")] = "",
-    *,
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What an encoder-decoder answers to."""
+
+    panel: ClassVar[str] = "The source"
+
     source: Annotated[
         str | None, typer.Option("--source", help="The text that an encoder-decoder answers to.", metavar="TEXT")
-    ] = None,
+    ] = None
     source_file: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +83,48 @@ def generate_command(
             help="What an encoder-decoder answers to, as an array in a .npz by the name of the encoder's input.",
             metavar="FILE",
         ),
-    ] = None,
+    ] = None
+
+    @property
+    def is_given(self) -> bool:
+        """Say whether there is a source."""
+        return self.source is not None or self.source_file is not None
+
+    def read(self, generator: Generator) -> str | np.ndarray:
+        """Return what an encoder-decoder is to answer to.
+
+        Raises:
+            UsageError: when it is given twice, or the model reads none.
+            InputError: when the file has no such array.
+        """
+        import numpy as np
+
+        from npuopt.errors import InputError, UsageError
+
+        text, path = self.source, self.source_file
+        reader = generator.decoder.source
+        if reader is None:
+            raise UsageError("the model reads no source: it is a decoder alone", hint="give the text with --prompt")
+        if text is not None and path is not None:
+            raise UsageError("the source is given twice", hint="give --source or --source-file")
+        if path is None:
+            return text or ""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                array = np.asarray(archive[reader.record.input])
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise InputError(
+                f"has no array {reader.record.input!r} that can be read: {error}", where=str(path)
+            ) from error
+        return array[0] if array.ndim == len(reader.record.shape) and len(array) == 1 else array
+
+
+@takes_groups
+def generate_command(
+    artifact: Annotated[Path, typer.Argument(help="The artifact's folder.", show_default=False)],
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="The text to go on from.")] = "",
+    *,
+    source: SourceOptions,
     engine: Annotated[
         Engine, typer.Option("--engine", help="cpu: ONNX Runtime; device: the compiled parts (a simulator here).")
     ] = Engine.cpu,
@@ -122,8 +164,8 @@ def generate_command(
         generator.use_adapter(adapter)
     if session is not None and session.exists():
         restore_session(generator, session)
-    if source is not None or source_file is not None:
-        generator.read_source(read_source(source, source_file, generator))
+    if source.is_given:
+        generator.read_source(source.read(generator))
     said = _say(generator, prompt, answer.generate_options(), aloud=not json)
     if session is not None:
         save_session(generator, session)
@@ -131,32 +173,6 @@ def generate_command(
         print_json({"artifact": str(artifact), "engine": engine.value, "prompt": prompt, **said})
     if said["end"] == "interrupted":
         sys.exit(INTERRUPTED)
-
-
-def read_source(text: str | None, path: Path | None, generator: Generator) -> str | np.ndarray:
-    """Return what an encoder-decoder is to answer to.
-
-    Raises:
-        UsageError: when it is given twice, or the model reads none.
-        InputError: when the file has no such array.
-    """
-    import numpy as np
-
-    from npuopt.errors import InputError, UsageError
-
-    reader = generator.decoder.source
-    if reader is None:
-        raise UsageError("the model reads no source: it is a decoder alone", hint="give the text with --prompt")
-    if text is not None and path is not None:
-        raise UsageError("the source is given twice", hint="give --source or --source-file")
-    if path is None:
-        return text or ""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            array = np.asarray(archive[reader.record.input])
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"has no array {reader.record.input!r} that can be read: {error}", where=str(path)) from error
-    return array[0] if array.ndim == len(reader.record.shape) and len(array) == 1 else array
 
 
 def _say(generator: Generator, prompt: str, options: GenerateOptions, *, aloud: bool) -> dict[str, Any]:

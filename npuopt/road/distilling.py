@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from npuopt.road.options import CompileOptions, Say
     from npuopt.road.preparation import Prepared
     from npuopt.target import Target
+    from npuopt.tuning.distillation import Tuned
     from npuopt.tuning.options import TuningOptions
 
     Arrays = dict[str, np.ndarray]
@@ -106,23 +107,11 @@ def tune(
     encodings, start = _start(prepared.model, chip, scheme, options, say)
     fixed = _fixed(prepared.model, chip, scheme)
     tuned = distil(prepared.model, encodings, samples, tuning, teacher=whole, start=start, fixed=fixed, say=say)
-    prepared.runner.run(prepared.model, [with_options(find_pass("insert-weights"), {"weights": tuned.weights})])
-    quantized.encodings = with_bias_scales(prepared.model, tuned.encodings)
-    in_float = None if files.in_float is None else prepared.model.clone()
-    say("inserting quantize and dequantize")
-    insert = with_options(find_pass("insert-quantize-dequantize"), {"encodings": quantized.encodings})
-    prepared.runner.run(prepared.model, [insert])
-    say("verifying the quantized model")
-    outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
-    save(prepared.model, files.quantized)
-    if files.in_float is not None and in_float is not None:
-        save(in_float, files.in_float)
-    if files.encodings is not None:
-        quantized.encodings.save(files.encodings)
+    outputs = _write(prepared, tuned, quantized, files, say)
     return {
         "output": str(files.quantized),
         "scheme": scheme,
-        "encodings": len(quantized.encodings.tensors),
+        "encodings": len(tuned.encodings.tensors),
         "nodes": count_nodes(prepared.model),
         "learned": len(tuned.weights),
         "losses": tuned.losses,
@@ -130,6 +119,24 @@ def tune(
         "samples": len(quantized.samples),
         "outputs": outputs,
     }
+
+
+def _write(prepared: Prepared, tuned: Tuned, quantized: Quantized, files: TunedFiles, say: Say) -> dict[str, Any]:
+    """Put what was learned into the model, check it, and write the files; return how its outputs compare."""
+    prepared.runner.run(prepared.model, [with_options(find_pass("insert-weights"), {"weights": tuned.weights})])
+    encodings = quantized.encodings = with_bias_scales(prepared.model, tuned.encodings)
+    in_float = None if files.in_float is None else prepared.model.clone()
+    say("inserting quantize and dequantize")
+    insert = with_options(find_pass("insert-quantize-dequantize"), {"encodings": encodings})
+    prepared.runner.run(prepared.model, [insert])
+    say("verifying the quantized model")
+    outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
+    save(prepared.model, files.quantized)
+    if files.in_float is not None and in_float is not None:
+        save(in_float, files.in_float)
+    if files.encodings is not None:
+        encodings.save(files.encodings)
+    return outputs
 
 
 def _prepared(path: Path, chip: Target, options: CompileOptions, say: Say) -> tuple[Prepared, str]:

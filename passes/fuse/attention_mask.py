@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npuopt.graph import DataType, constant, producer, rank, scalar
+from npuopt.graph import DataType, constant, producer, scalar
 from npuopt.passes.fuse.bounded import bound_of
-from npuopt.passes.fuse.sizes import may_broadcast, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,22 +91,6 @@ def is_causal(masks: Sequence[Mask], queries: object, keys: object, past: int = 
 def visible(queries: int, keys: int, past: int = 0) -> np.ndarray:
     """Return a mask that shows each query the keys up to its own place, behind `past` keys."""
     return np.tril(np.ones((queries, keys), dtype=np.bool_), past)
-
-
-def misfit(masks: Sequence[Mask], query: Value, key: Value) -> str:
-    """Return why a mask cannot be brought to the shape of the scores, or an empty string."""
-    most = rank(query) or 0
-    places = [*((query, axis) for axis in range(most - 1)), (key, most - 2)]
-    for mask in masks:
-        value = mask.shown if mask.shown is not None else mask.value
-        depth = rank(value)
-        if value is None or depth is None or depth > most:
-            return f"the rank of its mask is not known, or above {most}"
-        for axis, place in enumerate(places[most - depth :]):
-            size = size_of(value, axis)
-            if size != 1 and may_broadcast(size, size_of(*place)):
-                return f"its mask stretches axis {axis + most - depth} of the scores from {size_of(*place)} to {size}"
-    return ""
 
 
 def all_exact(masks: Sequence[Mask], *, guarded: bool) -> bool:

@@ -9,13 +9,29 @@ import numpy as np
 
 from npuopt.graph import DataType, constant, element_type, is_op, producer, rank, scalar
 from npuopt.passes.fuse.attention_mask import all_exact, is_bias
-from npuopt.passes.fuse.sizes import size_of, size_vector
+from npuopt.passes.fuse.sizes import may_broadcast, size_of, size_vector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from npuopt.graph import Builder, Value
     from npuopt.passes.fuse.attention_mask import Mask
+
+
+def misfit(masks: Sequence[Mask], query: Value, key: Value) -> str:
+    """Return why a mask cannot be brought to the shape of the scores, or an empty string."""
+    most = rank(query) or 0
+    places = [*((query, axis) for axis in range(most - 1)), (key, most - 2)]
+    for mask in masks:
+        value = mask.shown if mask.shown is not None else mask.value
+        depth = rank(value)
+        if value is None or depth is None or depth > most:
+            return f"the rank of its mask is not known, or above {most}"
+        for axis, place in enumerate(places[most - depth :]):
+            size = size_of(value, axis)
+            if size != 1 and may_broadcast(size, size_of(*place)):
+                return f"its mask stretches axis {axis + most - depth} of the scores from {size_of(*place)} to {size}"
+    return ""
 
 
 def joined(masks: Sequence[Mask], build: Builder, *, guarded: bool) -> Value | None:

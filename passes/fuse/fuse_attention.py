@@ -11,7 +11,7 @@ from npuopt.graph import (
 )
 from npuopt.passes.fuse import attention_mask
 from npuopt.passes.fuse.attention import IDENTITY, Scores, read_end, read_scores
-from npuopt.passes.fuse.attention_mask_writing import joined, written_out
+from npuopt.passes.fuse.attention_mask_writing import joined, misfit, written_out
 from npuopt.passes.fuse.repeated_heads import single_heads
 from npuopt.passes.fuse.sizes import may_broadcast, size_of
 from npuopt.pipeline import Changed, Declined, NodePass, Outcome
@@ -68,7 +68,7 @@ class FuseAttention(NodePass):
             return Declined(why)
         value = product.inputs[1]
         assert value is not None  # noqa: S101 -- a MatMul has two inputs
-        if why := attention_mask.misfit(masks, scores.query, value):
+        if why := misfit(masks, scores.query, value):
             return Declined(why)
         build = Builder(edit, product)
         build.type = kind

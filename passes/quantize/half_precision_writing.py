@@ -12,11 +12,10 @@ from npuopt.graph import (
     element_type,
     is_constant,
     is_op,
-    producer,
     release_mapped,
     subgraphs_of,
-    users,
 )
+from npuopt.passes.quantize.half_precision_casts import HalfPrecisionCasts, is_between_casts, maker_of
 from npuopt.pipeline import Entry, Report
 from npuopt.quantization.half_precision.support import wanted_nodes
 
@@ -40,14 +39,13 @@ class HalfPrecisionWriting:
         self._report = report
         self._edit = Editor(model)
         self._first = next(iter(model.graph), None)
-        self._narrow: dict[Value, Value] = {}
-        self._wide: dict[Value, Value] = {}
+        self._casts = HalfPrecisionCasts(self._edit, form, self._first)
         self._places: dict[Node, Places] = {}
         for node, places in wanted_nodes(model, form).items():
             why = islands.get(node.outputs[0].name or "")
             if why is not None:
                 self._decline(node, why)
-            elif not _is_between_casts(node, places, form):
+            elif not is_between_casts(node, places, form):
                 self._places[node] = places
         for node in model.graph:
             if any(subgraphs_of(node)):
@@ -82,11 +80,11 @@ class HalfPrecisionWriting:
                 limit = f"{float(abs(known).max()):.3g} became {self._form.largest:.5g}, the greatest there is"
                 self._report.notes.append(f"constant {name}: {limit}")
             held = self._edit.constant(self._form.rounded(known), near=self._near, name=f"{name}/{self._form.name}")
-            read = self._up(held, before=self._near) if between_casts else held
+            read = self._casts.up(held, before=self._near) if between_casts else held
             for node, index in uses:
                 node.replace_input_with(index, read)
             if value.uses() and known.size >= STORED_ONCE and self._form.rounding_db(known) >= self._form.least_db:
-                self._edit.replace(value, self._up(held, before=self._near))
+                self._edit.replace(value, self._casts.up(held, before=self._near))
             release_mapped([value])
             if not value.uses() and not value.is_graph_output():
                 del self._model.graph.initializers[name]
@@ -104,7 +102,7 @@ class HalfPrecisionWriting:
         for index in places.inputs:
             value = cast("Value", node.inputs[index])
             if value not in made and element_type(value) == DataType.FLOAT:
-                node.replace_input_with(index, self._down(value))
+                node.replace_input_with(index, self._casts.down(value))
 
     def _narrow_output(self, node: Node, value: Value) -> None:
         """Make an output in the type; those that read float32 read it through a Cast, as the graph's caller does."""
@@ -123,44 +121,17 @@ class HalfPrecisionWriting:
         """Let a node read what nobody rounds behind its maker (graph inputs, what islands make) through two Casts."""
         for index in places.inputs:
             value = cast("Value", node.inputs[index])
-            if value not in made and not self._is_rounded(value):
-                node.replace_input_with(index, self._up(self._down(value)))
+            if value not in made and not self._casts.is_rounded(value):
+                node.replace_input_with(index, self._casts.up(self._casts.down(value)))
 
     def _round_outputs(self, node: Node, places: Places) -> None:
         """Put two Casts behind each output, for all readers and the graph's caller."""
         for index in places.outputs:
             value = node.outputs[index]
             narrow = self._edit.emit_after("Cast", [value], {"to": int(self._form.data_type)}, after=node)
-            wide = self._edit.emit_after("Cast", [narrow], {"to": int(DataType.FLOAT)}, after=_maker(narrow))
+            wide = self._edit.emit_after("Cast", [narrow], {"to": int(DataType.FLOAT)}, after=maker_of(narrow))
             self._edit.replace(value, wide)
-            _maker(narrow).replace_input_with(0, value)
-
-    def _down(self, value: Value) -> Value:
-        """Return a value in the type; of what was cast up from it, the source."""
-        source = producer(value, "Cast")
-        if source is not None and element_type(source.inputs[0]) == self._form.data_type:
-            return cast("Value", source.inputs[0])
-        if value not in self._narrow:
-            self._narrow[value] = self._cast(value, self._form.data_type)
-        return self._narrow[value]
-
-    def _up(self, value: Value, *, before: Node | None = None) -> Value:
-        """Return a value of the type as float32."""
-        if value not in self._wide:
-            self._wide[value] = self._cast(value, DataType.FLOAT, before=before)
-        return self._wide[value]
-
-    def _cast(self, value: Value, kind: DataType, *, before: Node | None = None) -> Value:
-        maker = value.producer()
-        if maker is None or before is not None:
-            return self._edit.emit(
-                "Cast", [value], {"to": int(kind)}, before=before or self._near, name=value.name or ""
-            )
-        return self._edit.emit_after("Cast", [value], {"to": int(kind)}, after=maker)
-
-    def _is_rounded(self, value: Value) -> bool:
-        source = producer(value, "Cast")
-        return source is not None and element_type(source.inputs[0]) == self._form.data_type
+            maker_of(narrow).replace_input_with(0, value)
 
     @property
     def _near(self) -> Node:
@@ -169,22 +140,3 @@ class HalfPrecisionWriting:
 
     def _decline(self, node: Node, why: str) -> None:
         self._report.declined.append(Entry(node.name or "", node.op_type, why))
-
-
-def _is_between_casts(node: Node, places: Places, form: HalfFormat) -> bool:
-    """Say whether the node computes between Casts already: all that it makes is rounded at once."""
-    outputs = [node.outputs[index] for index in places.outputs]
-    inputs = [node.inputs[index] for index in places.inputs]
-    sources = [producer(value, "Cast") for value in inputs]
-    if any(source is None or element_type(source.inputs[0]) != form.data_type for source in sources):
-        return False
-    readers = [reader for value in outputs for reader in users(value)]
-    if any(value.is_graph_output() for value in outputs):
-        return False
-    return all(is_op(reader, "Cast") and element_type(reader.outputs[0]) == form.data_type for reader in readers)
-
-
-def _maker(value: Value) -> Node:
-    maker = value.producer()
-    assert maker is not None, "it was just made"  # noqa: S101 -- for the type alone
-    return maker

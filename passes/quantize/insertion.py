@@ -9,6 +9,7 @@ import numpy as np
 from npuopt.errors import InputError
 from npuopt.graph import Editor, input_at, is_constant, release_mapped, static_shape
 from npuopt.passes.quantize.held_values import by_use, is_held_in, is_quantized
+from npuopt.passes.quantize.quantize_pairs import QuantizePairs
 from npuopt.pipeline import Entry, Report
 from npuopt.quantization.arithmetic import STORAGE, quantize
 from npuopt.quantization.assignment.weights import numbers
@@ -32,7 +33,7 @@ class Insertion:
         self._integers_given = integers
         self._report = report
         self._edit = Editor(model)
-        self._parameters: dict[Encoding, list[Value]] = {}
+        self._pairs = QuantizePairs(self._edit)
         self._held: dict[tuple[Value, Encoding, Numbers], Value] = {}
         # Looked up now: a graph output's maker loses the name to the DequantizeLinear behind it.
         self._uses = dict(by_use(model, encodings.uses))
@@ -46,7 +47,7 @@ class Insertion:
             if encoding is None or is_quantized(value):
                 continue
             self._note(value, encoding)
-            dequantized = self._pair(value, encoding)
+            dequantized = self._pairs.behind(value, encoding, first=self._first)
             quantizer = cast("Node", cast("Node", dequantized.producer()).inputs[0].producer())  # pyright: ignore[reportOptionalMemberAccess] -- made by _pair
             self._edit.replace(value, dequantized)
             quantizer.replace_input_with(0, value)
@@ -72,8 +73,7 @@ class Insertion:
             if value is None or is_constant(value) or is_held_in(value, encoding):
                 continue
             self._note(value, encoding)
-            quantized = self._edit.emit("QuantizeLinear", [value, *self._scale(encoding, value, node)], before=node)
-            node.replace_input_with(index, self._dequantize(quantized, encoding, value, node))
+            node.replace_input_with(index, self._pairs.between(value, encoding, reader=node))
 
     def _reads(self, value: Value) -> Iterator[tuple[Node, int, Encoding]]:
         """Yield the uses of a constant that read it as integers, with the encoding of each."""
@@ -88,10 +88,10 @@ class Insertion:
         key = (value, encoding, correction)
         if key not in self._held:
             self._note(value, encoding)
-            first = next(iter(self._model.graph))
+            first = self._first
             array = self._rounded(value, encoding, correction)
             held = self._edit.constant(array, near=first, name=f"{value.name}/quantized")
-            self._held[key] = self._dequantize(held, encoding, value, first)
+            self._held[key] = self._pairs.dequantized(held, encoding, value, before=first)
         return self._held[key]
 
     def _rounded(self, value: Value, encoding: Encoding, correction: Numbers) -> np.ndarray:
@@ -114,40 +114,9 @@ class Insertion:
             )
         return given
 
-    def _pair(self, value: Value, encoding: Encoding) -> Value:
-        """Put QuantizeLinear and DequantizeLinear behind the maker of `value`, or at the start for a graph input."""
-        maker = value.producer()
-        if maker is None:
-            first = next(iter(self._model.graph))
-            quantized = self._edit.emit(
-                "QuantizeLinear", [value, *self._scale(encoding, value, first)], before=first, name=value.name or ""
-            )
-            return self._dequantize(quantized, encoding, value, first)
-        scale = self._scale(encoding, value, maker)
-        quantized = self._edit.emit_after("QuantizeLinear", [value, *scale], after=maker, name=value.name or "")
-        quantizer = cast("Node", quantized.producer())
-        return self._edit.emit_after("DequantizeLinear", [quantized, *scale], after=quantizer, name=value.name or "")
-
-    def _dequantize(self, quantized: Value, encoding: Encoding, value: Value, before: Node) -> Value:
-        axis = {} if encoding.axis is None else {"axis": encoding.axis}
-        inputs = [quantized, *self._scale(encoding, value, before)]
-        return self._edit.emit("DequantizeLinear", inputs, axis, before=before, name=value.name or "")
-
-    def _scale(self, encoding: Encoding, value: Value, near: Node) -> list[Value]:
-        """Return the scale and the zero point as initializers; equal encodings have them in common."""
-        if encoding not in self._parameters:
-            shape = () if encoding.axis is None else (len(encoding.scale),)
-            scale = np.asarray(encoding.scale, np.float32).reshape(shape)
-            zero_point = np.broadcast_to(
-                np.asarray(encoding.zero_point, np.int64).reshape(() if len(encoding.zero_point) == 1 else shape), shape
-            )
-            self._parameters[encoding] = [
-                self._edit.constant(scale, near=near, name=f"{value.name}/scale"),
-                self._edit.constant(
-                    zero_point.astype(STORAGE[encoding.dtype]), near=near, name=f"{value.name}/zero_point"
-                ),
-            ]
-        return self._parameters[encoding]
+    @property
+    def _first(self) -> Node:
+        return next(iter(self._model.graph))
 
     def _note(self, value: Value, encoding: Encoding) -> None:
         kind = "constant" if is_constant(value) else "activation"
