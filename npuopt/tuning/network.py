@@ -145,7 +145,8 @@ def _compute(node: Node, inputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
         raise InputError(f"torch cannot compute this {node.op_type}: {first}", where=label(node)) from error
     outputs = cast("Sequence[Tensor]", made if isinstance(made, tuple | list) else [made])
     if any(value.name for value in node.outputs[len(outputs) :]):
-        raise InputError(f"only the first output of {node.op_type} can be tuned through", where=label(node))
+        count = "first output" if len(outputs) == 1 else f"first {len(outputs)} outputs"
+        raise InputError(f"only the {count} of {node.op_type} can be tuned through", where=label(node))
     return outputs
 
 

@@ -4,11 +4,12 @@ Each takes the node (for its attributes) and its inputs, None where one is left 
 They follow opset 24, to which every model is brought when it is loaded.
 """
 
+from npuopt.tuning.operators.attention import ATTENTION
 from npuopt.tuning.operators.elementwise import ELEMENTWISE
 from npuopt.tuning.operators.movement import MOVEMENT
 from npuopt.tuning.operators.products import PRODUCTS
 from npuopt.tuning.operators.reductions import REDUCTIONS
 
-OPERATORS = {**ELEMENTWISE, **MOVEMENT, **PRODUCTS, **REDUCTIONS}
+OPERATORS = {**ATTENTION, **ELEMENTWISE, **MOVEMENT, **PRODUCTS, **REDUCTIONS}
 
 __all__ = ["OPERATORS"]
