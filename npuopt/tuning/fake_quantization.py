@@ -120,21 +120,19 @@ class _Rounding(torch.autograd.Function):
     def forward(context: Any, tensor: Tensor, scale: Tensor, smallest: Tensor, largest: Tensor) -> Tensor:  # noqa: ANN401 -- torch's own object
         """Return the tensor as its integers give it back."""
         steps = tensor / scale
-        integers = torch.clamp(torch.round(steps), smallest, largest)
-        context.save_for_backward(steps, integers, scale)
+        integers = torch.round(steps).clamp_(smallest, largest)
+        context.save_for_backward((integers - steps).clamp_(-1, 1), integers, scale)  # finite where steps are not
         return integers * scale
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None]:  # noqa: ANN401 -- as above
         """Pass gradients through what did not saturate, and on to the scale."""
-        steps, integers, scale = context.saved_tensors
-        offset = integers - steps
-        inside = offset.abs() <= 1 / 2
+        offset, integers, scale = context.saved_tensors
+        saturated = offset.abs().gt_(1 / 2)  # as 0 and 1 in float: masks of bool take torch twice as long
         of_scale = None
         if context.needs_input_grad[1]:
-            change = torch.where(inside, offset, integers)
-            of_scale = change.mul_(gradient).sum_to_size(scale.shape)
-        return gradient * inside, of_scale, None, None
+            of_scale = torch.lerp(offset, integers, saturated).mul_(gradient).sum_to_size(scale.shape)
+        return torch.addcmul(gradient, gradient, saturated, value=-1), of_scale, None, None
 
 
 def _along(numbers: Tensor, axis: int | None, rank: int) -> Tensor:

@@ -50,6 +50,14 @@ def test_gradients_pass_rounding_and_stop_where_numbers_saturate():
     assert holding.scales[0].grad.numpy() == pytest.approx([-0.03 - 12.8 + 12.7], rel=1e-4)
 
 
+def test_infinite_numbers_saturate_like_others():
+    holding = FakeQuantization(Encodings(tensors={"mask": per_tensor("int8", 0.1, 0)}))
+    numbers = torch.tensor([0.0, -torch.inf, torch.finfo(torch.float32).min], requires_grad=True)
+    holding.made("mask", numbers).sum().backward()
+    np.testing.assert_array_equal(numbers.grad.numpy(), [1, 0, 0])
+    assert holding.scales[0].grad.numpy() == pytest.approx([2 * -12.8], rel=1e-4)
+
+
 def test_weights_rounded_once_for_several_samples_get_the_gradients_of_all():
     network = Network(model_from(TEXT))
     samples = [np.random.default_rng(seed).normal(size=(3, 4)).astype(np.float32) for seed in range(3)]

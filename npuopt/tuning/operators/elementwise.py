@@ -46,8 +46,7 @@ def _power(base: Tensor, exponent: Tensor) -> Tensor:
 def _clip(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     del node
     data, low, high = filled_up(inputs, 3)
-    data = data if low is None else torch.maximum(data, low)
-    return data if high is None else torch.minimum(data, high)
+    return data if low is None and high is None else torch.clamp(data, low, high)
 
 
 def _gelu(node: Node, inputs: Sequence[Tensor]) -> Tensor:
