@@ -46,10 +46,11 @@ class Legalized:
 
 @dataclass
 class LegalizationReport:
-    """All refused nodes, and by which lowerings each new node came to be (by node name)."""
+    """All refused nodes; by name, the lowerings that each new node came by, and which are legal in float alone."""
 
     entries: list[Legalized] = field(default_factory=list[Legalized])
     origins: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    in_float: set[str] = field(default_factory=set[str])
     refused_before: int = 0
     refused_after: int = 0
 
@@ -112,10 +113,8 @@ def legalize(
 
     A chain is searched on a model of that one node, so what the target is asked about are real nodes with their
     attributes, ranks, dtypes and constants. Equal nodes share one search, unless it looked at the numbers of a large
-    constant. A node that no chain makes legal in
-    `scheme` stays: on the device in its float scheme where the target takes it so, else on the host.
-
-    Nodes inside branches and loop bodies are left alone: they go with the node that holds them.
+    constant. A node that no chain makes legal in `scheme` is computed in the target's float scheme, as it is or taken
+    apart; else on the host. Nodes inside branches and loop bodies are left alone: they go with what holds them.
 
     Args:
         model: types and shapes known.
@@ -202,6 +201,7 @@ class _Driver:
             if new.graph is None:
                 continue
             self.report.origins[new.name or ""] = chain
+            self.report.in_float.update([new.name or ""] if scheme != self.scheme else ())
             if not self.target.accepts(new, scheme):
                 names += self._apply(new, self._best(new, scheme, MAX_DEPTH - len(chain)), scheme, chain)
         return names

@@ -46,6 +46,11 @@ class Prepared:
     dropped_inputs: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     assumed_dims: dict[str, int] = field(default_factory=dict[str, int])
 
+    @property
+    def in_float(self) -> frozenset[str]:
+        """Names of the nodes that lowerings made of what the target computes in float alone."""
+        return frozenset() if self.legalization is None else frozenset(self.legalization.in_float)
+
 
 @dataclass(frozen=True)
 class Legalize(Pass):

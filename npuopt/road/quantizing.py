@@ -177,7 +177,7 @@ def _hold_weights(
     """Hold weights in integers beside float activations."""
     before = prepared.model.clone() if keep_float else None
     work = _work(prepared, target, scheme, options, say)
-    work.precisions = node_precisions(work.model, target, scheme, options.precisions)
+    work.precisions = node_precisions(work.model, target, scheme, options.precisions, prepared.in_float)
     rewrites, quantized.steps = rewrite_or_repeat(prepared, work, options.encodings, steps.rewriting)
     held, learned = hold_weights(prepared, target, scheme, options, work.precisions, steps.deciding, say=say)
     quantized.steps += learned
@@ -249,7 +249,8 @@ def _calibrated(
 ) -> tuple[Encodings, Mapping[str, RoundedLayer]]:
     """Rewrite the model, calibrate it, and choose encodings and weights by the data, with a search for precisions."""
     samples = work.samples if work.samples is not None else open_samples(options.calibration, work.model)
-    work.precisions = node_precisions(work.model, work.target, work.scheme, options.precisions)
+    patterns = options.precisions
+    work.precisions = node_precisions(work.model, work.target, work.scheme, patterns, prepared.in_float)
     work.alike = shared_encodings(work.model, options.alike)
 
     def run_float() -> None:

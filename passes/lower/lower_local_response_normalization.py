@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,19 +18,25 @@ class LowerLocalResponseNormalization(FormulaLowering):
     """LRN becomes a convolution of squares across channels and a power.
 
     `LRN<size, alpha, beta, bias>(x) -> x * Pow(Conv(x * x, w, bias), -beta)`, where w is `alpha / size` for the
-    `size` channels around each channel, else 0
+    `size` channels around each channel, else 0; or `x / Pow(Conv(...), beta)`, whose power roots can take apart.
 
     Left alone: a number of channels that is not known or above `most`.
 
     Attributes:
         most: the weights are the square of the channels.
+        quotient: divide by the power instead of multiplying with its reciprocal.
     """
 
     name = "lower-local-response-normalization"
     op_types = ("LRN",)
-    produces = frozenset({"Conv", "Mul", "Pow"})
+    produces = frozenset({"Conv", "Div", "Mul", "Pow"})
 
     most: int = 1024
+    quotient: bool = False
+
+    def forms(self) -> tuple[LowerLocalResponseNormalization, ...]:
+        """Return the product and the quotient."""
+        return (self, replace(self, quotient=not self.quotient))
 
     def formula(self, node: Node, x: Value, build: Builder) -> Value | Declined:
         """Return the product."""
@@ -45,4 +51,7 @@ class LowerLocalResponseNormalization(FormulaLowering):
         biases = build.array(np.full(channels, attribute(node, "bias", 1.0)))
         taps = [1] * (len(shape) - 2)
         sums = build("Conv", build("Mul", x, x), build.array(weight.reshape(channels, channels, *taps)), biases)
-        return build("Mul", x, build("Pow", sums, -attribute(node, "beta", 0.75)))
+        beta = attribute(node, "beta", 0.75)
+        if self.quotient:
+            return build("Div", x, build("Pow", sums, beta))
+        return build("Mul", x, build("Pow", sums, -beta))

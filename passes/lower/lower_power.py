@@ -18,10 +18,11 @@ HIGHEST = 4
 class LowerPower(FormulaLowering):
     """Pow with a small constant exponent becomes products, a root or a reciprocal.
 
-    `Pow(x, 2) -> x * x` (up to 4), `Pow(x, 0.5) -> Sqrt(x)`, `Pow(x, -1) -> Reciprocal(x)`
+    `Pow(x, 2) -> x * x` (up to 4), `Pow(x, 0.5) -> Sqrt(x)`, `Pow(x, -1) -> Reciprocal(x)`; a quarter is the root of a
+    root, three quarters the product of both.
 
     Left alone: other exponents; an exponent that is not constant, or whose rank is above that of x. The root of minus
-    infinity is NaN, where ONNX has infinity for its power of a half.
+    infinity is NaN, where ONNX has infinity for its powers.
     """
 
     name = "lower-power"
@@ -42,6 +43,12 @@ class LowerPower(FormulaLowering):
                 power = build("Mul", power, x)
             return power
         floating = element_type(x)
-        if floating is not None and floating.is_floating_point() and exponent in (0.5, -1):
-            return build("Sqrt" if exponent > 0 else "Reciprocal", x)
-        return Declined(f"its exponent is {exponent}")
+        if floating is None or not floating.is_floating_point() or exponent not in (-1, 0.25, 0.5, 0.75):
+            return Declined(f"its exponent is {exponent}")
+        if exponent == -1:
+            return build("Reciprocal", x)
+        root = build("Sqrt", x)
+        if exponent == 0.5:
+            return root
+        quarter = build("Sqrt", root)
+        return quarter if exponent == 0.25 else build("Mul", root, quarter)

@@ -293,6 +293,7 @@ def test_a_chain_may_end_in_float_where_none_ends_in_the_scheme():
     assert op_types(model) == ["Abs"]
     assert report.entries[0].lowered_by == ("lower-relu",)
     assert (report.refused_before, report.refused_after) == (1, 0)
+    assert report.in_float == {node.name for node in nodes(model)}
 
 
 def test_each_new_node_knows_the_chain_it_came_by():

@@ -12,7 +12,7 @@ from npuopt.quantization.roles import data_inputs, is_float
 from npuopt.target.positions import MAX_BYTES, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
     from pathlib import Path
 
     from npuopt.graph import Model, Node
@@ -54,18 +54,22 @@ def precisions_text(encodings: Encodings) -> str:
     return "\n".join([f"# beside --precision {encodings.scheme}", *(lines or ["{}"])]) + "\n"
 
 
-def node_precisions(model: Model, target: Target, scheme: str, patterns: Iterable[Pattern]) -> dict[str, str]:
+def node_precisions(
+    model: Model, target: Target, scheme: str, patterns: Iterable[Pattern], in_float: Container[str] = ()
+) -> dict[str, str]:
     """Return which nodes the patterns have computed in another scheme than `scheme`, by their first output's name.
 
     A pattern names an op type, nodes, or what they make; later ones win over earlier ones. Nodes that the target does
-    not take in the scheme stay as they are.
+    not take in the scheme stay as they are. Nodes called as in `in_float` are computed in the target's float scheme
+    where no pattern says otherwise.
 
     Raises:
         UsageError: when the target has no such scheme, a pattern fits no node with float data, or the target takes
             none of those that it fits.
     """
-    chosen: dict[str, str] = {}
     candidates = [node for node in model.graph if data_inputs(node) or any(is_float(made) for made in node.outputs)]
+    plain = target.float_scheme or scheme
+    chosen = {node.outputs[0].name or "": plain for node in candidates if (node.name or "") in in_float}
     for pattern, wanted in patterns:
         target.scheme(wanted)
         fitting = [node for node in candidates if _fits(node, pattern)]

@@ -15,6 +15,16 @@ def test_becomes_a_convolution_across_channels():
     assert_rewrites(LowerLocalResponseNormalization(), BEFORE, after)
 
 
+def test_becomes_a_quotient_where_that_is_asked_for():
+    after = """(float[N, 3, 4, 1] x) => (float[N, 3, 4, 1] y)
+        <float[3, 3, 1, 1] w = {0.25, 0.25, 0, 0.25, 0.25, 0.25, 0, 0.25, 0.25}, float[3] b = {2, 2, 2},
+         float beta = {0.25}>
+        {
+        s = Mul(x, x) c = Conv(s, w, b) p = Pow(c, beta) y = Div(x, p)
+    }"""
+    assert_rewrites(LowerLocalResponseNormalization(quotient=True), BEFORE, after)
+
+
 def test_leaves_channels_that_are_not_known_or_too_many():
     assert_leaves(
         LowerLocalResponseNormalization(), BEFORE.replace("[N, 3, 4, 1]", "[N, C, 4, 1]"), because="channels is C"

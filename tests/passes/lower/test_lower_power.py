@@ -14,6 +14,8 @@ BEFORE = "(float[N, 4] x) => (float[N, 4] y) <float e = {%s}> {y = Pow(x, e)}"
         ("2", "y = Mul(x, x)"),
         ("3", "a = Mul(x, x) y = Mul(a, x)"),
         ("0.5", "y = Sqrt(x)"),
+        ("0.25", "a = Sqrt(x) y = Sqrt(a)"),
+        ("0.75", "a = Sqrt(x) b = Sqrt(a) y = Mul(a, b)"),
         ("-1", "y = Reciprocal(x)"),
     ],
 )
@@ -42,7 +44,8 @@ def test_leaves_other_exponents(text, because):
 
 def test_numbers_in_any_surroundings():
     def build(around: Surroundings) -> None:
-        exponent = np.array(around.choose(1, 2, 3, 4, -1), dtype="f").reshape(around.choose((), (1,), (1, 1, 1)))
+        exponent = np.array(around.choose(1, 2, 3, 4, -1, 0.25, 0.5, 0.75), dtype="f")
+        exponent = exponent.reshape(around.choose((), (1,), (1, 1, 1)))
         around.op("Pow", around.op("Exp", around.input(2, 3)), around.constant(exponent))
 
     check_surroundings(LowerPower(), build)
