@@ -22,6 +22,7 @@ from benchmarks.location import EXAMPLES, models_folder
 from benchmarks.optimize import LIGHT, LIGHT_FOLDER
 from benchmarks.seeded_weights import seeded_weights
 from npuopt import api
+from npuopt.cli.quantization_options import parse_precisions
 from npuopt.errors import NpuoptError
 from npuopt.road.options import CompileOptions
 
@@ -89,6 +90,7 @@ def main() -> int:
     parser.add_argument(
         "--precision", default="auto", metavar="SCHEME", help="of the target; its own choice by default"
     )
+    parser.add_argument("--keep", action="append", default=[], metavar="NAME=SCHEME", help="as of `npuopt compile`")
     parser.add_argument("--seconds", type=float, default=600.0, help="that a vendor tool may take")
     parser.add_argument("--estimates", action="store_true", help="compare estimates with the vendor's figures")
     parser.add_argument("--random", action="store_true", help="calibrate with random data: structure and figures only")
@@ -123,6 +125,7 @@ def compile_one(name: str, subject: Subject, target: str, out: Path, arguments: 
         dims=subject.dims,
         calibration=data,
         precision=arguments.precision,
+        precisions=parse_precisions(None, arguments.keep),
         samples=1,
         time_limit=arguments.seconds,
         **({"verify": "off"} if arguments.random else {}),

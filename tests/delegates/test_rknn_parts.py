@@ -177,6 +177,21 @@ def question(text=RELU) -> Question:
     return Question("Relu", "Relu", "fp16", model, {"x": np.float32([[-1, 2, -3, 4]])})
 
 
+def test_an_output_that_is_read_inside_too_gets_a_dequantizer_of_its_own(tmp_path):
+    """Otherwise RKNN-Toolkit2 2.5.0 ends in `KeyError: 'a_dup'`."""
+    text = """<ir_version: 9, opset_import: ["" : 19]> g (int8[2] x) => (float[2] a, float[2] y, float[2] z)
+        <float s = {0.5}, int8 p = {3}> {
+            [first] a = DequantizeLinear (x, s, p) [act] y = Relu (a) [last] z = DequantizeLinear (x, s, p) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "as-it-came.onnx")
+    write_down(tmp_path / "as-it-came.onnx", tmp_path / "written.onnx", 19)
+    written = onnx.load(tmp_path / "written.onnx").graph
+    assert [node.name for node in written.node] == ["first", "first/inner", "act", "last"]
+    assert [list(node.input) for node in written.node if "a" in node.input] == []
+    sample = {"x": np.int8([-7, 9])}
+    ran = [Session(tmp_path / name).run(sample) for name in ("as-it-came.onnx", "written.onnx")]
+    assert {name: list(made) for name, made in ran[0].items()} == {name: list(made) for name, made in ran[1].items()}
+
+
 def test_a_probe_compares_numbers_and_goes_on_after_a_crash(tool):
     def ask(*questions):
         target, limits = load_target("rockchip/rk3588"), Limits(seconds=60, memory_mib=2048)

@@ -43,6 +43,7 @@ KEEPS_ITS_OP = {
     "lower-softmax-axis",
     "lower-strided-conv",
     "lower-transpose-rank",
+    "lower-transpose-to-rank-4",
     "lower-variadic-extremes",
     "lower-wide-indices",
     "lower-wide-integers",
