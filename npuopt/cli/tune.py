@@ -89,6 +89,14 @@ def tune_command(
         typer.Option("--calibration", help="Samples without labels to calibrate with and learn from.", metavar="DATA"),
     ],
     *,
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            "--held-out",
+            help="Samples to choose the best epoch by, instead of an eighth of those that are learned from.",
+            metavar="DATA",
+        ),
+    ] = None,
     dim: DimOption = None,
     precision: PrecisionOption = "auto",
     save_encodings: Annotated[
@@ -119,7 +127,8 @@ def tune_command(
     )
     with progress() as say:
         files = TunedFiles(output, save_encodings, float_output)
-        result = tune(model, target, files, options, learning.tuning_options(), teacher=teacher, say=say)
+        tuning = learning.tuning_options()
+        result = tune(model, target, files, options, tuning, teacher=teacher, held_out=held_out, say=say)
     if json:
         print_json(result)
         return

@@ -73,6 +73,7 @@ def tune(
     tuning: TuningOptions,
     *,
     teacher: Path | None = None,
+    held_out: str | None = None,
     say: Say = silent,
 ) -> dict[str, Any]:
     """Quantize an ONNX file for a target, let it learn to agree with its float self, and write the QDQ model.
@@ -84,6 +85,7 @@ def tune(
         options: with calibration data, which is what is learned from.
         tuning: how to learn.
         teacher: whom to agree with, where that is not the model itself: the model before it was pruned.
+        held_out: data to choose the best state by; a share of the calibration data when None.
         say: told what is being done.
 
     Returns:
@@ -104,9 +106,12 @@ def tune(
     quantized = Quantized(samples=verification_samples(prepared, options))
     quantized.optimized = model_runs(whole or prepared.model, quantized.samples)
     samples = _held(open_samples(options.calibration, prepared.model))
+    unseen = None if held_out is None else _held(open_samples(held_out, prepared.model))
     encodings, start = _start(prepared.model, chip, scheme, options, say)
     fixed = _fixed(prepared.model, chip, scheme)
-    tuned = distil(prepared.model, encodings, samples, tuning, teacher=whole, start=start, fixed=fixed, say=say)
+    tuned = distil(
+        prepared.model, encodings, samples, tuning, held_out=unseen, teacher=whole, start=start, fixed=fixed, say=say
+    )
     outputs = _write(prepared, tuned, quantized, files, say)
     return {
         "output": str(files.quantized),

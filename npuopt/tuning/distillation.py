@@ -59,12 +59,13 @@ class Tuned:
     best: int = 0
 
 
-def distil(
+def distil(  # noqa: PLR0913 -- options, all with defaults
     model: Model,
     encodings: Encodings,
     samples: Sequence[Arrays],
     options: TuningOptions,
     *,
+    held_out: Sequence[Arrays] | None = None,
     teacher: Model | None = None,
     start: Mapping[str, np.ndarray] | None = None,
     fixed: Collection[Encoding] = (),
@@ -75,8 +76,11 @@ def distil(
     Args:
         model: the float model that the encodings are for; not changed.
         encodings: how the student holds its numbers at the start.
-        samples: without labels; a share is held out to choose the best state by.
+        samples: without labels.
         options: how to learn.
+        held_out: samples to choose the best state by; when None, a share of `samples` is held out. Views of one
+            photograph, or parts of one recording, are too much alike for that: what was learned of some by heart
+            looks as if it held for all.
         teacher: whom to agree with, where that is not the model itself: the model before it was pruned. Compared
             is what both make in the same shape.
         start: what constants start from instead of the model's own, by name: rounded weights and corrected biases.
@@ -87,7 +91,8 @@ def distil(
         InputError: when an op cannot be tuned through, or the loss is no number.
         UsageError: when an inner tensor does not exist, or there are too few samples.
     """
-    return _Distillation(model, encodings, samples, options, teacher, start or {}, fixed).run(say)
+    parts = _parted(samples, options) if held_out is None else (samples, held_out)
+    return _Distillation(model, encodings, parts, options, teacher, start or {}, fixed).run(say)
 
 
 class _Distillation:
@@ -97,7 +102,7 @@ class _Distillation:
         self,
         model: Model,
         encodings: Encodings,
-        samples: Sequence[Arrays],
+        parts: tuple[Sequence[Arrays], Sequence[Arrays]],
         options: TuningOptions,
         teacher: Model | None,
         start: Mapping[str, np.ndarray],
@@ -120,7 +125,9 @@ class _Distillation:
             name: (torch.tensor(start[name]) if name in start else own[name].clone()).requires_grad_()
             for name in learnable(model)
         }
-        self._learning, self._held_out = _parted(samples, options)
+        self._learning, self._held_out = parts
+        if not self._learning or not self._held_out:
+            raise UsageError("there are no samples to tune with")
         self._taught: dict[int, Mapping[str, Tensor]] = {}
         self._room = MOST_TAUGHT_BYTES
         self._random = np.random.default_rng(options.seed)
@@ -260,13 +267,11 @@ def _require_tensors(model: Model, names: Collection[str]) -> None:
             )
 
 
-def _parted(samples: Sequence[Arrays], options: TuningOptions) -> tuple[list[Arrays], list[Arrays]]:
+def _parted(samples: Sequence[Arrays], options: TuningOptions) -> tuple[Sequence[Arrays], Sequence[Arrays]]:
     """Return the samples to learn from, and those held out: every n-th, so that both are alike."""
     count = round(len(samples) * options.held_out)
     if not count or len(samples) - count < 1:
-        if not samples:
-            raise UsageError("there are no samples to tune with")
-        return list(samples), list(samples)
+        return samples, samples
     places = set(np.linspace(0, len(samples) - 1, count).round().astype(int).tolist())
     return (
         [sample for at, sample in enumerate(samples) if at not in places],

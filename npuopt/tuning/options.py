@@ -21,7 +21,7 @@ class TuningOptions:
             their squared error over their square.
         inner: inner tensors that are to be like the teacher's too, by their squared error over their square.
         inner_weight: what the error of inner tensors counts beside that of the outputs.
-        held_out: share of the samples that nothing is learned from; they choose the best state.
+        held_out: share of the samples that nothing is learned from; they choose the best state, where no others do.
         sparsity: `2:4` keeps two weights of four along what a product sums up, and leaves the others zero.
         seed: of the order of samples.
     """

@@ -58,6 +58,16 @@ def test_what_was_learned_is_said(tune):
     assert "SQNR dB" in said
 
 
+def test_the_best_epoch_is_chosen_by_samples_of_its_own(tune, files, tmp_path):
+    own = tmp_path / "own.npz"
+    np.savez(own, x=1000 * np.ones((1, 1, 4), np.float32))
+    shares, given = (
+        json.loads(tune("--epochs", 1, "--loss", "error", "--json", *options).stdout)["losses"][0]
+        for options in ((), ("--held-out", own))
+    )
+    assert given > 0.5 > shares  # what is a thousand times larger than anything calibrated saturates
+
+
 def test_a_teacher_of_its_own(tune, files):
     assert tune("--epochs", 1, "--teacher", files[1]).returncode == 0
 

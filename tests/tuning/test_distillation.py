@@ -76,6 +76,15 @@ def test_the_start_is_kept_when_nothing_learned_is_better():
     assert tuned.encodings == encodings_of(small_model())
 
 
+def test_samples_of_their_own_choose_the_best_state_where_they_are_given():
+    model, others = small_model(), SAMPLES[40:]
+    still = TuningOptions(epochs=1, weight_rate=0, scale_rate=0, held_out=0)
+    wanted = distil(model, encodings_of(model), others, still).losses[0]
+    judged = distil(model, encodings_of(model), SAMPLES[:40], replace(still, weight_rate=3e-3), held_out=others)
+    assert judged.losses[0] == pytest.approx(wanted)
+    assert judged.losses[1] < wanted
+
+
 def test_learning_starts_from_what_is_given_and_keeps_it_where_nothing_is_better():
     start = {"c": numbers(7, 16), "no constant": numbers(8, 3)}
     still = TuningOptions(epochs=1, weight_rate=0, scale_rate=0)
