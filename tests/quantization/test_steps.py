@@ -1,9 +1,13 @@
 """The contract of steps: which there are, how they are chosen, and what they do to how numbers are held."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from npuopt.errors import UsageError
+from npuopt.quantization.assignment import constants
+from npuopt.quantization.assignment.weights import weight_encoding
 from npuopt.quantization.steps import FloatStep, choose_steps, make_step, standard_steps, step_types
 from npuopt.quantization.steps.weights import CorrectBiases, RoundWeights, WidenWeights
 from support.integer_chip import integer_chip
@@ -96,3 +100,19 @@ def test_without_data_weights_stay_at_the_nearest(tmp_path):
     work = work_on(convolution(), tmp_path, x=np.ones((1, 1, 8, 4, 4), np.float32))
     work.samples = None
     assert RoundWeights().apply(work, start(work)).changed == 0
+
+
+def test_scales_of_weights_are_searched_once_for_all_that_ask(tmp_path, monkeypatch):
+    searched = []
+
+    def search(array, held, axis):
+        searched.append(held.dtype)
+        return weight_encoding(array, held, axis)
+
+    monkeypatch.setattr(constants, "weight_encoding", search)
+    work = work_on(convolution(), tmp_path, x=np.ones((1, 1, 8, 4, 4), np.float32))
+    first = work.encodings()
+    assert replace(work).encodings(precisions={"y": "a16w8"}).tensors["w"] == first.tensors["w"]
+    assert searched == ["int8"]
+    assert work.encodings(wide={"y"}, precisions={"y": "a16w8"}).tensors["w"].dtype == "int16"
+    assert searched == ["int8", "int16"], "another format is another search"

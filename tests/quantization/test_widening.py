@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from npuopt.graph import to_text
-from npuopt.quantization.accuracy.held_activations import output_sqnr_db
+from npuopt.quantization.accuracy.held_activations import OutputNoise
 from npuopt.quantization.accuracy.local_errors import local_errors
 from npuopt.quantization.steps.activations import WidenActivations, wider_scheme
 from support.integer_chip import integer_chip
@@ -71,7 +71,8 @@ def test_stretches_that_cost_the_outputs_most_are_widened_until_these_are_good_e
     assert wide >= {"p", "h"}
     assert "c" not in wide
     samples = [dict(sample) for sample in work.samples]
-    reached = [output_sqnr_db(work.model, held, samples) for held in (work.encodings(), applied.held.encodings)]
+    noise = OutputNoise(work.model, samples, threads=1)
+    reached = [noise.sqnr_db(held) for held in (work.encodings(), applied.held.encodings)]
     assert reached[0] < 25
     assert reached[1] >= 30
     assert "for what they do to the outputs" in applied.text

@@ -18,23 +18,50 @@ if TYPE_CHECKING:
     from npuopt.quantization.accuracy.sensitivity import Arrays
     from npuopt.quantization.encodings import Encoding, Encodings
 
+KEPT_BYTES = 64 * 2**20
+"""Of the float model's outputs."""
 
-def output_sqnr_db(model: Model, encodings: Encodings, samples: Sequence[Arrays], *, threads: int = 0) -> float:
-    """Return the signal to noise in dB, at the output that suffers most, of what rounding the activations does.
 
-    For outputs that data sizes stands what they are computed from.
+class OutputNoise:
+    """What rounding a model's activations does to its outputs, for one encoding after the other.
+
+    For outputs that data sizes stands what they are computed from. What rounding the weights and the outputs
+    themselves does is left out.
 
     Args:
         model: the float model; it stays as it is.
-        encodings: of its tensors. What rounding the weights and the outputs themselves does is left out.
         samples: both models run on each.
         threads: threads of the runtime, 0 for all cores.
+        kept_bytes: of the float model's outputs that are kept, so that it runs once for each sample.
     """
-    judged = with_static_ends(model)
-    reference = Session(judged, optimize=False, threads=threads)
-    held = Session(hold_activations(judged, encodings), optimize=False, threads=threads)
-    noise = relative_noise(map(reference.run, samples), map(held.run, samples))
-    return decibels(max(noise.values(), default=0.0))
+
+    def __init__(
+        self, model: Model, samples: Sequence[Arrays], *, threads: int = 0, kept_bytes: int = KEPT_BYTES
+    ) -> None:
+        self._model = with_static_ends(model)
+        self._samples = samples
+        self._threads = threads
+        self._reference = Session(self._model, optimize=False, threads=threads)
+        self._kept: dict[int, Arrays] = {}
+        self._room = kept_bytes
+
+    def sqnr_db(self, encodings: Encodings, count: int | None = None) -> float:
+        """Return the signal to noise in dB at the output that suffers most, on the first `count` samples."""
+        held = Session(hold_activations(self._model, encodings), optimize=False, threads=self._threads)
+        samples = self._samples[:count]
+        noise = relative_noise(map(self._expected, range(len(samples))), map(held.run, samples))
+        return decibels(max(noise.values(), default=0.0))
+
+    def _expected(self, index: int) -> Arrays:
+        """Return what the float model makes of a sample."""
+        if index in self._kept:
+            return self._kept[index]
+        made = self._reference.run(self._samples[index])
+        size = sum(array.nbytes for array in made.values())
+        if size <= self._room:
+            self._kept[index] = {name: array.copy() for name, array in made.items()}
+            self._room -= size
+        return made
 
 
 def hold_activations(model: Model, encodings: Encodings) -> Model:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from npuopt.graph import Model, Node
+    from npuopt.quantization.assignment.constants import Fitted
     from npuopt.quantization.assignment.wishes import Wishes
     from npuopt.quantization.encodings import Encoding
     from npuopt.quantization.ranges import Ranges
@@ -33,6 +34,7 @@ def encodings_for(
     wide: Collection[str] = (),
     precisions: Mapping[str, str] = ONE_FOR_ALL,
     alike: Mapping[str, Encoding] | None = None,
+    fitted: dict[Fitted, Encoding] | None = None,
 ) -> Encodings:
     """Choose the encoding of every tensor that the target computes in integers.
 
@@ -50,6 +52,8 @@ def encodings_for(
         precisions: the schemes of nodes that are computed in another than `scheme`, by the name of their first output;
             a float one leaves them in float. Nodes that only move numbers take the type of what they move.
         alike: how tensors of the same name are held in another model, which are to be held so here too.
+        fitted: encodings of weights by themselves that are known from an earlier call for the same model; what is
+            found is added.
 
     Raises:
         UsageError: when the target has no such scheme, or it computes in float.
@@ -64,7 +68,7 @@ def encodings_for(
         named = {"target": target.name, "scheme": scheme, "precisions": dict(precisions), "calibration": ranges.method}
         return float8_encodings(wishes, ranges).model_copy(update=named)
     activations = ActivationPlan(model, wishes, ranges, alike)
-    constants = ConstantPlan(activations, ranges, wide)
+    constants = ConstantPlan(activations, ranges, wide, fitted)
     tensors, uses, corrections = _held(wishes, activations, constants)
     _check_alike(tensors, alike or {})
     return Encodings(

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from npuopt.quantization.ranges import Ranges
     from npuopt.quantization.roles import Role
 
+    Fitted = tuple[Value, WeightFormat, int | None]
+
 
 def type_of_constant(wish: Wishes, index: int, role: Role) -> IntegerType:
     """Return the type of a constant that has a scale of its own: an operand like an activation, or a narrow bias."""
@@ -44,12 +46,21 @@ class ConstantPlan:
         activations: their encodings.
         ranges: with the means of what meets weights.
         wide: first outputs of the nodes that get 16-bit weights where the target has them.
+        fitted: encodings of weights by themselves that are known from an earlier plan for the same model; what is
+            found is added.
     """
 
-    def __init__(self, activations: ActivationPlan, ranges: Ranges, wide: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        activations: ActivationPlan,
+        ranges: Ranges,
+        wide: Collection[str] = (),
+        fitted: dict[Fitted, Encoding] | None = None,
+    ) -> None:
         self._activations = activations
         self._ranges = ranges
         self._wide = wide
+        self._fitted = {} if fitted is None else fitted
         self._weights: dict[tuple[Node, int], Encoding] = {}
 
     def at(self, wish: Wishes, index: int, value: Value, role: Role) -> Encoding:
@@ -79,7 +90,10 @@ class ConstantPlan:
         if known is not None:
             return known
         held = WeightFormat.of(wish, wide=wish.node.outputs[0].name in self._wide)
-        encoding = weight_encoding(numbers(value), held, channel_axis(wish.node, index))
+        fitted = value, held, channel_axis(wish.node, index)
+        if fitted not in self._fitted:
+            self._fitted[fitted] = weight_encoding(numbers(value), held, fitted[2])
+        encoding = self._fitted[fitted]
         bias = None if wish.rule.bias is None else input_at(wish.node, wish.rule.bias)
         if bias is not None and is_constant(bias) and wish.scheme.accumulates_bias:
             shifts = wish.scheme.power_of_two

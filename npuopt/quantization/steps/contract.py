@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from npuopt.graph import Model
+    from npuopt.quantization.assignment.constants import Fitted
     from npuopt.quantization.encodings import Encoding, Encodings
     from npuopt.quantization.ranges import Ranges
     from npuopt.quantization.rounding.round_weights import RoundedLayer
@@ -60,6 +61,7 @@ class Work:
         alike: how tensors are held in another model that shares them, by name.
         say: told what is done, with the samples done and the total, None when unknown.
         threads: threads of the runtime, 0 for all cores.
+        fitted: encodings of weights by themselves that were found so far, which steps ask for again and again.
     """
 
     model: Model
@@ -71,6 +73,7 @@ class Work:
     alike: Mapping[str, Encoding] = field(default_factory=dict[str, "Encoding"])
     say: Callable[[str, int, int | None], None] = unheard
     threads: int = 0
+    fitted: dict[Fitted, Encoding] = field(default_factory=dict["Fitted", "Encoding"])
 
     def progress(self, what: str) -> Callable[[int, int | None], None]:
         """Return what to call after each sample."""
@@ -87,7 +90,14 @@ class Work:
             raise InternalError("encodings were asked for ahead of calibration")
         chosen = self.precisions if precisions is None else precisions
         return encodings_for(
-            self.model, self.target, self.scheme, self.ranges, wide=wide, precisions=chosen, alike=self.alike
+            self.model,
+            self.target,
+            self.scheme,
+            self.ranges,
+            wide=wide,
+            precisions=chosen,
+            alike=self.alike,
+            fitted=self.fitted,
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from npuopt.graph import Session
 from npuopt.passes.quantize.insert_quantize_dequantize import InsertQuantizeDequantize
-from npuopt.quantization.accuracy.held_activations import hold_activations, output_sqnr_db
+from npuopt.quantization.accuracy.held_activations import OutputNoise, hold_activations
 from npuopt.quantization.encodings import Encodings, per_tensor
 from support.rewrites import model_from
 
@@ -38,11 +38,18 @@ def test_the_noise_at_the_outputs_is_that_of_all_roundings_together():
     exact, held = Session(model), Session(hold_activations(model, ENCODINGS))
     wanted, got = (np.stack([one.run(sample)["y"] for sample in X]) for one in (exact, held))
     ratio = 10 * np.log10((wanted**2).sum() / ((got - wanted) ** 2).sum())
-    assert output_sqnr_db(model, ENCODINGS, X, threads=1) == pytest.approx(ratio, abs=1e-3)
+    assert OutputNoise(model, X, threads=1).sqnr_db(ENCODINGS) == pytest.approx(ratio, abs=1e-3)
+
+
+def test_the_float_model_runs_again_where_its_outputs_are_not_kept():
+    kept, run_again = (OutputNoise(model_from(TEXT), X, threads=1, kept_bytes=size) for size in (2**20, 24))
+    for _ in range(2):
+        assert kept.sqnr_db(ENCODINGS) == run_again.sqnr_db(ENCODINGS)
+    assert kept.sqnr_db(ENCODINGS, count=2) == OutputNoise(model_from(TEXT), X[:2], threads=1).sqnr_db(ENCODINGS)
 
 
 def test_without_encodings_there_is_no_noise():
-    assert output_sqnr_db(model_from(TEXT), Encodings(tensors={}), X, threads=1) == np.inf
+    assert OutputNoise(model_from(TEXT), X, threads=1).sqnr_db(Encodings(tensors={})) == np.inf
 
 
 def test_outputs_that_data_sizes_are_measured_by_what_they_are_computed_from():
@@ -54,4 +61,4 @@ def test_outputs_that_data_sizes_are_measured_by_what_they_are_computed_from():
     floats = [np.maximum(sample["x"], 0) for sample in X]
     noise = sum(float(((np.round(one / 0.5) * 0.5 - one) ** 2).sum()) for one in floats)
     ratio = 10 * np.log10(sum(float((one**2).sum()) for one in floats) / noise)
-    assert output_sqnr_db(model, coarse, X, threads=1) == pytest.approx(ratio, abs=1e-3)
+    assert OutputNoise(model, X, threads=1).sqnr_db(coarse) == pytest.approx(ratio, abs=1e-3)
