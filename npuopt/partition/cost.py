@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import TYPE_CHECKING, Literal
 
-from npuopt.graph import static_shape
+from npuopt.graph import qualified_op_type, static_shape
 from npuopt.partition.macs import macs
 from npuopt.partition.memory_plan import plan_memory
 from npuopt.partition.storage import Storage
@@ -90,7 +90,9 @@ class _Meter:
         speed = self.target.performance
         work = macs(node)
         vector = speed.elements_per_cycle
-        cycles = work / self.rate if work or vector is None else self._elements(node) / vector
+        rate = self.rate if self.storage.weight_bytes(node) else speed.runtime_macs_per_cycle or self.rate
+        cycles = work / rate if work or vector is None else self._elements(node) / vector
+        cycles += self._elements(node) * speed.cycles_per_element.get(qualified_op_type(node), 0.0)
         values = [value for value in (*node.inputs, *node.outputs) if value is not None]
         held = {found.name: found for value in values if (found := self.storage.buffer(value)) is not None}
         moved = sum(buffer.bytes for buffer in held.values())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from npuopt.graph import qualified_op_type, static_shape
 from npuopt.partition.storage import Storage, overwrites
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from npuopt.graph import Node, Value
     from npuopt.partition.plan import Part
@@ -35,10 +37,11 @@ class MemoryPlan:
     Attributes:
         peak: most that its run-time tensors take at once.
         at: the node at which they do.
-        on_chip: most of the scratchpad that is in use at once; all of it where something spills, for pieces of that
-            pass through the room that is left.
+        on_chip: most of the scratchpad that is in use at once; all of it where something does not fit, for pieces of
+            that pass through the room that is left.
         weights: its constants.
-        spilled: names of the buffers that do not fit into the scratchpad and live in DRAM.
+        spilled: names of the buffers that live in DRAM: those that do not fit into the scratchpad, and the region's
+            inputs and outputs where the target keeps them there.
         spilled_bytes: their sizes together.
         lifetimes: every buffer, in the order of creation.
     """
@@ -55,13 +58,16 @@ class MemoryPlan:
 def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
     """Find out when each run-time tensor of a region lives, and keep in the scratchpad what is used most.
 
+    What an op needs for itself, as the target says, lives in its step.
+
     Ops run in the order of the part. Inputs live from the start, outputs until the end, and an element-wise op writes
     over an operand that nobody needs any more. Buffers go into the scratchpad in the order of how often each of their
     bytes is read or written in a step of their life, as long as there is room over all of it.
 
     Args:
         part: a region; without static shapes there is no plan, and None is returned.
-        target: its scratchpad bounds what stays on the chip; without one everything does.
+        target: its scratchpad bounds what stays on the chip, without one everything does; it says where the region's
+            inputs and outputs lie.
         scheme: what float tensors of a graph without Q/DQ will be held in.
     """
     storage = Storage(part.nodes, target, scheme)
@@ -70,19 +76,37 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
         return None
     lifetimes = _lifetimes(part, order, storage)
     steps = max(len(order), 1)
+    room = None if target.memory.scratchpad_kib is None else target.memory.scratchpad_kib * 1024
+    temporaries = target.memory.temporaries
+    lifetimes += [life for step, node in enumerate(order) for life in _temporary(node, step, temporaries)]
     used = _usage(lifetimes, steps)
     peak = int(used.argmax())
-    room = None if target.memory.scratchpad_kib is None else target.memory.scratchpad_kib * 1024
-    spilled = _spilled(lifetimes, steps, room)
+    ends = _ends(part, storage) if target.memory.ends == "dram" else frozenset[str]()
+    outside = [life for life in lifetimes if life.name in ends]
+    inside = [life for life in lifetimes if life.name not in ends]
+    spilled = _spilled(inside, steps, room)
     return MemoryPlan(
         peak=int(used[peak]),
         at="" if not order else order[peak].name or order[peak].outputs[0].name or "",
-        on_chip=room if room is not None and spilled else int(used[peak]),
+        on_chip=room if room is not None and spilled else int(_usage(inside, steps).max()),
         weights=sum(storage.weight_bytes(node) for node in order),
-        spilled=frozenset(life.name for life in spilled),
-        spilled_bytes=sum(life.bytes for life in spilled),
+        spilled=frozenset(life.name for life in (*outside, *spilled)),
+        spilled_bytes=sum(life.bytes for life in (*outside, *spilled)),
         lifetimes=tuple(lifetimes),
     )
+
+
+def _ends(part: Part, storage: Storage) -> frozenset[str]:
+    """Name the buffers of what the region is given and gives."""
+    held = (storage.buffer(value) for value in (*part.input_values, *part.output_values))
+    return frozenset(buffer.name for buffer in held if buffer is not None)
+
+
+def _temporary(node: Node, step: int, bytes_of: Mapping[str, int]) -> Iterator[Lifetime]:
+    """Yield what an op needs for itself alone, written once and read once."""
+    size = prod(static_shape(node.outputs[0]) or (0,)) * bytes_of.get(qualified_op_type(node), 0)
+    if size:
+        yield Lifetime(f"{node.outputs[0].name}/temporary", size, step, step, 2)
 
 
 def _lifetimes(part: Part, order: Sequence[Node], storage: Storage) -> list[Lifetime]:

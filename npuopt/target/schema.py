@@ -32,10 +32,17 @@ class Memory(Facts):
     """Sizes in KiB."""
 
     scratchpad_kib: int | None = Field(default=None, ge=1, description="On-chip memory under the compiler's control.")
+    ends: Literal["scratchpad", "dram"] = Field(
+        default="scratchpad", description="Where inputs and outputs of a region lie; dram: never in the scratchpad."
+    )
     max_region_kib: int | None = Field(
         default=None,
         ge=1,
         description="Weights that one compiled region may hold; larger regions are cut into shards that run in turn.",
+    )
+    temporaries: dict[str, int] = Field(
+        default={},
+        description="Op -> bytes that it takes beside operands and result while it runs, for each element of it.",
     )
     source: str | None = None
 
@@ -254,10 +261,16 @@ class Performance(Facts):
     macs_per_cycle: dict[DataTypeName, float] = Field(
         default={}, description="Element type -> multiply-adds in a cycle."
     )
+    runtime_macs_per_cycle: float | None = Field(
+        default=None, gt=0, description="Multiply-adds in a cycle of products without a constant operand, if others."
+    )
     elements_per_cycle: float | None = Field(
         default=None,
         gt=0,
         description="Results of element-wise ops in a cycle.",
+    )
+    cycles_per_element: dict[str, float] = Field(
+        default={}, description="Op -> cycles for each element of its result, of ops that take many."
     )
     dram_gb_per_s: float | None = Field(default=None, gt=0, description="Memory bandwidth in 10^9 bytes a second.")
     scratchpad_gb_per_s: float | None = Field(

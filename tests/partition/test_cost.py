@@ -57,6 +57,20 @@ def test_vector_units_bound_what_does_not_multiply():
     assert softmax.seconds == pytest.approx(100 * 64 / 2 / 1e9)
 
 
+def test_products_of_two_run_time_operands_may_be_slower():
+    slow = SPEED.replace("macs_per_cycle", "runtime_macs_per_cycle: 2, macs_per_cycle")
+    held, free = cost(slow, rows=64, body="a = MatMul(x, w) y = MatMul(a, x)").nodes
+    assert held.seconds == cost(rows=64).nodes[0].seconds
+    assert free.bound == "compute"
+    assert free.seconds == pytest.approx(64 * 64 * 64 / 2 / 1e9)
+
+
+def test_an_op_may_take_more_cycles_than_its_traffic():
+    softmax = cost(SPEED.replace("macs_per_cycle", "cycles_per_element: {Softmax: 3}, macs_per_cycle")).nodes[1]
+    assert softmax.bound == "compute"
+    assert softmax.seconds == pytest.approx(100 * 64 * 3 / 1e9)
+
+
 def test_tensors_that_do_not_fit_are_moved_through_dram():
     roomy, tight = cost(rows=1000, kib=4096), cost(rows=1000, kib=16)
     assert not roomy.memory.spilled

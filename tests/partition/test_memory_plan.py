@@ -100,6 +100,23 @@ def test_what_does_not_fit_is_named():
     assert (small.peak, small.on_chip) == (3 * 1024, 2 * 1024)
 
 
+def test_inputs_and_outputs_may_stay_off_the_chip():
+    part = region("a = Softmax(x) b = Softmax(a) y = Softmax(b)")
+    target = parse_target(CHIP.replace("SCRATCHPAD", "memory: {scratchpad_kib: 1, ends: dram}"))
+    plan = plan_memory(part, target, "a8w8")
+    assert plan.spilled == {"x", "y"}
+    assert plan.spilled_bytes == 2 * 256
+    assert plan.on_chip == 2 * 256  # a and b
+    assert plan.peak == 2 * 256  # of all, wherever they lie
+
+
+def test_what_an_op_takes_for_itself_lives_in_its_step():
+    part = region("a = Relu(x) b = Softmax(a) y = Relu(b)")
+    target = parse_target(CHIP.replace("SCRATCHPAD", "memory: {temporaries: {Softmax: 8}}"))
+    plan = plan_memory(part, target, "a8w8")
+    assert (plan.peak, plan.at) == (2 * 256 + 8 * 256, "b")
+
+
 @pytest.mark.parametrize(
     ("name", "width"), [("uint16", 16), ("int4", 4), ("float8e4m3fn", 8), ("bfloat16", 16), ("bool", 8)]
 )
