@@ -10,6 +10,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING, Literal
 
 from npuopt.graph import qualified_op_type, static_shape
+from npuopt.partition.layers import layer_of
 from npuopt.partition.macs import macs
 from npuopt.partition.memory_plan import plan_memory
 from npuopt.partition.storage import Storage
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from npuopt.partition.plan import Part
     from npuopt.partition.storage import Buffer
     from npuopt.target import Target
-    from npuopt.target.schema import Performance, Scheme
+    from npuopt.target.performance import Performance
+    from npuopt.target.schema import Scheme
 
 Bound = Literal["compute", "scratchpad", "dram"]
 
@@ -57,7 +59,8 @@ def estimate(part: Part, target: Target, scheme: str) -> RegionCost | None:
     """Estimate a region's time and memory; None where a shape is free or the descriptor does not say how fast it is.
 
     For each node: time = max(compute, scratchpad traffic, DRAM traffic), each from the descriptor's `performance`; a
-    figure that is not there bounds nothing.
+    figure that is not there bounds nothing. Compute is multiply-adds or the decoding of weights, whichever is longer;
+    DRAM traffic is bytes or the reading of scales and biases, whose latency a descriptor may give.
     Weights come from DRAM once; where the operands do not fit into the scratchpad together, the smaller one stays
     in half of it, piece by piece, and the larger one is read again for each piece.
 
@@ -93,14 +96,18 @@ class _Meter:
         rate = self.rate if self.storage.weight_bytes(node) else speed.runtime_macs_per_cycle or self.rate
         cycles = work / rate if work or vector is None else self._elements(node) / vector
         cycles += self._elements(node) * speed.cycles_per_element.get(qualified_op_type(node), 0.0)
+        layer = layer_of(node, self.storage)
+        decoding = 0.0 if layer is None else layer.decoding_cycles(speed)
+        channels = 0.0 if layer is None else layer.channel_cycles(speed)
+        clock = (speed.clock_mhz or 1.0) * 1e6
         values = [value for value in (*node.inputs, *node.outputs) if value is not None]
         held = {found.name: found for value in values if (found := self.storage.buffer(value)) is not None}
         moved = sum(buffer.bytes for buffer in held.values())
         dram = self._dram_bytes(node, list(held.values()))
         times: dict[Bound, float] = {
-            "compute": cycles / ((speed.clock_mhz or 1.0) * 1e6),
+            "compute": max(cycles, decoding) / clock,
             "scratchpad": (moved + self.storage.weight_bytes(node)) / ((speed.scratchpad_gb_per_s or 1e9) * 1e9),
-            "dram": dram / ((speed.dram_gb_per_s or 1e9) * 1e9),
+            "dram": max(dram / ((speed.dram_gb_per_s or 1e9) * 1e9), channels / clock),
         }
         bound = max(times, key=lambda name: times[name])
         return NodeCost(node.name or node.outputs[0].name or "", times[bound], bound, work, dram)

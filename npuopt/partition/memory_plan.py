@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.graph import qualified_op_type, static_shape
+from npuopt.partition.layers import layer_of
 from npuopt.partition.storage import Storage, overwrites
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
     room = None if target.memory.scratchpad_kib is None else target.memory.scratchpad_kib * 1024
     temporaries = target.memory.temporaries
     lifetimes += [life for step, node in enumerate(order) for life in _temporary(node, step, temporaries)]
+    if target.memory.batch_weights:
+        lifetimes += [life for step, node in enumerate(order) for life in _batch_weights(node, step, storage)]
     used = _usage(lifetimes, steps)
     peak = int(used.argmax())
     ends = _ends(part, storage) if target.memory.ends == "dram" else frozenset[str]()
@@ -107,6 +110,13 @@ def _temporary(node: Node, step: int, bytes_of: Mapping[str, int]) -> Iterator[L
     size = prod(static_shape(node.outputs[0]) or (0,)) * bytes_of.get(qualified_op_type(node), 0)
     if size:
         yield Lifetime(f"{node.outputs[0].name}/temporary", size, step, step, 2)
+
+
+def _batch_weights(node: Node, step: int, storage: Storage) -> Iterator[Lifetime]:
+    """Yield the weights of a convolution of many images, written once and read for each."""
+    layer = layer_of(node, storage)
+    if layer is not None and layer.images > 1:
+        yield Lifetime(f"{node.outputs[0].name}/weights", storage.weight_bytes(node), step, step, 1 + layer.images)
 
 
 def _lifetimes(part: Part, order: Sequence[Node], storage: Storage) -> list[Lifetime]:

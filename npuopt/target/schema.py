@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from npuopt.target.constraints import Constraint, DataTypeName, Facts
+from npuopt.target.performance import Performance
 from npuopt.target.roads import Delegate
 
 FLOAT8_TYPES = ("float8e4m3fn", "float8e5m2")
@@ -43,6 +44,10 @@ class Memory(Facts):
     temporaries: dict[str, int] = Field(
         default={},
         description="Op -> bytes that it takes beside operands and result while it runs, for each element of it.",
+    )
+    batch_weights: bool = Field(
+        default=False,
+        description="A convolution of many images keeps its weights in the scratchpad to read them for each.",
     )
     source: str | None = None
 
@@ -252,31 +257,6 @@ class OpRule(Facts):
         if self.refused is None and not self.schemes and self.dtypes == _NO_DTYPES:
             raise ValueError("takes nothing: give schemes, dtypes or refused")
         return self
-
-
-class Performance(Facts):
-    """Figures for estimates, never for claims."""
-
-    clock_mhz: float | None = Field(default=None, gt=0)
-    macs_per_cycle: dict[DataTypeName, float] = Field(
-        default={}, description="Element type -> multiply-adds in a cycle."
-    )
-    runtime_macs_per_cycle: float | None = Field(
-        default=None, gt=0, description="Multiply-adds in a cycle of products without a constant operand, if others."
-    )
-    elements_per_cycle: float | None = Field(
-        default=None,
-        gt=0,
-        description="Results of element-wise ops in a cycle.",
-    )
-    cycles_per_element: dict[str, float] = Field(
-        default={}, description="Op -> cycles for each element of its result, of ops that take many."
-    )
-    dram_gb_per_s: float | None = Field(default=None, gt=0, description="Memory bandwidth in 10^9 bytes a second.")
-    scratchpad_gb_per_s: float | None = Field(
-        default=None, gt=0, description="On-chip bandwidth in 10^9 bytes a second."
-    )
-    source: str | None = None
 
 
 class Descriptor(Facts):

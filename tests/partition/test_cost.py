@@ -71,6 +71,21 @@ def test_an_op_may_take_more_cycles_than_its_traffic():
     assert softmax.seconds == pytest.approx(100 * 64 * 3 / 1e9)
 
 
+def test_few_rows_are_bound_by_the_decoding_of_their_weights():
+    slow = SPEED.replace("macs_per_cycle", "weights_per_cycle: 0.5, macs_per_cycle")
+    one, many = cost(slow, rows=1).nodes[0], cost(slow, rows=1000, kib=4096).nodes[0]
+    assert one.bound == "compute"
+    assert one.seconds == pytest.approx(64 * 64 / 0.5 / 1e9)
+    assert many.seconds == pytest.approx(1000 * 64 * 64 / 100 / 1e9)
+
+
+def test_scales_and_biases_may_be_slow_to_read():
+    slow = SPEED.replace("macs_per_cycle", "channel_cycles: 1000, block: {positions: 50}, macs_per_cycle")
+    first = cost(slow).nodes[0]
+    assert first.bound == "dram"
+    assert first.seconds == pytest.approx(1000 * 64 * 2 / 1e9)  # 100 rows are two blocks
+
+
 def test_tensors_that_do_not_fit_are_moved_through_dram():
     roomy, tight = cost(rows=1000, kib=4096), cost(rows=1000, kib=16)
     assert not roomy.memory.spilled

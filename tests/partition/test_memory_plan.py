@@ -117,6 +117,19 @@ def test_what_an_op_takes_for_itself_lives_in_its_step():
     assert (plan.peak, plan.at) == (2 * 256 + 8 * 256, "b")
 
 
+@pytest.mark.parametrize("images", [1, 4])
+def test_weights_that_many_images_read_live_in_the_step_of_their_layer(images):
+    part = region(
+        "y = Conv(x, w)",
+        inputs=f"float[{images},2,8,8] x",
+        outputs=f"float[{images},1,8,8] y",
+        constants="float[1,2,1,1] w = {1, 2}",
+    )
+    target = parse_target(CHIP.replace("SCRATCHPAD", "memory: {batch_weights: true}"))
+    held = 2 if images > 1 else 0
+    assert plan_memory(part, target, "a8w8").peak == images * 3 * 64 + held
+
+
 @pytest.mark.parametrize(
     ("name", "width"), [("uint16", 16), ("int4", 4), ("float8e4m3fn", 8), ("bfloat16", 16), ("bool", 8)]
 )
