@@ -10,6 +10,7 @@ import numpy as np
 
 from npuopt.graph import qualified_op_type, static_shape
 from npuopt.partition.layers import layer_of
+from npuopt.partition.order import depth_first
 from npuopt.partition.storage import Storage, overwrites
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
 
     What an op needs for itself, as the target says, lives in its step.
 
-    Ops run in the order of the part. Inputs live from the start, outputs until the end, and an element-wise op writes
-    over an operand that nobody needs any more. Buffers go into the scratchpad in the order of how often each of their
-    bytes is read or written in a step of their life, as long as there is room over all of it.
+    Ops run in the order of the part, or depth first where the target says so. Inputs live from the start, outputs until
+    the end, and an element-wise op writes over an operand that nobody needs any more. Buffers go into the scratchpad in
+    the order of how often each of their bytes is read or written in a step of their life, as long as there is room over
+    all of it.
 
     Args:
         part: a region; without static shapes there is no plan, and None is returned.
@@ -72,7 +74,8 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
         scheme: what float tensors of a graph without Q/DQ will be held in.
     """
     storage = Storage(part.nodes, target, scheme)
-    order = storage.computing(part.nodes)
+    nodes = depth_first(part) if target.memory.order == "depth-first" else part.nodes
+    order = storage.computing(nodes)
     if not storage.sized(order):
         return None
     lifetimes = _lifetimes(part, order, storage)

@@ -45,6 +45,9 @@ class Memory(Facts):
         default={},
         description="Op -> bytes that it takes beside operands and result while it runs, for each element of it.",
     )
+    order: Literal["graph", "depth-first"] = Field(
+        default="graph", description="In which a region's nodes run; depth-first: one branch to its end, then the next."
+    )
     batch_weights: bool = Field(
         default=False,
         description="A convolution of many images keeps its weights in the scratchpad to read them for each.",

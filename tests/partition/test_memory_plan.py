@@ -117,6 +117,13 @@ def test_what_an_op_takes_for_itself_lives_in_its_step():
     assert (plan.peak, plan.at) == (2 * 256 + 8 * 256, "b")
 
 
+def test_a_branch_that_runs_late_holds_nothing_early():
+    part = region("a = Softmax(x) b = Softmax(x) c = Softmax(x) d = Add(a, b) y = Add(d, c)")
+    deep = parse_target(CHIP.replace("SCRATCHPAD", "memory: {order: depth-first}"))
+    assert plan_memory(part, chip(), "a8w8").peak == 4 * 256  # x, a, b and c
+    assert plan_memory(part, deep, "a8w8").peak == 3 * 256  # x, a and b; then x, d and c
+
+
 @pytest.mark.parametrize("images", [1, 4])
 def test_weights_that_many_images_read_live_in_the_step_of_their_layer(images):
     part = region(
