@@ -192,6 +192,25 @@ def test_an_output_that_is_read_inside_too_gets_a_dequantizer_of_its_own(tmp_pat
     assert {name: list(made) for name, made in ran[0].items()} == {name: list(made) for name, made in ran[1].items()}
 
 
+def test_readers_in_float_get_a_dequantizer_of_their_own(tmp_path):
+    """What reads 8 bits beside an addition in float would be taken for float as well."""
+    text = """<ir_version: 10, opset_import: ["": 21]> g (float[4] x, float[4] z) => (float[4] y)
+    <float s = {0.5}, int8 p = {0}> {
+    i = QuantizeLinear(x, s, p) [first] d = DequantizeLinear(i, s, p)
+    r = Relu(d) j = QuantizeLinear(r, s, p) e = DequantizeLinear(j, s, p)
+    a = Add(d, z) b = Abs(e) y = Add(a, b) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    write_down(tmp_path / "m.onnx", tmp_path / "old.onnx", 19)
+    written = onnx.load(tmp_path / "old.onnx").graph
+    assert [node.name for node in written.node if node.op_type == "DequantizeLinear"] == ["first", "first/floats", ""]
+    reads = {node.output[0]: list(node.input) for node in written.node}
+    assert (reads["r"], reads["a"]) == (["d"], ["d/floats", "z"])
+    given = {"x": np.array([-1, 0.3, 0.9, 70], np.float32), "z": np.ones(4, np.float32)}
+    np.testing.assert_array_equal(
+        Session(tmp_path / "old.onnx").run(given)["y"], Session(tmp_path / "m.onnx").run(given)["y"]
+    )
+
+
 def test_a_probe_compares_numbers_and_goes_on_after_a_crash(tool):
     def ask(*questions):
         target, limits = load_target("rockchip/rk3588"), Limits(seconds=60, memory_mib=2048)

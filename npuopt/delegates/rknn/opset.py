@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from npuopt.delegates.rknn.outputs import separate_outputs
+from npuopt.delegates.rknn.copies import separate_floats, separate_outputs
 from npuopt.delegates.rknn.spelling import spell
 from npuopt.delegates.rknn.weights import shrink_scales
 from npuopt.errors import VendorToolError
@@ -36,6 +36,7 @@ def write_down(source: Path, output: Path, opset: int) -> None:
     spell(model)
     shrink_scales(model)
     separate_outputs(model)
+    separate_floats(model)
     for imported in model.opset_import:
         if imported.domain in ("", "ai.onnx"):
             imported.version = min(imported.version, opset)
