@@ -46,6 +46,9 @@ ALLOWED = {
     "road.step_effects": FOUNDATION | ROOMS | road("options", "preparation", "quantizing", "stepping"),
     "road.mixing": FOUNDATION | {"quantization", "partition"} | road("sensing", "options"),  # counts multiply-adds
     "road.searching": FOUNDATION | {"quantization"} | road("compilation", "mixing", "options"),
+    "road.float_searching": FOUNDATION
+    | {"quantization", "partition"}  # counts multiply-adds
+    | road("compilation", "mixing", "options", "searching"),
     "road.sensing": FOUNDATION | {"pipeline", "quantization"} | road("options"),  # the pass that writes encodings
     "road.halving": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
     "road.time_left": road("options"),
@@ -55,6 +58,7 @@ ALLOWED = {
     | road(
         "compilation",
         "float_runs",
+        "float_searching",
         "halving",
         "holding",
         "options",

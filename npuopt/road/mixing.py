@@ -52,7 +52,7 @@ class Mixing:
         self._work = work
         few = None if work.samples is None else work.samples.first(FEW)
         self._nodes = {node.outputs[0].name or "": node for node in work.model.graph}
-        self._allowed = self._schemes()
+        self._allowed = integer_choices(work)
         if not any(len(schemes) > 1 for schemes in self._allowed.values()):
             raise UsageError(f"{work.target.name} leaves no node a choice between integer schemes")
         names = list(dict.fromkeys(scheme for schemes in self._allowed.values() for scheme in schemes))
@@ -63,7 +63,7 @@ class Mixing:
             say(f"measuring {scheme} layer by layer")
             everywhere = {name: scheme for name, schemes in self._allowed.items() if scheme in schemes}
             held, _ = build({**work.precisions, **everywhere}, few)
-            before = self._before(held)
+            before = unquantized(self._work.model, held)
             is_first = scheme == names[0]
             found = layer_errors(
                 before.model,
@@ -79,7 +79,7 @@ class Mixing:
 
     def quantized(self, held: Held) -> Model:
         """Return the quantized model."""
-        return self._before(held).quantized()
+        return unquantized(self._work.model, held).quantized()
 
     def noisiest(self, assignment: Mapping[str, str] | object, outputs: Sequence[str]) -> list[tuple[str, str, float]]:
         """List the layers of an assignment with their schemes and noise at the output that suffers most."""
@@ -89,32 +89,6 @@ class Mixing:
             option = next(one for one in choice.options if one.scheme == schemes.get(choice.name))
             lines.append((choice.name, option.scheme, max(option.noise.get(output, 0.0) for output in outputs)))
         return sorted(lines, key=lambda line: -line[2])
-
-    def _before(self, held: Held) -> Unquantized:
-        integers = {layer.weight: layer.integers for layer in held.rounded.values()}
-        return Unquantized(self._work.model, with_corrections(held.encodings, held.rounded), integers)
-
-    def _schemes(self) -> dict[str, list[str]]:
-        """List for each node that rounds the schemes that it can have, without those that come to the same."""
-        target, fixed = self._work.target, self._work.precisions
-        found: dict[str, list[str]] = {}
-        integer = {name: one for name, one in target.schemes.items() if one.is_integer}
-        for name, node in self._nodes.items():
-            rule = target.rule(node.op_type, node.domain)
-            if rule is None or name in fixed or rule.quantization.stays_float or node.op_type in CARRYING:
-                continue
-            taken = {scheme: one for scheme, one in integer.items() if scheme in rule.schemes}
-            weighted = any(
-                is_constant(value) for index in rule.quantization.weights for value in node.inputs[index : index + 1]
-            )
-            kinds: dict[tuple[str, ...], str] = {}
-            for scheme, one in sorted(taken.items(), key=lambda item: item[0] != self._work.scheme):
-                kind = (one.activation, *((_weight(one),) if weighted else ()))
-                if kind not in kinds and target.accepts(node, scheme):
-                    kinds[kind] = scheme
-            if kinds:
-                found[name] = list(kinds.values())
-        return found
 
     def _choice(self, name: str) -> Choice:
         node = self._nodes[name]
@@ -150,6 +124,40 @@ class Mixing:
         """Return the noise at each output: the layer's own error times what the model makes of it."""
         error = self._own[scheme].get(name)
         return {} if error is None else {out: error.own_noise * gain for out, gain in self._gains.get(name, {}).items()}
+
+
+def integer_choices(work: Work) -> dict[str, list[str]]:
+    """List for each node that rounds the integer schemes that it can have, without those that come to the same.
+
+    Args:
+        work: its precisions are those of nodes that are not to be touched.
+    """
+    target = work.target
+    found: dict[str, list[str]] = {}
+    integer = {name: one for name, one in target.schemes.items() if one.is_integer}
+    for node in work.model.graph:
+        name = node.outputs[0].name or ""
+        rule = target.rule(node.op_type, node.domain)
+        if rule is None or name in work.precisions or rule.quantization.stays_float or node.op_type in CARRYING:
+            continue
+        taken = {scheme: one for scheme, one in integer.items() if scheme in rule.schemes}
+        weighted = any(
+            is_constant(value) for index in rule.quantization.weights for value in node.inputs[index : index + 1]
+        )
+        kinds: dict[tuple[str, ...], str] = {}
+        for scheme, one in sorted(taken.items(), key=lambda item: item[0] != work.scheme):
+            kind = (one.activation, *((_weight(one),) if weighted else ()))
+            if kind not in kinds and target.accepts(node, scheme):
+                kinds[kind] = scheme
+        if kinds:
+            found[name] = list(kinds.values())
+    return found
+
+
+def unquantized(model: Model, held: Held) -> Unquantized:
+    """Return the float model with how it is held, weights as they were rounded."""
+    integers = {layer.weight: layer.integers for layer in held.rounded.values()}
+    return Unquantized(model, with_corrections(held.encodings, held.rounded), integers)
 
 
 def _gains(error: LayerError) -> dict[str, float]:

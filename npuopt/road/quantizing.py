@@ -20,10 +20,11 @@ from npuopt.quantization.samples.data import RANDOM, open_samples
 from npuopt.quantization.steps import Held, StepRecord, Work
 from npuopt.road.compilation import model_runs, stage
 from npuopt.road.float_runs import float_runs, verification_samples
+from npuopt.road.float_searching import search_mix
 from npuopt.road.halving import halve_model, limit_masks
 from npuopt.road.holding import hold_weights
 from npuopt.road.preparation import AS_THEY_ARE
-from npuopt.road.searching import Search, search_precisions
+from npuopt.road.searching import Search
 from npuopt.road.sensing import Unquantized
 from npuopt.road.stepping import decide, rewrite_float, rewrite_or_repeat, run_rewrites, steps_for
 from npuopt.road.time_left import timed
@@ -280,7 +281,7 @@ def _calibrated(
     if search is None:
         held, records = build(work.precisions, work.samples)
     else:
-        found = search_precisions(work, build, search.goal, search.budget, search.say)
+        found = search_mix(work, build, search)
         held, records, quantized.search = found.held, found.steps, found.record
     quantized.steps += records
     return held.encodings.model_copy(update={"rewrites": tuple(rewrites)}), held.rounded
