@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -131,11 +131,14 @@ def tune_command(
         result = tune(model, target, files, options, tuning, teacher=teacher, held_out=held_out, say=say)
     if json:
         print_json(result)
-        return
+    else:
+        print_tuned(result, learning.epochs)
+
+
+def print_tuned(result: dict[str, Any], epochs: int) -> None:
+    """Say what was learned, and how the quantized model compares with the float one."""
     before, after = result["losses"][0], result["losses"][result["best"]]
-    kept = (
-        f"epoch {result['best']} of {learning.epochs} is kept" if result["best"] else "nothing learned was any better"
-    )
+    kept = f"epoch {result['best']} of {epochs} is kept" if result["best"] else "nothing learned was any better"
     console().print(
         f"{result['output']}: scheme {result['scheme']}, {result['nodes']} nodes; distance from the float model on"
         f" held-out samples {before:.4g} -> {after:.4g}; {kept}",
