@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.optimize import LIGHT, LIGHT_FOLDER
-from benchmarks.roads import subjects
+from benchmarks.road_rows import subjects
 from benchmarks.seeded_weights import seeded_weights
 from npuopt import api
 from npuopt.delegates.contract import Limits
@@ -33,7 +33,7 @@ from npuopt.road.options import CompileOptions
 from npuopt.verify.compare import compare_runs
 
 if TYPE_CHECKING:
-    from benchmarks.roads import Subject
+    from benchmarks.road_rows import Subject
 
 TARGET = "android/litert"
 KERNELS = ("xnnpack", "builtin")

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.location import models_folder
 from benchmarks.optimize import LIGHT, LIGHT_FOLDER
-from benchmarks.roads import Subject, subjects
+from benchmarks.road_rows import Subject, subjects
 from benchmarks.seeded_weights import seeded_weights
 from npuopt import api
 from npuopt.delegates.contract import Limits

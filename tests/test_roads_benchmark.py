@@ -1,11 +1,16 @@
 """The benchmark of all roads: its models with drawn weights, and how estimates are compared."""
 
+import argparse
+import math
+
 import numpy as np
 import onnx
+import pytest
 from onnx import numpy_helper
 
-from benchmarks import roads
+from benchmarks import road_estimates, roads
 from benchmarks.optimize import LIGHT_FOLDER
+from benchmarks.road_rows import Row
 from benchmarks.seeded_weights import seeded_weights
 from npuopt.graph import load
 from npuopt.graph.execution import Session
@@ -28,7 +33,7 @@ def test_drawn_weights_keep_activations_alive_and_are_the_same_again(tmp_path) -
 
 def test_estimates_are_compared_by_rank(capsys, monkeypatch) -> None:
     rows = [
-        roads.Row(
+        Row(
             *(str(cycles), "arm/chip"),
             figures={"cycles": cycles, "sram_bytes": 100},
             estimated_seconds=cycles / 2e9,
@@ -36,12 +41,39 @@ def test_estimates_are_compared_by_rank(capsys, monkeypatch) -> None:
         )
         for cycles in (1000, 3000, 2000)
     ]
-    monkeypatch.setattr(roads, "_clock", lambda target: 1e9)
-    roads.print_estimates(rows)
+    monkeypatch.setattr(road_estimates, "_clock", lambda target: 1e9)
+    road_estimates.print_estimates(rows)
     printed = capsys.readouterr().out
     assert "rank correlation of estimated cycles over 3 rows: 1.000" in printed
     assert "| 1000 | arm/chip | 0.50 | 0.90 |" in printed
 
 
 def test_a_row_that_failed_says_why() -> None:
-    assert roads.text_of(roads.Row("model", "arm/chip", why="no toolchain")).endswith("| no toolchain |")
+    assert roads.text_of(Row("model", "arm/chip", why="no toolchain")).endswith("| no toolchain |")
+
+
+def test_the_table_has_a_row_for_each_model_and_a_cell_for_each_compile(capsys) -> None:
+    rows = [
+        Row("cnn", "android/litert", "LiteRT, a16w8", npu_fraction=1.0, seconds=26.4, cosine=1.0, sqnr_db=81.96),
+        Row("cnn", "arm/chip", "Ethos-U55-128, a8w8", npu_fraction=1.0, seconds=3, figures={"cycles": 127_530}),
+        Row("rnn", "android/litert", "LiteRT, a16w8", npu_fraction=0.5, edge=2, host_ops=("Pad",), sqnr_db=math.inf),
+        Row("rnn", "arm/chip", "Ethos-U55-128, a8w8", seconds=1, why="no toolchain"),
+    ]
+    roads.print_table(rows)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "| model | LiteRT, a16w8 | Ethos-U55-128, a8w8 |",
+        "|---|---|---|",
+        "| cnn | 82 dB, 26 s | 0.128 M cycles, 3 s |",
+        "| rnn | 50.0%, 2 at the edge, host: Pad, equal, 0 s | fails after 1 s |",
+    ]
+
+
+def test_a_column_is_chosen_by_its_first_words() -> None:
+    parsed = argparse.Namespace(targets=[], columns=["Ethos-U", "RK3588, fp16"])
+    assert [column.target for column in roads.chosen_columns(parsed)] == [
+        "arm/ethos-u55-128",
+        "arm/ethos-u85-512",
+        "rockchip/rk3588",
+    ]
+    with pytest.raises(SystemExit, match="no column is called 'Ethos-U99'"):
+        roads.chosen_columns(argparse.Namespace(targets=[], columns=["Ethos-U99"]))
