@@ -10,26 +10,16 @@ import numpy as np
 
 from npuopt.graph import qualified_op_type, static_shape
 from npuopt.partition.layers import layer_of
+from npuopt.partition.lifetimes import Lifetime, lifetimes, written_in_place
 from npuopt.partition.order import depth_first
-from npuopt.partition.storage import Storage, overwrites
+from npuopt.partition.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from npuopt.graph import Node, Value
+    from npuopt.graph import Node
     from npuopt.partition.plan import Part
     from npuopt.target import Target
-
-
-@dataclass(frozen=True)
-class Lifetime:
-    """A buffer and the steps of its part over which it holds something, both included."""
-
-    name: str
-    bytes: int
-    first: int
-    last: int
-    uses: int
 
 
 @dataclass(frozen=True)
@@ -42,8 +32,8 @@ class MemoryPlan:
         on_chip: most of the scratchpad that is in use at once; all of it where something does not fit, for pieces of
             that pass through the room that is left.
         weights: its constants.
-        spilled: names of the buffers that live in DRAM: those that do not fit into the scratchpad, and the region's
-            inputs and outputs where the target keeps them there.
+        spilled: names of the buffers that live in DRAM, whole or as pieces of others: those that do not fit into the
+            scratchpad, and the region's inputs and outputs where the target keeps them there.
         spilled_bytes: their sizes together.
         lifetimes: every buffer, in the order of creation.
     """
@@ -65,7 +55,7 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
     Ops run in the order of the part, or depth first where the target says so. Inputs live from the start, outputs until
     the end, and an element-wise op writes over an operand that nobody needs any more. Buffers go into the scratchpad in
     the order of how often each of their bytes is read or written in a step of their life, as long as there is room over
-    all of it.
+    all of it. As the target says, makers of a Concat's operands write into its result, and ops read copies of operands.
 
     Args:
         part: a region; without static shapes there is no plan, and None is returned.
@@ -78,27 +68,29 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
     order = storage.computing(nodes)
     if not storage.sized(order):
         return None
-    lifetimes = _lifetimes(part, order, storage)
+    memory = target.memory
+    homes = written_in_place(part, order, storage) if memory.concat_in_place else {}
+    lives = lifetimes(part, order, storage, homes, memory.copied_inputs)
+    lives += [life for step, node in enumerate(order) for life in _temporary(node, step, memory.temporaries)]
+    if memory.batch_weights:
+        lives += [life for step, node in enumerate(order) for life in _batch_weights(node, step, storage)]
     steps = max(len(order), 1)
-    room = None if target.memory.scratchpad_kib is None else target.memory.scratchpad_kib * 1024
-    temporaries = target.memory.temporaries
-    lifetimes += [life for step, node in enumerate(order) for life in _temporary(node, step, temporaries)]
-    if target.memory.batch_weights:
-        lifetimes += [life for step, node in enumerate(order) for life in _batch_weights(node, step, storage)]
-    used = _usage(lifetimes, steps)
+    room = None if memory.scratchpad_kib is None else memory.scratchpad_kib * 1024
+    used = _usage(lives, steps)
     peak = int(used.argmax())
-    ends = _ends(part, storage) if target.memory.ends == "dram" else frozenset[str]()
-    outside = [life for life in lifetimes if life.name in ends]
-    inside = [life for life in lifetimes if life.name not in ends]
+    ends = _ends(part, storage) if memory.ends == "dram" else frozenset[str]()
+    outside = [life for life in lives if life.name in ends]
+    inside = [life for life in lives if life.name not in ends]
     spilled = _spilled(inside, steps, room)
+    away = {life.name for life in (*outside, *spilled)}
     return MemoryPlan(
         peak=int(used[peak]),
         at="" if not order else order[peak].name or order[peak].outputs[0].name or "",
         on_chip=room if room is not None and spilled else int(_usage(inside, steps).max()),
         weights=sum(storage.weight_bytes(node) for node in order),
-        spilled=frozenset(life.name for life in (*outside, *spilled)),
+        spilled=frozenset(away | {piece for piece, home in homes.items() if home in away}),
         spilled_bytes=sum(life.bytes for life in (*outside, *spilled)),
-        lifetimes=tuple(lifetimes),
+        lifetimes=tuple(lives),
     )
 
 
@@ -120,48 +112,6 @@ def _batch_weights(node: Node, step: int, storage: Storage) -> Iterator[Lifetime
     layer = layer_of(node, storage)
     if layer is not None and layer.images > 1:
         yield Lifetime(f"{node.outputs[0].name}/weights", storage.weight_bytes(node), step, step, 1 + layer.images)
-
-
-def _lifetimes(part: Part, order: Sequence[Node], storage: Storage) -> list[Lifetime]:
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    sizes: dict[str, int] = {}
-    uses: dict[str, int] = {}
-
-    def touch(value: Value | None, step: int) -> None:
-        held = None if value is None else storage.buffer(value)
-        if held is not None:
-            first.setdefault(held.name, step)
-            last[held.name] = max(step, last.get(held.name, step))
-            sizes[held.name] = max(held.bytes, sizes.get(held.name, 0))
-            uses[held.name] = uses.get(held.name, 0) + 1
-
-    for value in part.input_values:
-        touch(value, 0)
-    for step, node in enumerate(order):
-        for value in (*node.inputs, *node.outputs):
-            touch(value, step)
-    for value in part.output_values:
-        touch(value, len(order))  # beyond the last step, so that nothing is written over it
-    taken_over = _taken_over(order, storage, last)
-    end = max(len(order) - 1, 0)
-    begins = {name: min(step, end) + (name in taken_over) for name, step in first.items()}
-    return [
-        Lifetime(name, sizes[name], begin, min(last[name], end), uses[name])
-        for name, begin in begins.items()
-        if begin <= end
-    ]
-
-
-def _taken_over(order: Sequence[Node], storage: Storage, last: dict[str, int]) -> set[str]:
-    """Name the buffers that begin in the place of an operand: they take no room of their own in their first step."""
-    found: set[str] = set()
-    for step, node in enumerate(order):
-        if overwrites(node, storage, last, step) is not None:
-            made = storage.buffer(node.outputs[0])
-            if made is not None and last.get(made.name, step) > step:
-                found.add(made.name)
-    return found
 
 
 def _usage(lifetimes: Sequence[Lifetime], steps: int) -> np.ndarray:

@@ -46,11 +46,19 @@ class Memory(Facts):
         description="Op -> bytes that it takes beside operands and result while it runs, for each element of it.",
     )
     order: Literal["graph", "depth-first"] = Field(
-        default="graph", description="In which a region's nodes run; depth-first: one branch to its end, then the next."
+        default="graph",
+        description="In which a region's nodes run; depth-first: one branch to its end, the last operand's first.",
     )
     batch_weights: bool = Field(
         default=False,
         description="A convolution of many images keeps its weights in the scratchpad to read them for each.",
+    )
+    concat_in_place: bool = Field(
+        default=False, description="What a Concat alone reads is written into its result as it is made."
+    )
+    copied_inputs: dict[str, tuple[int, ...]] = Field(
+        default={},
+        description="Op -> run-time inputs that it reads from a transposed copy, made as soon as they are there.",
     )
     source: str | None = None
 

@@ -24,6 +24,8 @@ ops:
   Softmax: {schemes: [fp32, a8w8, a16w8]}
   Add: {schemes: [fp32, a8w8]}
   Reshape: {schemes: [fp32, a8w8], when: [{constant: input 1}]}
+  Concat: {schemes: [fp32, a8w8]}
+  Transpose: {schemes: [fp32, a8w8]}
 """
 
 
@@ -118,10 +120,58 @@ def test_what_an_op_takes_for_itself_lives_in_its_step():
 
 
 def test_a_branch_that_runs_late_holds_nothing_early():
-    part = region("a = Softmax(x) b = Softmax(x) c = Softmax(x) d = Add(a, b) y = Add(d, c)")
+    part = region("a = Softmax(x) b = Softmax(x) c = Softmax(x) d = Add(a, b) y = Add(c, d)")
     deep = parse_target(CHIP.replace("SCRATCHPAD", "memory: {order: depth-first}"))
     assert plan_memory(part, chip(), "a8w8").peak == 4 * 256  # x, a, b and c
     assert plan_memory(part, deep, "a8w8").peak == 3 * 256  # x, a and b; then x, d and c
+
+
+IN_PLACE = parse_target(CHIP.replace("SCRATCHPAD", "memory: {concat_in_place: true}"))
+
+
+def test_what_a_concat_alone_reads_is_written_into_its_result():
+    part = region("a = Softmax(x) b = Softmax(x) y = Concat<axis = 0>(a, b)", outputs="float[512] y")
+    assert plan_memory(part, chip(), "a8w8").peak == 4 * 256  # a, b and y in the last step
+    plan = plan_memory(part, IN_PLACE, "a8w8")
+    assert plan.peak == 3 * 256  # x and y, of which a and b are halves
+    (whole,) = (life for life in plan.lifetimes if life.name == "y")
+    assert (whole.first, whole.last) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "outputs"),
+    [
+        ("y = Concat<axis = 0>(x, x)", "float[512] y"),
+        ("a = Softmax(x) c = Concat<axis = 0>(a, a) y = Softmax(c)", "float[512] y"),
+        ("a = Softmax(x) v = Reshape(a, f) y = Concat<axis = 0>(v, w)", "float[4,128] y"),
+    ],
+    ids=["given", "read twice", "a view"],
+)
+def test_other_operands_of_a_concat_are_copied(body, outputs):
+    constants = "int64[2] f = {2, 128}, float[2,128] w"
+    part = region(body, outputs=outputs, constants=constants)
+    assert plan_memory(part, IN_PLACE, "a8w8") == plan_memory(part, chip(), "a8w8")
+
+
+PRODUCT = "b = Softmax(x) c = Softmax(x) y = MatMul(c, b)"
+COPYING = parse_target(CHIP.replace("SCRATCHPAD", "memory: {copied_inputs: {MatMul: [1]}}"))
+
+
+def square(body):
+    return region(body, inputs="float[16,16] x", outputs="float[16,16] y")
+
+
+def test_an_op_may_read_a_copy_of_an_operand_made_as_soon_as_that_is_there():
+    plan = plan_memory(square(PRODUCT), COPYING, "a8w8")
+    lives = {life.name: (life.first, life.last) for life in plan.lifetimes}
+    assert lives["b"] == (0, 1)  # until it is copied
+    assert lives["y/b"] == (1, 2)
+    assert plan_memory(square(PRODUCT), chip(), "a8w8").peak == plan.peak - 256
+
+
+def test_a_transposed_operand_is_a_copy_already():
+    body = "b = Transpose<perm = [1, 0]>(x) c = Softmax(x) y = MatMul(c, b)"
+    assert plan_memory(square(body), COPYING, "a8w8") == plan_memory(square(body), chip(), "a8w8")
 
 
 @pytest.mark.parametrize("images", [1, 4])

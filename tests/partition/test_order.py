@@ -16,6 +16,7 @@ schemes: {fp32: {activation: float32}}
 ops:
   Relu: {schemes: [fp32]}
   Add: {schemes: [fp32]}
+  Concat: {schemes: [fp32]}
 """
 
 
@@ -30,13 +31,18 @@ def order(part):
     return [node.outputs[0].name for node in depth_first(part)]
 
 
-def test_a_branch_runs_to_its_end_before_the_next_one():
-    part = region("a = Relu(x) b = Relu(x) c = Relu(a) d = Relu(b) y = Add(d, c)")
+def test_a_branch_runs_to_its_end_and_that_of_the_last_operand_first():
+    part = region("a = Relu(x) b = Relu(x) c = Relu(a) d = Relu(b) y = Add(c, d)")
+    assert order(part) == ["b", "d", "a", "c", "y"]
+
+
+def test_pieces_of_a_concat_come_in_order():
+    part = region("a = Relu(x) b = Relu(x) c = Relu(a) d = Relu(b) y = Concat<axis = 0>(d, c)", "float[16] y")
     assert order(part) == ["b", "d", "a", "c", "y"]
 
 
 def test_what_two_branches_need_runs_once():
-    assert order(region("a = Relu(x) b = Relu(a) c = Relu(a) y = Add(c, b)")) == ["a", "c", "b", "y"]
+    assert order(region("a = Relu(x) b = Relu(a) c = Relu(a) y = Add(c, b)")) == ["a", "b", "c", "y"]
 
 
 def test_what_no_output_needs_comes_last():
