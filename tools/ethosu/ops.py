@@ -43,7 +43,7 @@ OPS: dict[str, Op] = {
     "Max": Op(("MAXIMUM",), ("rank: [0, 4]", SHARE), ("{count: inputs, min: 2}", "{count: inputs, max: 2}")),
     "Min": Op(("MINIMUM",), ("rank: [0, 4]", SHARE), ("{count: inputs, min: 2}", "{count: inputs, max: 2}")),
     "Mul": Op(("MUL",), ("rank: [0, 4]",)),
-    "Neg": Op(("NEG",), (ANY,)),
+    "Neg": Op(("MUL",), (ANY,)),
     "Pow": Op(("RSQRT",), (ANY,), ("{constant: input 1, schemes: [a8w8]}", "{predicate: exponent-is-minus-a-half}")),
     "PRelu": Op(("PRELU",), (ANY,), ("{constant: input 1, schemes: [a8w8]}",)),
     "Relu": Op(("RELU",), (ANY,)),

@@ -81,6 +81,15 @@ def test_a_compiler_of_npus_gets_coarse_operators_in_integers(tmp_path):
     assert export(path, path.with_suffix(".tflite")).operators == {"HARD_SWISH": 1}
 
 
+@pytest.mark.parametrize(("kind", "output"), [("int8", "0.025 -20"), ("int16", "0.0001 0")])
+def test_a_negation_in_integers_minds_both_encodings(tmp_path, kind, output):
+    """LiteRT's NEG would give the negated integers, whatever they stand for."""
+    graph = Graph("y = Neg(x)", {"x": "64,64"}, "64,64")
+    path = graph.quantized(tmp_path / "q.onnx", kind, output=output)
+    exported = assert_same(path, graph.sample(), steps=float(output.split()[0]) * 1.01, kernels="builtin")
+    assert exported.operators == {"MUL": 1}
+
+
 def test_a_compiler_of_npus_gets_the_softmax_in_integers(tmp_path):
     """It has kernels of its own; in LiteRT's the largest of 6,625 numbers comes out at 0.71 instead of 1."""
     graph = Graph("y = Softmax <axis = -1> (x)", {"x": "1,6625"}, "1,6625")

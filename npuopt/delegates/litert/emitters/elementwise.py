@@ -31,7 +31,7 @@ FIXED = {
 """Encodings that kernels write in whatever they are told."""
 UNARY = {
     "Abs": "ABS", "Ceil": "CEIL", "Cos": "COS", "Elu": "ELU", "Exp": "EXP", "Floor": "FLOOR", "HardSwish": "HARD_SWISH",
-    "Log": "LOG", "Neg": "NEG", "Not": "LOGICAL_NOT", "Relu": "RELU", "Round": "ROUND", "Sigmoid": "LOGISTIC",
+    "Log": "LOG", "Not": "LOGICAL_NOT", "Relu": "RELU", "Round": "ROUND", "Sigmoid": "LOGISTIC",
     "Sign": "SIGN", "Sin": "SIN", "Sqrt": "SQRT", "Tanh": "TANH",
 }  # fmt: skip
 BINARY = {
@@ -54,6 +54,16 @@ def unary(step: Step, context: Context) -> None:
     name = UNARY[step.node.op_type]
     x = context.read(step.input(0))
     context.emit(name, [x.index], Result(step.output, x.order, FIXED.get((name, x.dtype))))
+
+
+def negative(step: Step, context: Context) -> None:
+    """Write a Neg of integers as a product: NEG negates these themselves, whatever scales and zero points say."""
+    x = context.read(step.input(0))
+    if x.encoding is None:
+        context.emit("NEG", [x.index], Result(step.output, x.order))
+        return
+    minus_one = context.constant(np.array(-64, x.dtype), encoding=Encoding((1 / 64,), (0,)))
+    context.emit("MUL", [x.index, minus_one], Result(step.output, x.order), fusedActivationFunction=NONE)
 
 
 def binary(step: Step, context: Context) -> None:
@@ -208,6 +218,7 @@ EMITTERS: dict[str, Emitter] = {
     "Clip": clip,
     "Gelu": gelu,
     "LeakyRelu": leaky_relu,
+    "Neg": negative,
     "PRelu": prelu,
     "Pow": power,
     "Reciprocal": reciprocal,
