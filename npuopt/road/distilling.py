@@ -133,7 +133,7 @@ def _write(prepared: Prepared, tuned: Tuned, quantized: Quantized, files: TunedF
     in_float = None if files.in_float is None else prepared.model.clone()
     say("inserting quantize and dequantize")
     insert = with_options(find_pass("insert-quantize-dequantize"), {"encodings": encodings})
-    prepared.runner.run(prepared.model, [insert])
+    prepared.runner.run(prepared.model, [insert, find_pass("split-clips")()])
     say("verifying the quantized model")
     outputs = check_quantized(prepared.model, quantized)[0].model_dump(mode="json")["outputs"]
     save(prepared.model, files.quantized)

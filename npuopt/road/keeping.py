@@ -68,7 +68,7 @@ def quantize_or_keep(
     held = {"encodings": kept.encodings, "integers": kept.integers}
     insert = with_options(find_pass("insert-quantize-dequantize"), held)
     limit = with_options(find_pass("insert-clips"), {"limits": kept.limits})
-    prepared.runner.run(prepared.model, [insert, limit])
+    prepared.runner.run(prepared.model, [insert, limit, find_pass("split-clips")()])
     return quantized
 
 

@@ -197,7 +197,8 @@ def _insert_integers(
     held = {"encodings": corrected, "integers": integers}
     insert = with_options(find_pass("insert-quantize-dequantize"), held)
     again = AS_THEY_ARE.make(("fold-common-subexpressions",)) if scheme.is_float8 else []
-    prepared.runner.run(prepared.model, [insert, *again])  # several products may read one operand, others its floats
+    # several products may read one operand, others its floats
+    prepared.runner.run(prepared.model, [insert, find_pass("split-clips")(), *again])
 
 
 def check_quantized(model: Model | Path, quantized: Quantized) -> tuple[Stage, list[Arrays]]:

@@ -125,6 +125,11 @@ class Scheme(Facts):
         description="The compiler takes weights beside float activations only as MatMulNBits of com.microsoft has them:"
         " matrices, of whole blocks; other weights stay float.",
     )
+    least_factor: float | None = Field(
+        default=None,
+        gt=0,
+        description="Least factor (activation scale x weight scale / output scale) that sums are computed right with.",
+    )
     factor_bits: int | None = Field(
         default=None,
         ge=8,
@@ -222,6 +227,7 @@ class OpQuantization(Facts):
     )
     share: bool = Field(default=False, description="All float inputs and outputs have one encoding (data movement).")
     output: dict[str, FixedEncoding] = Field(default={}, description="Scheme -> the encoding of the outputs.")
+    saturates: bool = Field(default=False, description="Clip is left to the saturation of its result's encoding.")
     stays_float: bool = Field(default=False, alias="float", description="Stays in float where the rest is quantized.")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from npuopt.graph import is_constant, is_op, producer
 from npuopt.quantization.arithmetic import SIXTEEN_BITS, affine, limits
-from npuopt.quantization.assignment.needs import BOUNDED, narrowed, softmax_floor
+from npuopt.quantization.assignment.needs import BOUNDED, clip_bounds, narrowed, softmax_floor
 from npuopt.quantization.assignment.sharing import Group, share_groups
 from npuopt.quantization.assignment.weights import numbers
 from npuopt.quantization.channels.joint import EVENED
@@ -243,7 +243,8 @@ class ActivationPlan:
         if maker is not None and is_op(maker, *BOUNDED):
             return Range(*BOUNDED[maker.op_type])
         seen = self._ranges.of(cast("str", value.name), dtype, symmetric=self._is_symmetric(dtype))
-        return Range(seen.low * spare, seen.high * spare, seen.row_peak)
+        spacious = Range(seen.low * spare, seen.high * spare, seen.row_peak)
+        return spacious.within(*clip_bounds(maker)) if maker is not None and is_op(maker, "Clip") else spacious
 
     def _narrowed(self, group: Group, found: Range, dtype: IntegerType) -> Range:
         """Leave out what no reader can tell apart; a graph output counts as a reader that can."""

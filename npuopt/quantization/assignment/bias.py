@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from npuopt.graph import input_at, is_constant
-from npuopt.quantization.assignment.weights import bias_encoding, numbers, widened_for_bias
+from npuopt.quantization.assignment.sums import bias_encoding, widened_for_bias
+from npuopt.quantization.assignment.weights import numbers
 
 if TYPE_CHECKING:
     from npuopt.graph import Model

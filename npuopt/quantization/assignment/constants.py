@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from npuopt.graph import input_at, is_constant, release_mapped
 from npuopt.quantization.assignment.corrections import mean_error
-from npuopt.quantization.assignment.weights import (
-    WeightFormat,
-    bias_encoding,
-    constant_encoding,
-    numbers,
-    rounded_for_factor,
-    weight_encoding,
-    widened_for_bias,
-)
+from npuopt.quantization.assignment.sums import bias_encoding, rounded_for_factor, widened_for_bias, widened_for_factor
+from npuopt.quantization.assignment.weights import WeightFormat, constant_encoding, numbers, weight_encoding
 from npuopt.quantization.roles import channel_axis
 
 if TYPE_CHECKING:
@@ -98,11 +91,21 @@ class ConstantPlan:
         if bias is not None and is_constant(bias) and wish.scheme.accumulates_bias:
             shifts = wish.scheme.power_of_two
             encoding = widened_for_bias(encoding, self._read(wish, 0), numbers(bias), shifts=shifts)
-        output = self._activations.tensors.get(wish.node.outputs[0].name or "")
-        if wish.scheme.factor_bits is not None and output is not None and not wish.scheme.power_of_two:
-            encoding = rounded_for_factor(encoding, self._read(wish, 0), output, wish.scheme.factor_bits)
+        encoding = self._with_factor(encoding, wish)
         release_mapped([value])  # so that a large model's weights are not all in memory at the end
         self._weights[wish.node, index] = encoding
+        return encoding
+
+    def _with_factor(self, encoding: Encoding, wish: Wishes) -> Encoding:
+        """Return the encoding of weights with scales for which the target can bring sums to the output's integers."""
+        scheme, output = wish.scheme, self._activations.tensors.get(wish.node.outputs[0].name or "")
+        if output is None or (scheme.least_factor is None and scheme.factor_bits is None):
+            return encoding
+        shifts, data = scheme.power_of_two, self._read(wish, 0)
+        if scheme.least_factor is not None:
+            encoding = widened_for_factor(encoding, data, output, scheme.least_factor, shifts=shifts)
+        if scheme.factor_bits is not None and not shifts:
+            encoding = rounded_for_factor(encoding, data, output, scheme.factor_bits)
         return encoding
 
     def _read(self, wish: Wishes, wanted: int) -> Encoding:

@@ -52,7 +52,7 @@ def _needed(node: Node, value: Value, found: Range, dtype: IntegerType) -> tuple
     if is_op(node, "Relu"):
         return 0.0, inf
     if is_op(node, "Clip") and node.inputs[0] is value:
-        return _bound(node, 1, -inf), _bound(node, 2, inf)
+        return clip_bounds(node)
     if is_op(node, "Sigmoid"):
         # 1 / (1 + exp(x)) < exp(-x)
         return -half_steps, half_steps
@@ -62,6 +62,11 @@ def _needed(node: Node, value: Value, found: Range, dtype: IntegerType) -> tuple
     if is_op(node, "Softmax") and found.row_peak is not None:
         return softmax_floor(node, value, found.row_peak, dtype), inf
     return EVERYTHING
+
+
+def clip_bounds(node: Node) -> tuple[float, float]:
+    """Return the interval that a Clip limits to; without an end where a bound is left out or not known."""
+    return _bound(node, 1, -inf), _bound(node, 2, inf)
 
 
 def softmax_floor(node: Node, value: Value, row_peak: float, dtype: IntegerType) -> float:

@@ -10,13 +10,8 @@ import numpy as np
 from npuopt.graph import input_at, is_constant, origins
 from npuopt.quantization.arithmetic import dequantize, limits
 from npuopt.quantization.assignment.constants import type_of_constant
-from npuopt.quantization.assignment.weights import (
-    WeightFormat,
-    bias_encoding,
-    constant_encoding,
-    numbers,
-    weight_encoding,
-)
+from npuopt.quantization.assignment.sums import bias_encoding
+from npuopt.quantization.assignment.weights import WeightFormat, constant_encoding, numbers, weight_encoding
 from npuopt.quantization.incoming.grids import grid_of
 from npuopt.quantization.incoming.spreading import own_encoding, recast, recast_integers
 from npuopt.quantization.roles import channel_axis

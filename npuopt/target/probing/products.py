@@ -127,6 +127,7 @@ def _pools() -> Iterator[Case]:
                 yield Case(op, (data,), {**kernel, "dilations": (2,) * count}, moves=moves)
         padded: dict[str, Attribute] = {**kernel, "pads": (1,) * 2 * count}
         yield Case("AveragePool", (data,), {**padded, "count_include_pad": 1})
+        yield Case("AveragePool", (data,), {**kernel, "pads": (1,) * count + (0,) * count})
         yield Case("MaxPool", (data,), kernel, outputs=2, moves=True)
         for op in ("GlobalAveragePool", "GlobalMaxPool"):
             yield Case(op, (data,))

@@ -58,6 +58,14 @@ def test_sixteen_bits_have_headroom_for_what_no_sample_showed():
     assert covers(assign(text, "a8w8", y=(-2, 6)).tensors["y"]) == (-2, 6)
 
 
+def test_headroom_ends_at_the_bounds_of_a_clip():
+    text = "(float[2] x) => (float[2] y) <float l = {-1}, float h = {6}> {a = Add(x, x) y = Clip(a, l, h)}"
+    tensors = assign(text, "a16w8", a=(-9, 30), y=(-1, 6)).tensors
+    assert covers(tensors["y"]) == (-1, 6)
+    assert tensors["a"] == tensors["y"], "what only the Clip reads is rounded once"
+    assert covers(assign(text, "a16w8", a=(0, 2), y=(0, 2)).tensors["y"]) == (0, 2 * HEADROOM)
+
+
 def test_ops_that_move_numbers_share_one_encoding():
     text = """(float[2,2] x, float[2,2] p) => (float[4,2] y, float[2,4] z)
     {a = Neg(x) b = Transpose(a) y = Concat<axis=0>(b, p) z = Transpose(y)}"""

@@ -55,6 +55,28 @@ ops:
     np.testing.assert_allclose(tensors["b"].scale, scales * tensors["x"].scale[0], rtol=1e-6)
 
 
+def test_scales_are_no_smaller_than_the_chip_computes_right_with():
+    """The second channel's weights move its output by less than a thousandth of a step; its bias is what counts."""
+    chip = parse_target(
+        """
+name: test/least-factor
+title: A chip that computes sums wrong whose factor is small
+delegate: {road: ort}
+schemes:
+  a16w8: {activation: uint16, weight: int8, weight_axis: channel, bias: int32, least_factor: 0.00001}
+ops:
+  Conv: {schemes: [a16w8], quantization: {weights: [1], bias: 2}}
+"""
+    )
+    text = """(float[1,1,2,2] x) => (float[1,2,2,2] y) <float[2,1,1,1] w = {2, 1e-8}, float[2] b = {1, -1}>
+    {y = Conv(x, w, b)}"""
+    tensors = assign(text, "a16w8", chip=chip, x=(-1, 3), y=(-4, 4)).tensors
+    factors = np.array(tensors["w"].scale) * tensors["x"].scale[0] / tensors["y"].scale[0]
+    np.testing.assert_allclose(factors[1], 1e-5, rtol=1e-6)
+    assert tensors["w"].scale[0] == np.float32(2 / 127), "the other channel keeps its own"
+    np.testing.assert_allclose(tensors["b"].scale, np.array(tensors["w"].scale) * tensors["x"].scale[0], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "axis", "size"),
     [
