@@ -5,10 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ANY = "rank: [1, 4]"
+BROADCAST = "rank: [0, 4]"
+NO_SCALARS = tuple(f"{{rank: input {place}, min: 1, if: {{variable: input {place}}}}}" for place in (0, 1))
+"""Vela leaves scalars that are computed at run time to the processor: `Operation has shapeless tensor`."""
 IMAGE = "rank: [4, 4]"
 SHARE = "quantization: {share: true}"
 SIGMOID = "quantization: {output: {a8w8: {scale: 0.00390625, zero_point: -128}}}"
 TANH = "quantization: {output: {a8w8: {scale: 0.0078125, zero_point: 0}}}"
+REDUCED = (
+    "{constant: input 1}",
+    "{attribute: noop_with_empty_axes, equal: 0, if: {absent: input 1}}",
+    "{rank: output 0, min: 1}",
+)
+
+FOUR = "Vela takes more than four dimensions too, but networks were measured with four"
+MOVED = f"{FOUR}; integers beside quantized data stay with the host, which computes indices and shapes"
+WINDOWS = "what ceil_mode and counted padding become in TFLite depends on the sizes"
+GLOBAL = "signals, volumes and axes of 4096 were asked on one shape each"
 
 
 @dataclass(frozen=True)
@@ -25,40 +38,58 @@ class Op:
     operators: tuple[str, ...]
     facts: tuple[str, ...] = ()
     when: tuple[str, ...] = ()
-    stricter: str = ""
+    stricter: str = FOUR
 
 
 OPS: dict[str, Op] = {
     # Element by element.
     "Abs": Op(("ABS",), (ANY,)),
-    "Add": Op(("ADD",), ("rank: [0, 4]",)),
+    "Add": Op(("ADD",), (BROADCAST,), NO_SCALARS),
     "Clip": Op(("RELU", "RELU6", "MAXIMUM", "MINIMUM"), (ANY,), ("{constant: input 1}", "{constant: input 2}")),
-    "Div": Op(("DIV",), ("rank: [0, 4]",)),
+    "Div": Op(("DIV",), (BROADCAST,), NO_SCALARS),
     "Elu": Op(("ELU",), (ANY,), ("{attribute: alpha, equal: 1.0}",)),
     "Exp": Op(("EXP",), (ANY,)),
     "Gelu": Op(("GELU",), (ANY,)),
     "HardSwish": Op(("HARD_SWISH",), (ANY,)),
     "LeakyRelu": Op(("LEAKY_RELU",), (ANY,)),
     "Log": Op(("LOG",), (ANY,)),
-    "Max": Op(("MAXIMUM",), ("rank: [0, 4]", SHARE), ("{count: inputs, min: 2}", "{count: inputs, max: 2}")),
-    "Min": Op(("MINIMUM",), ("rank: [0, 4]", SHARE), ("{count: inputs, min: 2}", "{count: inputs, max: 2}")),
-    "Mul": Op(("MUL",), ("rank: [0, 4]",)),
+    "Max": Op(("MAXIMUM",), (BROADCAST, SHARE), ("{count: inputs, min: 2}", "{count: inputs, max: 2}", *NO_SCALARS)),
+    "Min": Op(("MINIMUM",), (BROADCAST, SHARE), ("{count: inputs, min: 2}", "{count: inputs, max: 2}", *NO_SCALARS)),
+    "Mul": Op(("MUL",), (BROADCAST,), NO_SCALARS),
     "Neg": Op(("MUL",), (ANY,)),
-    "Pow": Op(("RSQRT",), (ANY,), ("{constant: input 1, schemes: [a8w8]}", "{predicate: exponent-is-minus-a-half}")),
+    "Pow": Op(
+        ("RSQRT",),
+        (ANY,),
+        ("{constant: input 1, schemes: [a8w8]}", "{predicate: exponent-is-minus-a-half}"),
+        f"{FOUR}; an exponent of 2 was asked on two shapes",
+    ),
     "PRelu": Op(("PRELU",), (ANY,), ("{constant: input 1, schemes: [a8w8]}",)),
     "Relu": Op(("RELU",), (ANY,)),
     "Sigmoid": Op(("LOGISTIC",), (ANY, SIGMOID)),
-    "Softmax": Op(("SOFTMAX",), (ANY, SIGMOID), ("{axis_from_end: axis, equal: -1}",)),
-    "Sub": Op(("SUB",), ("rank: [0, 4]",)),
+    "Softmax": Op(
+        ("SOFTMAX",),
+        (ANY, SIGMOID),
+        ("{axis_from_end: axis, equal: -1}",),
+        f"{FOUR}; for other axes the exporter transposes, and the bound on rows and columns is not written",
+    ),
+    "Sub": Op(("SUB",), (BROADCAST,), NO_SCALARS),
     "Tanh": Op(("TANH",), (ANY, TANH)),
     # Products, convolutions, pools.
     "AveragePool": Op(
-        ("AVERAGE_POOL_2D",), (IMAGE, SHARE), ("{attribute: dilations, equal: 1}", "{attribute: ceil_mode, equal: 0}")
+        ("AVERAGE_POOL_2D",),
+        (IMAGE, SHARE),
+        (
+            "{attribute: dilations, equal: 1}",
+            "{attribute: ceil_mode, equal: 0}",
+            "{attribute: auto_pad, one_of: [NOTSET, SAME_UPPER, VALID]}",
+        ),
+        WINDOWS,
     ),
     "Conv": Op(
         ("CONV_2D", "DEPTHWISE_CONV_2D"),
         (IMAGE, "quantization: {weights: [1], bias: 2}"),
         ("{constant: input 1, schemes: [a8w8]}", "{predicate: convolution-is-depthwise-or-dense}"),
+        "other groups, and weights that are computed, were asked on one convolution each",
     ),
     "ConvTranspose": Op(
         ("TRANSPOSE_CONV", "SLICE"),
@@ -67,7 +98,7 @@ OPS: dict[str, Op] = {
             "{constant: input 1, schemes: [a8w8]}",
             "{attribute: group, equal: 1}",
             "{attribute: dilations, equal: 1}",
-            "{attribute: auto_pad, equal: NOTSET}",
+            "{attribute: auto_pad, one_of: [NOTSET, VALID]}",
             "{attribute: output_padding, equal: 0}",
             "{absent: attribute output_shape}",
         ),
@@ -82,27 +113,39 @@ OPS: dict[str, Op] = {
             "{attribute: transA, equal: 0}",
             "{rank: input 2, min: 1, max: 1, schemes: [a8w8]}",
         ),
+        "a C that is no vector of biases becomes an addition",
     ),
-    "GlobalAveragePool": Op(("MEAN",), (IMAGE,)),
+    "GlobalAveragePool": Op(("MEAN",), (IMAGE,), (), GLOBAL),
     "MatMul": Op(
         ("FULLY_CONNECTED", "BATCH_MATMUL"),
         ("rank: [2, 4]", "quantization: {weights: [1]}"),
         ("{rank: input 1, min: 2, max: 4}", "{predicate: matrix-weights-or-equal-batches}"),
+        f"{FOUR}; batches that are broadcast, and weights with a batch, were asked on small shapes",
     ),
     "MaxPool": Op(
         ("MAX_POOL_2D", "PADV2"),
         (IMAGE, SHARE),
         ("{attribute: dilations, equal: 1}", "{attribute: ceil_mode, equal: 0}", "{absent: output 1}"),
+        WINDOWS,
     ),
     "ReduceMean": Op(
         ("MEAN",),
         ("rank: [1, 3]",),
-        ("{constant: input 1}", "{attribute: noop_with_empty_axes, equal: 0, if: {absent: input 1}}"),
-        "means over the channels of images are taken when rows or columns are one",
+        REDUCED,
+        f"{FOUR}; means over the channels of images are taken when rows or columns are one",
     ),
+    "ReduceMax": Op(("REDUCE_MAX",), (ANY, SHARE), REDUCED, MOVED),
+    "ReduceMin": Op(("REDUCE_MIN",), (ANY, SHARE), REDUCED, MOVED),
+    "ReduceSum": Op(
+        ("SUM",),
+        (ANY,),
+        (*REDUCED, "{product: output 0, min: 2, because: sums of whole tensors could not be compared}"),
+        MOVED,
+    ),
+    "GlobalMaxPool": Op(("REDUCE_MAX",), (IMAGE, SHARE), (), GLOBAL),
     # Movement.
-    "Concat": Op(("CONCATENATION",), (ANY, SHARE)),
-    "Flatten": Op(("RESHAPE",), (ANY, SHARE)),
+    "Concat": Op(("CONCATENATION",), (ANY, SHARE), (), f"{MOVED}; operands of other encodings are converted"),
+    "Flatten": Op(("RESHAPE",), (ANY, SHARE), (), MOVED),
     "Pad": Op(
         ("PAD", "PADV2", "MIRROR_PAD"),
         (ANY, SHARE),
@@ -113,8 +156,9 @@ OPS: dict[str, Op] = {
             "{value: input 1, min: 0}",
             "{attribute: mode, one_of: [constant, reflect]}",
         ),
+        MOVED,
     ),
-    "Reshape": Op(("RESHAPE",), (ANY, SHARE), ("{constant: input 1}",)),
+    "Reshape": Op(("RESHAPE",), (ANY, SHARE), ("{constant: input 1}",), MOVED),
     "Resize": Op(
         ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
         (IMAGE, SHARE),
@@ -134,11 +178,12 @@ OPS: dict[str, Op] = {
         ("SLICE", "STRIDED_SLICE"),
         (ANY, SHARE),
         ("{constant: input 1}", "{constant: input 2}", "{constant: input 3}", "{constant: input 4}"),
+        MOVED,
     ),
-    "Split": Op(("SPLIT", "SPLIT_V"), (ANY, SHARE), ("{constant: input 1}",)),
-    "Squeeze": Op(("RESHAPE",), (ANY, SHARE), ("{constant: input 1}",)),
-    "Tile": Op(("TILE",), (ANY, SHARE), ("{constant: input 1}",)),
-    "Transpose": Op(("TRANSPOSE", "RESHAPE"), (ANY, SHARE)),
-    "Unsqueeze": Op(("RESHAPE",), ("rank: [0, 3]", SHARE), ("{constant: input 1}",)),
+    "Split": Op(("SPLIT", "SPLIT_V"), (ANY, SHARE), ("{constant: input 1}",), MOVED),
+    "Squeeze": Op(("RESHAPE",), (ANY, SHARE), ("{constant: input 1}",), MOVED),
+    "Tile": Op(("TILE",), (ANY, SHARE), ("{constant: input 1}",), MOVED),
+    "Transpose": Op(("TRANSPOSE", "RESHAPE"), (ANY, SHARE), (), f"{MOVED}; images in batches are taken in some orders"),
+    "Unsqueeze": Op(("RESHAPE",), ("rank: [1, 3]", SHARE), ("{constant: input 1}",), MOVED),
 }
 """Every ONNX op that is taken, where all its TFLite operators are."""

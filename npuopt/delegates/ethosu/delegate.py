@@ -18,12 +18,14 @@ from npuopt.target.roads import EthosUDelegate as Chip
 from npuopt.toolchain import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
     from npuopt.delegates.contract import Limits
     from npuopt.target import Target
+    from npuopt.target.probing.answer import Answer
+    from npuopt.target.probing.build import Question
 
 WORKER = Path(__file__).with_name("worker.py")
 COMPILER = "the Ethos-U compiler (Vela)"
@@ -63,7 +65,7 @@ class EthosUDelegate:
         }
         child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits, python=tool.python)
         answer = child.require(COMPILER, where=str(model))
-        operators = [(str(name), [str(tensor) for tensor in made]) for name, made in answer["operators"]]
+        operators = operators_left(answer)
         if not any(name == NPU for name, _ in operators):
             why = next(iter(answer["reasons"].values()), "no reason given")
             raise VendorToolError(f"{COMPILER} left everything to the processor: {why}", where=str(model))
@@ -99,6 +101,24 @@ class EthosUDelegate:
         del target
         ensure_interpreter()
         return interpret(region.folder / MODEL_FILE, region.folder / PORTS_FILE, samples, KERNELS, limits=limits)
+
+    def probe(
+        self,
+        questions: Sequence[Question],
+        target: Target,
+        *,
+        limits: Limits,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Answer]:
+        """Compile one-op models and run those that the NPU takes whole in LiteRT's interpreter."""
+        from npuopt.delegates.ethosu.probe import probe  # noqa: PLC0415 -- imports this module
+
+        return probe(questions, target, limits=limits, progress=progress)
+
+
+def operators_left(answer: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return the operators of the compiled file that the worker lists: name, names of the outputs."""
+    return [(str(name), [str(tensor) for tensor in made]) for name, made in answer["operators"]]
 
 
 def options(target: Target) -> list[str]:

@@ -7,7 +7,7 @@ of npuopt. What is left for the processor is read from the compiled file itself,
 
 Requests, with `options` (Vela's command line without the model):
     {"operation": "compile", "model": file, "folder": for the results}
-    {"operation": "probe", "models": [{"name", "model"}], "folder", "results": file of JSON lines to append to}
+    {"operation": "probe", "models": [{"name", "model"}], "folder": scratch, "results": file of JSON lines to append to}
 """
 
 import contextlib

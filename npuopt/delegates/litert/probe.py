@@ -6,7 +6,8 @@ import contextlib
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,15 @@ from npuopt.target.probing.build import NODE, Question, run_reference
 from npuopt.target.probing.numbers import largest_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from npuopt.delegates.contract import Limits
     from npuopt.target import Target
 
 BATCH = 250
 """Models per child. To start one costs 0.4 s, a model about 1 ms."""
+SAID_CHARACTERS = 300
+"""Of what a tool says."""
 LARGEST_ERROR = 0.016
 """Difference from ONNX Runtime, as a fraction of its largest magnitude, up to which numbers count as right: two steps
 of an 8-bit output, and one more where the kernel looks its results up in a table."""
@@ -51,22 +54,45 @@ def probe(
 
 
 @dataclass(frozen=True)
-class Runner:
-    """A tool that runs TFLite models.
+class Tool:
+    """A tool that answers requests about TFLite models.
 
     Attributes:
         tool: what it is, for sentences.
         worker: the program that does requests of the operation `probe`.
-        settings: go into each request.
-        interpreted: LiteRT's own kernels compute the numbers.
+        settings: go into each request, beside `models`, `results` and the scratch `folder`.
         python: interpreter that has the tool.
     """
 
     tool: str
     worker: Path
-    settings: Mapping[str, str]
-    interpreted: bool = False
+    settings: Mapping[str, Any]
     python: str = sys.executable
+
+
+@dataclass(frozen=True)
+class Compiler(Tool):
+    """A tool that has to take a model before it is run.
+
+    Attributes:
+        refusal: why what it said of a model, given with the ONNX file, means that the node is not taken; an empty
+            string where it does not.
+    """
+
+    refusal: Callable[[Path, Mapping[str, Any]], str] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class Runner(Tool):
+    """A tool that runs TFLite models.
+
+    Attributes:
+        interpreted: LiteRT's own kernels compute the numbers.
+        compiler: is asked first.
+    """
+
+    interpreted: bool = False
+    compiler: Compiler | None = None
 
 
 def probe_with(
@@ -99,8 +125,9 @@ class _Batch:
                 self._export(index, question)
             except InputError as error:
                 self.known[index] = Answer(taken=False, reason=str(error))
-        while len(self.known) < len(self.questions):
-            self._ask()
+        if self.runner.compiler is not None:
+            self._ask(self.runner.compiler, self._compiled(self.runner.compiler))
+        self._ask(self.runner, self._judge)
         return [self.known[index] for index in range(len(self.questions))]
 
     def _export(self, index: int, question: Question) -> None:
@@ -115,38 +142,45 @@ class _Batch:
         )
         self.exported[index] = exported
 
-    def _ask(self) -> None:
-        results = self.folder / f"results-{len(self.known)}.jsonl"
+    def _ask(self, tool: Tool, judge: Callable[[int, dict[str, Any]], Answer | None]) -> None:
+        """Put all that has no answer yet to a tool; what `judge` has nothing against stays without one."""
         waiting = [index for index in range(len(self.questions)) if index not in self.known]
-        request = {
-            "operation": "probe",
-            "models": [self._item(index) for index in waiting],
-            **self.runner.settings,
-            "results": str(results),
-        }
-        log, runner = self.folder / "probe.log", self.runner
-        child = run_child(runner.worker, request, log=log, limits=self.limits, python=runner.python)
-        running: int | None = None
-        told = list(_read_lines(results))
-        for result in told:
-            running = int(result["started"]) if "started" in result else None
-            if running is None:
-                index = int(result["name"])
-                self.known[index] = self._judge(index, result)
-        if running is not None:
-            detail = f" ({child.detail})" if child.detail else ""
-            self.known[running] = Answer(taken=False, reason=f"{runner.tool} {child.ending}{detail}")
-        elif not told:
-            child.require(runner.tool)
+        while waiting:
+            results = self.folder / f"results-{len(waiting)}.jsonl"
+            request = {"operation": "probe", "models": [self._item(index) for index in waiting], **tool.settings}
+            request |= {"results": str(results), "folder": str(self.folder)}
+            log = self.folder / "probe.log"
+            child = run_child(tool.worker, request, log=log, limits=self.limits, python=tool.python)
+            told = list(_read_lines(results))
+            results.unlink(missing_ok=True)
+            if not told:
+                child.require(tool.tool)
+                raise AssertionError("a child answered nothing and was not blamed")
+            for result in told:
+                if "name" in result and (answer := judge(int(result["name"]), result)) is not None:
+                    self.known[int(result["name"])] = answer
+            if told and "started" in told[-1]:
+                detail = f" ({child.detail})" if child.detail else ""
+                crashed = int(told[-1]["started"])
+                self.known[crashed] = Answer(taken=False, reason=f"{tool.tool} {child.ending}{detail}")
+            begun = {int(result["started"]) for result in told if "started" in result}
+            waiting = [index for index in waiting if index not in begun]
 
     def _item(self, index: int) -> dict[str, str]:
         given, made = self.folder / f"{index}-in.npz", self.folder / f"{index}-out.npz"
         model = self.folder / f"{index}.tflite"
         return {"name": str(index), "model": str(model), "inputs": str(given), "outputs": str(made)}
 
+    def _compiled(self, compiler: Compiler) -> Callable[[int, dict[str, Any]], Answer | None]:
+        def judge(index: int, result: dict[str, Any]) -> Answer | None:
+            why = str(result.get("refused", "")) or compiler.refusal(self.folder / f"{index}.onnx", result)
+            return Answer(taken=False, reason=_short(why)) if why else None
+
+        return judge
+
     def _judge(self, index: int, result: dict[str, Any]) -> Answer:
         if "refused" in result:
-            return Answer(taken=False, reason=" ".join(str(result["refused"]).split())[:300])
+            return Answer(taken=False, reason=_short(str(result["refused"])))
         question, exported = self.questions[index], self.exported[index]
         reference = run_reference(question.model, question.sample)
         if reference is None:
@@ -161,6 +195,11 @@ class _Batch:
             reason = f"computes other numbers than ONNX Runtime: off by {error:.3g} of the largest"
             return Answer(taken=False, reason=reason, compared=True, error=error)
         return Answer(taken=True, compared=True, error=error)
+
+
+def _short(reason: str) -> str:
+    """Return the part of a complaint that fits into a sentence."""
+    return " ".join(reason.split())[:SAID_CHARACTERS]
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -89,6 +89,12 @@ def test_pools(tmp_path, name):
     assert_same(graph.in_float(tmp_path / "f.onnx"), graph.sample(), steps=1e-6)
 
 
+def test_means_of_images_are_over_rows_and_columns(tmp_path):
+    graph = Graph("y = GlobalAveragePool(x)", {"x": "1,4,8,8"}, "1,4,1,1")
+    exported = assert_same(graph.quantized(tmp_path / "m.onnx"), graph.sample(), steps=STEP)
+    assert exported.inputs[0].order == (0, 2, 3, 1)  # an NPU does not take means over channels of images
+
+
 @pytest.mark.parametrize("attributes", ["strides = [2, 2]", "strides = [2, 2], pads = [1, 1, 1, 1]"])
 def test_transposed_convolutions(tmp_path, attributes):
     text, constants = held("w", weight(4, 6, 4, 4), axis=1)

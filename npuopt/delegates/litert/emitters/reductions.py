@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.delegates.litert.context import Result
-from npuopt.delegates.litert.values import Held, Order, plain, shape_of
+from npuopt.delegates.litert.values import Held, Order, channels_last, plain, shape_of
 from npuopt.graph import attribute, attribute_list, integers
 
 if TYPE_CHECKING:
@@ -25,15 +25,19 @@ REDUCTIONS = {
     "ReduceProd": "REDUCE_PROD",
     "ReduceSum": "SUM",
 }
+IMAGE_RANK = 4
 ONE_ENCODING = frozenset({"REDUCE_MAX", "REDUCE_MIN"})
 
 
 def reduction(step: Step, context: Context) -> None:
     """Write a reduction over constant axes."""
-    x = context.read(step.input(0))
+    pools = step.node.op_type.startswith("Global")
+    # compilers for NPUs take means over rows and columns, not over channels
+    images = pools and len(shape_of(step.input(0))) == IMAGE_RANK
+    x = context.read(step.input(0), channels_last(IMAGE_RANK) if images else None)
     name = REDUCTIONS[step.node.op_type]
     axes = axes_of(step, x)
-    keep = step.node.op_type.startswith("Global") or attribute(step.node, "keepdims", 1) != 0
+    keep = pools or attribute(step.node, "keepdims", 1) != 0
     order = x.order if keep else without(x.order, axes)
     if not axes:
         context.bind(step.output, x)
