@@ -19,6 +19,7 @@ from npuopt.delegates.registry import find_delegate
 from npuopt.errors import InputError, UsageError, VendorToolError
 from npuopt.graph import Session
 from npuopt.target import load_target, parse_target
+from npuopt.target.probing.questions import questions
 
 pytestmark = [
     needs_linker,
@@ -185,3 +186,18 @@ def test_outputs_stay_as_they_are_when_the_model_runs_again(tmp_path):
     second = compiled.run({"x": np.full((2, 3), 2, np.float32)})
     for value, outputs in ((1, first), (2, second)):
         assert all(set(outputs[name].ravel()) == {value} for name in "yzva")
+
+
+def test_the_compiler_answers_questions():
+    target = load_target("host/x86-64")
+    asked = [one.question for one in questions(target, ["Relu", "Unique"])]
+    relu, other = asked[0], asked[-1]
+    taken, refused = TvmDelegate().probe([relu, other], target, limits=LIMITS)
+    assert (taken.taken, taken.compared) == (True, True)
+    assert (refused.taken, refused.compared) == (False, False)
+    assert refused.reason
+
+
+def test_a_machine_is_asked_about_itself_alone():
+    with pytest.raises(UsageError, match="compiled for aarch64"):
+        TvmDelegate().probe([], load_target("host/aarch64"), limits=LIMITS)

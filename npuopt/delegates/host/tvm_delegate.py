@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,15 +20,21 @@ from npuopt.target import list_targets, load_target
 from npuopt.target.roads import TvmDelegate as Processor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from npuopt.delegates.contract import Limits
     from npuopt.target import Target
+    from npuopt.target.probing.answer import Answer
+    from npuopt.target.probing.build import Question
 
 WORKER = Path(__file__).with_name("tvm_worker.py")
 COMPILER = "TVM"
 LOG_FILE = "tvm.log"
 DESCRIPTION = "model.json"
+BATCH = 50
+"""Models per child of a probe, about 0.5 s each."""
+LARGEST_ERROR = 1e-4
+"""Difference from ONNX Runtime, as a fraction of its largest magnitude, up to which numbers count as right."""
 HOSTS = {"x86_64": "x86-64"}
 
 
@@ -56,9 +63,7 @@ class TvmDelegate:
             "operation": "compile",
             "model": str(model.resolve()),
             "folder": str(folder.resolve()),
-            "triple": processor.triple,
-            "cpu": processor.cpu,
-            "features": list(processor.features),
+            **_settings(processor),
             "linker": find_linker(processor),
         }
         answer = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits).require(COMPILER, where=str(model))
@@ -111,6 +116,32 @@ class TvmDelegate:
             child = run_child(WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits)
             answer = child.require("the compiled model", where=str(region.folder))
             return [dict(zip(answer["outputs"], arrays, strict=True)) for arrays in files.results()]
+
+    def probe(
+        self,
+        questions: Sequence[Question],
+        target: Target,
+        *,
+        limits: Limits,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Answer]:
+        """Compile every question's model, run it, and compare with ONNX Runtime.
+
+        Raises:
+            UsageError: the target is another kind of machine.
+        """
+        from npuopt.delegates.asking import Worker  # noqa: PLC0415 -- imports ONNX Runtime
+
+        processor = processor_of(target)
+        if elsewhere := _elsewhere(processor.triple):
+            raise UsageError(elsewhere, where=target.name, hint="probe the target of this machine")
+        settings = {**_settings(processor), "linker": find_linker(processor)}
+        worker = Worker(COMPILER, WORKER, sys.executable, LARGEST_ERROR, settings=settings, batch=BATCH)
+        return worker.ask(questions, limits=limits, progress=progress)
+
+
+def _settings(processor: Processor) -> dict[str, Any]:
+    return {"triple": processor.triple, "cpu": processor.cpu, "features": list(processor.features)}
 
 
 def processor_of(target: Target) -> Processor:

@@ -4,6 +4,8 @@ Started as `python -P tvm_worker.py REQUEST ANSWER`, both JSON (see npuopt.deleg
 
     {"operation": "compile", "model", "folder", "triple", "cpu", "features", "linker"}
     {"operation": "run", "folder", "inputs": [npz ...], "outputs": [npz ...]}
+    {"operation": "probe", "models": [{"name", "model", "inputs": npz, "outputs": npz to write}], "folder": scratch,
+     "results": file of JSON lines to append to, "triple", "cpu", "features", "linker"}
 """
 
 from __future__ import annotations
@@ -82,6 +84,31 @@ def run_model(request: dict[str, Any]) -> dict[str, Any]:
     return {"outputs": list(model.outputs)}
 
 
+def probe(request: dict[str, Any]) -> dict[str, Any]:
+    """Compile and run every model; each answer is a line of `results` at once, so that a crash loses only its model."""
+    with Path(request["results"]).open("a", encoding="utf-8") as results:
+        for item in request["models"]:
+            results.write(json.dumps({"started": item["name"]}) + "\n")
+            results.flush()
+            results.write(json.dumps({"name": item["name"], **_probe_one(item, request)}) + "\n")
+            results.flush()
+    return {}
+
+
+def _probe_one(item: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(request["folder"]) / f"{item['name']}-compiled"
+    folder.mkdir()
+    try:
+        answer = compile_model({**request, "model": item["model"], "folder": str(folder)})
+        if "refused" not in answer:
+            run_model({"folder": str(folder), "inputs": [item["inputs"]], "outputs": [item["outputs"]]})
+    except Exception as error:  # noqa: BLE001 -- whatever TVM throws is its refusal
+        return {"refused": f"{type(error).__name__}: {error}"}
+    finally:
+        shutil.rmtree(folder)
+    return {key: answer[key] for key in ("refused",) if key in answer}
+
+
 def _tensors(values: Sequence[Value]) -> list[dict[str, Any]]:
     from npuopt.graph import element_type, static_shape  # noqa: PLC0415
 
@@ -96,7 +123,7 @@ def main() -> None:
     """Answer the request of the command line."""
     warnings.simplefilter("ignore")  # TVM renames inputs and says so
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    answer = {"compile": compile_model, "run": run_model}[request["operation"]](request)
+    answer = {"compile": compile_model, "run": run_model, "probe": probe}[request["operation"]](request)
     Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
 
 
