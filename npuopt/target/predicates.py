@@ -118,6 +118,24 @@ def padding_is_same_upper(node: Node) -> str:
     return ""
 
 
+@predicate("lone-windows-read-to-the-end")
+def lone_windows_read_to_the_end(node: Node) -> str:
+    """A Conv or a pool reads the padded input to its end along each axis on which it has one window alone."""
+    before, after, weight = (static_shape(value) for value in (input_at(node, 0), node.outputs[0], input_at(node, 1)))
+    kernel = attribute_list(node, "kernel_shape", (weight or ())[2:])
+    if before is None or after is None or len(before) != len(kernel) + 2:
+        return "its shapes are not static"
+    if attribute(node, "auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
+        return "" if 1 not in after[2:] else "padding that auto_pad adds to a single window is not taken"
+    pads = attribute_list(node, "pads", [0] * 2 * len(kernel))
+    dilations = attribute_list(node, "dilations", [1] * len(kernel))
+    for axis in range(len(kernel)):
+        padded = before[axis + 2] + sum(pads[axis :: len(kernel)])
+        if after[axis + 2] == 1 and padded != (window := (kernel[axis] - 1) * dilations[axis] + 1):
+            return f"its one window along axis {axis + 2} reads {window} of {padded} elements; all are taken"
+    return ""
+
+
 @predicate("batch-and-channels-are-kept")
 def batch_and_channels_are_kept(node: Node) -> str:
     """The first two dimensions of output 0 are those of input 0."""

@@ -13,7 +13,9 @@ from npuopt.delegates.contract import Limits
 from npuopt.delegates.host.linking import this_architecture
 from npuopt.delegates.iree import delegate as road
 from npuopt.errors import InternalError, UsageError, VendorToolError
-from npuopt.graph import Session
+from npuopt.graph import Session, infer_shapes, load, save
+from npuopt.pipeline.legalize import legalize
+from npuopt.road.preparation import lowerings
 from npuopt.target import load_target
 from npuopt.target.probing.questions import questions
 from npuopt.toolchain.location import toolchains_folder
@@ -111,6 +113,26 @@ class TestWithIree:
         region = road.IreeDelegate().compile(model, model.parent / "region", target, limits=LIMITS)
         assert (region.folder / "model.vmfb").stat().st_size > 1000
         assert this_architecture() == "aarch64" or region.elsewhere.startswith("compiled for aarch64-")
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "(float[2,2,4] x, float[3,2,3] w) => (float[2,3,1] y) { y = Conv <strides = [2]> (x, w) }",
+            "(float[1,2,4,4] x) => (float[1,2,1,2] y) { y = MaxPool <kernel_shape = [3, 1], strides = [2, 2]> (x) }",
+            """(float[32,576] x) => (float[32,640] y) <int64[4] pads = {0, 0, 0, 64}>
+            { y = Pad <mode = "reflect"> (x, pads) }""",
+        ],
+    )
+    def test_what_the_compiler_fails_at_is_lowered(self, model, body):
+        target, delegate = load_target("host/iree-x86-64"), road.IreeDelegate()
+        onnx.save(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 24]> net {body}'), model)
+        with pytest.raises(VendorToolError, match="inferred input"):
+            delegate.compile(model, model.parent / "region", target, limits=LIMITS)
+        loaded = load(model)
+        infer_shapes(loaded)
+        assert legalize(loaded, target, lowerings()).refused_after == 0
+        save(loaded, model)
+        assert delegate.compile(model, model.parent / "region", target, limits=LIMITS).files[0] == "model.vmfb"
 
     @pytest.mark.parametrize(
         ("node", "message"),

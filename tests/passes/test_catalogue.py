@@ -44,6 +44,7 @@ KEEPS_ITS_OP = {
     "lower-strided-conv",
     "lower-transpose-rank",
     "lower-transpose-to-rank-4",
+    "lower-unread-border",
     "lower-variadic-extremes",
     "lower-wide-indices",
     "lower-wide-integers",

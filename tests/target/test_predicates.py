@@ -166,3 +166,22 @@ def test_rows_and_columns_grow_by_two_four_or_eight(mode, transform, size, taken
     outputs = f"float[1,2,{size[0]},{size[1]}] y"
     body = GROWN.format(mode, transform)
     assert (fault("grows-by-two-four-or-eight", body, "float[1,2,4,4] x", outputs, sizes) == "") == taken
+
+
+@pytest.mark.parametrize(
+    ("length", "attributes", "taken"),
+    [
+        (3, "", True),
+        (4, "", False),
+        (5, "", True),
+        (2, "pads = [1, 0], ", True),
+        (2, "pads = [1, 1], ", False),
+        (5, "dilations = [2], ", True),
+        (6, "dilations = [2], ", False),
+    ],
+)
+def test_a_lone_window_reads_to_the_end(length, attributes, taken):
+    inputs, name = f"float[1,2,{length}] x, float[2,2,3] w", "lone-windows-read-to-the-end"
+    for op, rest in (("Conv", "(x, w)"), ("MaxPool", "(x)")):
+        body = f"y = {op} <{attributes}strides = [2], kernel_shape = [3]> {rest}"
+        assert (fault(name, body, inputs, "float[A,B,C] y") == "") == taken
