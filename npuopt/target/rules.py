@@ -149,7 +149,9 @@ class CompiledRule:
         candidates = [name for name in self.rule.schemes if not schemes[name].is_float]
         candidates.sort(key=lambda name: name != asked)
         if not candidates:
-            return None, [self._fault("quantized")]
+            ranks, given = self.rule.quantization.between, rank(node.inputs[0]) if node.inputs else None
+            takes_it = ranks is not None and given is not None and ranks[0] <= given <= ranks[1]
+            return (self.float_scheme, []) if takes_it else (None, [self._fault("quantized")])
         seen = QuantizedNode(node, self.rule.quantization)
         faults = {name: list(seen.faults(name, schemes[name])) for name in candidates}
         fitting = next((name for name, wrong in faults.items() if not wrong), None)

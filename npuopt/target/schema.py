@@ -229,6 +229,11 @@ class OpQuantization(Facts):
     output: dict[str, FixedEncoding] = Field(default={}, description="Scheme -> the encoding of the outputs.")
     saturates: bool = Field(default=False, description="Clip is left to the saturation of its result's encoding.")
     stays_float: bool = Field(default=False, alias="float", description="Stays in float where the rest is quantized.")
+    between: tuple[int, int] | None = Field(
+        default=None,
+        description="Lowest and highest rank of input 0 at which it is taken in float between DequantizeLinear and"
+        " QuantizeLinear, where it has no integer scheme; what lowers it to ops that have one still comes first.",
+    )
 
 
 class Dtypes(Facts):

@@ -185,7 +185,7 @@ def test_an_output_that_is_read_inside_too_gets_a_dequantizer_of_its_own(tmp_pat
     onnx.save(onnx.parser.parse_model(text), tmp_path / "as-it-came.onnx")
     write_down(tmp_path / "as-it-came.onnx", tmp_path / "written.onnx", 19)
     written = onnx.load(tmp_path / "written.onnx").graph
-    assert [node.name for node in written.node] == ["first", "first/inner", "act", "last"]
+    assert [node.name for node in written.node] == ["first", "first/inner", "first/inner/parted", "act", "last"]
     assert [list(node.input) for node in written.node if "a" in node.input] == []
     sample = {"x": np.int8([-7, 9])}
     ran = [Session(tmp_path / name).run(sample) for name in ("as-it-came.onnx", "written.onnx")]
@@ -204,11 +204,73 @@ def test_readers_in_float_get_a_dequantizer_of_their_own(tmp_path):
     written = onnx.load(tmp_path / "old.onnx").graph
     assert [node.name for node in written.node if node.op_type == "DequantizeLinear"] == ["first", "first/floats", ""]
     reads = {node.output[0]: list(node.input) for node in written.node}
-    assert (reads["r"], reads["a"]) == (["d"], ["d/floats", "z"])
+    assert (reads["r"], reads["a"]) == (["d"], ["d/floats/parted", "z/parted"])
     given = {"x": np.array([-1, 0.3, 0.9, 70], np.float32), "z": np.ones(4, np.float32)}
     np.testing.assert_array_equal(
         Session(tmp_path / "old.onnx").run(given)["y"], Session(tmp_path / "m.onnx").run(given)["y"]
     )
+
+
+def test_an_identity_parts_readers_in_float_from_a_dequantizer(tmp_path):
+    """Otherwise RKNN-Toolkit2 2.5.0 ends in `KeyError: 'r'`."""
+    text = """<ir_version: 9, opset_import: ["" : 19]> g (int8[2,2] x) => (float[2,2] y, float[2,2] z)
+        <float s = {0.5}, int8 p = {3}> {
+            a = DequantizeLinear (x, s, p) r = Relu (a) b = QuantizeLinear (r, s, p)
+            [pair] c = DequantizeLinear (b, s, p) [product] y = MatMul (c, c) [shares] z = Softmax (c) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    write_down(tmp_path / "m.onnx", tmp_path / "old.onnx", 19)
+    reads = {node.name: (node.op_type, list(node.input)) for node in onnx.load(tmp_path / "old.onnx").graph.node}
+    assert reads["pair/parted"] == ("Identity", ["c"])
+    assert (reads["product"][1], reads["shares"][1]) == (["c/parted", "c/parted"], ["c/parted"])
+    names = write_with_layers(tmp_path / "old.onnx", tmp_path / "all.onnx")
+    assert "c/parted" not in names
+    given = {"x": np.array([[-1, 3], [9, 70]], np.int8)}
+    old, new = (Session(tmp_path / name).run(given) for name in ("m.onnx", "old.onnx"))
+    np.testing.assert_array_equal(old["y"], new["y"])
+
+
+def test_products_in_8_bits_without_a_bias_get_zeros(tmp_path):
+    """Otherwise RKNN-Toolkit2 2.5.0 crashes where an addition reads them."""
+    text = """<ir_version: 9, opset_import: ["" : 19]> g (int8[1,2] x, float[1,2] f) => (float[1,3] y, float[1,3] z)
+        <float s = {0.5}, int8 p = {3}, int8[2,3] w = {1, 2, 3, 4, 5, 6}, float[3] c = {1, 2, 4}, int8[3] n = {0, 0, 0},
+        float[2,3] v = {1, 2, 3, 4, 5, 6}> {
+            a = DequantizeLinear (x, s, p) b = DequantizeLinear <axis = 1> (w, c, n)
+            [held] y = Gemm (a, b) [float] z = Gemm (f, v) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    write_down(tmp_path / "m.onnx", tmp_path / "old.onnx", 19)
+    graph = onnx.load(tmp_path / "old.onnx").graph
+    assert {node.name: len(node.input) for node in graph.node if node.op_type == "Gemm"} == {"held": 3, "float": 2}
+    constants = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    [bias] = [node for node in graph.node if node.output[0] == "y/bias"]
+    numbers, scales, _ = (constants[name].tolist() for name in bias.input)
+    assert (numbers, scales) == ([0, 0, 0], [0.5, 1, 2])
+    given = {"x": np.int8([[-1, 9]]), "f": np.float32([[1, 2]])}
+    old, new = (Session(tmp_path / name).run(given) for name in ("m.onnx", "old.onnx"))
+    np.testing.assert_allclose(old["y"], new["y"], rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("pair", "shares", "parted"),
+    [
+        ("QuantizeLinear (x, s, p)", "r", True),
+        ("QuantizeLinear (x, s, p)", "n", False),
+        ("Cast <to = 3> (x)", "r", False),
+    ],
+)
+def test_grouped_attention_beside_8_bits_is_not_left_to_become_one_layer(tmp_path, pair, shares, parted):
+    """RKNN-Toolkit2 2.5.0 crashes on it; it makes one layer of others, which is faster."""
+    text = """<ir_version: 9, opset_import: ["" : 19]> g (float[1,2,2] x) => (float[1,2,2] y, int8[1,2,2] q)
+        <float s = {0.5}, int8 p = {3}, int64[3] shape = {1, 2, 2}> {
+            q = PAIR m = MatMul (x, x)
+            [shares] n = Softmax (m) r = Reshape (n, shape) [product] y = MatMul (READ, x) }"""
+    text = text.replace("PAIR", pair).replace("READ", shares)
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    write_down(tmp_path / "m.onnx", tmp_path / "old.onnx", 19)
+    reads = {node.name: list(node.input) for node in onnx.load(tmp_path / "old.onnx").graph.node}
+    assert reads.get("shares/parted") == (["n"] if parted else None)
+    given = {"x": np.random.default_rng(0).normal(size=(1, 2, 2)).astype(np.float32)}
+    old, new = (Session(tmp_path / name).run(given) for name in ("m.onnx", "old.onnx"))
+    np.testing.assert_array_equal(old["y"], new["y"])
 
 
 def test_a_probe_compares_numbers_and_goes_on_after_a_crash(tool):

@@ -61,6 +61,85 @@ def test_a_node_that_the_toolkit_hands_to_the_processor_in_silence_is_found(tmp_
     assert [(node.name, node.on_npu) for node in region.nodes if node.name == "round"] == [("round", False)]
 
 
+BETWEEN = """(float[1, 8, 16, 16] x) => (float[1, 8, 16, 16] y)
+    <float s = {0.05}, int8 z = {3}, float[4] same = {1, 1, 1, 1},
+    float[16] scale = {1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4},
+    float[16] bias = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3}> {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        r = Relu(d) rq = QuantizeLinear(r, s, z) rd = DequantizeLinear(rq, s, z)
+        [inner] m = NODE
+        mq = QuantizeLinear(m, s, z) md = DequantizeLinear(mq, s, z)
+        e = Relu(md) eq = QuantizeLinear(e, s, z) y = DequantizeLinear(eq, s, z) }"""
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "Softmax(rd)",
+        "LayerNormalization<axis = -1>(rd, scale, bias)",
+        "Swish(rd)",
+        "Tanh(rd)",
+        "MatMul(rd, rd)",
+        'Resize<mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(rd, , same)',
+    ],
+)
+def test_an_op_in_float_between_tensors_of_8_bits_is_the_npus(tmp_path, node):
+    model = model_from(BETWEEN.replace("NODE", node))
+    target = load_target("rockchip/rk3588")
+    assert target.accepts(next(one for one in model.graph if one.name == "inner"), "a8w8")
+    save(model, tmp_path / "region.onnx")
+    (tmp_path / "out").mkdir()
+    region = RknnDelegate().compile(tmp_path / "region.onnx", tmp_path / "out", target, limits=LIMITS)
+    assert [one.op_type for one in region.nodes if not one.on_npu and not one.edge] == []
+
+
+def test_a_reader_in_float_behind_8_bits_is_computed_in_float(tmp_path):
+    text = """(float[1, 8, 16, 16] x) => (float[1, 8, 16, 16] y) <float s = {0.05}, int8 z = {3}> {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        [cut] r = Relu(d) rq = QuantizeLinear(r, s, z) rd = DequantizeLinear(rq, s, z)
+        [product] m = MatMul(rd, rd) [shares] y = Softmax(m) }"""
+    save(model_from(text), tmp_path / "region.onnx")
+    (tmp_path / "out").mkdir()
+    target = load_target("rockchip/rk3588")
+    region = RknnDelegate().compile(tmp_path / "region.onnx", tmp_path / "out", target, limits=LIMITS)
+    assert {node.name for node in region.nodes if node.on_npu} >= {"cut", "product", "shares"}
+    sample = {"x": np.random.default_rng(0).normal(size=(1, 8, 16, 16)).astype(np.float32)}
+    [made] = RknnDelegate().run(region, [sample], target, limits=LIMITS)
+    [compared] = compare_runs([Session(tmp_path / "region.onnx").run(sample)], [made]).values()
+    assert compared.sqnr_db >= 50
+
+
+def test_an_addition_of_an_input_in_float_is_the_npus_beside_8_bits(tmp_path):
+    text = """(float[1, 1, 64] x, float[1, 1, 64] r) => (float[1, 1, 64] y) <float s = {0.05}, int8 z = {3}> {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        [cut] c = Relu(d) cq = QuantizeLinear(c, s, z) cd = DequantizeLinear(cq, s, z)
+        [sum] a = Add(r, cd) [shares] y = Softmax(a) }"""
+    save(model_from(text), tmp_path / "region.onnx")
+    (tmp_path / "out").mkdir()
+    target = load_target("rockchip/rk3588")
+    region = RknnDelegate().compile(tmp_path / "region.onnx", tmp_path / "out", target, limits=LIMITS)
+    assert {node.name for node in region.nodes if node.on_npu} >= {"cut", "sum", "shares"}
+
+
+def test_a_product_without_bias_and_an_addition_behind_it_do_not_crash_the_toolkit(tmp_path):
+    """RKNN-Toolkit2 2.5.0 ends in a segmentation fault on it as it comes."""
+    numbers = ", ".join(str(37 * place % 251 - 125) for place in range(64 * 64))
+    scales, zeros = (", ".join([number] * 64) for number in ("0.002", "0"))
+    text = f"""(float[1, 64] x, float[1, 1, 64] r) => (float[1, 1, 64] y) <float s = {{0.05}}, int8 z = {{3}},
+        float[64] ws = {{{scales}}}, int8[64] wz = {{{zeros}}}, int8[64, 64] w = {{{numbers}}},
+        int64[3] to = {{1, 1, 64}}> {{
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) v = DequantizeLinear<axis = 1>(w, ws, wz)
+        [product] g = Gemm(d, v) gq = QuantizeLinear(g, s, z) gd = DequantizeLinear(gq, s, z)
+        h = Reshape(gd, to) hq = QuantizeLinear(h, s, z) hd = DequantizeLinear(hq, s, z)
+        rq = QuantizeLinear(r, s, z) rd = DequantizeLinear(rq, s, z)
+        [sum] a = Add(rd, hd) aq = QuantizeLinear(a, s, z) y = DequantizeLinear(aq, s, z) }}"""
+    save(model_from(text), tmp_path / "region.onnx")
+    (tmp_path / "out").mkdir()
+    target = load_target("rockchip/rk3588")
+    region = RknnDelegate().compile(tmp_path / "region.onnx", tmp_path / "out", target, limits=LIMITS)
+    assert {node.name for node in region.nodes if node.on_npu} >= {"product", "sum"}
+
+
 def test_what_the_toolkit_refuses_is_one_sentence(tmp_path):
     text = "(float[n, 4, 8, 8] x) => (float[n, 4, 8, 8] y) { [positive] y = Relu(x) }"
     save(model_from(text), tmp_path / "region.onnx")

@@ -238,6 +238,16 @@ class TestQuantizedGraphs:
         )
         assert target_with("{Relu: {schemes: [fp16], quantization: {float: true}}}").accepts(node, "a8w8")
 
+    def test_between_in_float_is_taken_there_and_still_lowered_ahead_of_that(self):
+        rule = "{Relu: {schemes: [fp16], quantization: {between: [2, 4]}}}"
+        target = target_with(rule)
+        assert target.accepts(quantized("Relu", "Relu(xd)"), "a8w8")
+        assert target_with(rule.replace("2, 4", "3, 4")).accepts(quantized("Relu", "Relu(xd)"), "a8w8").reasons == (
+            "Relu is quantized here; it is taken in fp16 only",
+        )
+        alone = first_node("y = Relu(x)")
+        assert target.accepts(alone, "a8w8").reasons == ("Relu is not taken in a8w8, only in fp16",)
+
     def test_a_node_with_one_side_quantized_is_computed_in_float(self):
         node = node_of(
             "Relu",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ABSORBED = frozenset({"Clip", "Relu", "LeakyRelu", "PRelu", "Sigmoid", "HardSigmoid"})
 """The toolkit computes these with the layer before them, whose own result it then has no place for."""
 
+PASSES_ON = CONVERTS | {"Identity"}
+
 
 def write_with_layers(source: Path, output: Path) -> list[str]:
     """Write a model that also gives what its layers make; returns the names of all outputs.
@@ -38,14 +40,14 @@ def _layers(graph: onnx.GraphProto) -> Iterator[str]:
 
     def reading(name: str) -> Iterator[str]:
         for node in readers.get(name, ()):
-            if node.op_type in CONVERTS:
+            if node.op_type in PASSES_ON:
                 yield from reading(node.output[0])
             else:
                 yield node.op_type
 
     given = {value.name for value in graph.output}
     for node in graph.node:
-        if node.op_type in CONVERTS or node.op_type in MOVES:
+        if node.op_type in PASSES_ON or node.op_type in MOVES:
             continue
         kinds = set(reading(node.output[0]))
         if node.output[0] not in given and kinds and not kinds <= ABSORBED | MOVES:

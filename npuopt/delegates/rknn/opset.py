@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from npuopt.delegates.rknn.copies import separate_floats, separate_outputs
+from npuopt.delegates.rknn.copies import part_floats, separate_floats, separate_outputs
+from npuopt.delegates.rknn.guards import give_biases, part_attention
 from npuopt.delegates.rknn.spelling import spell
 from npuopt.delegates.rknn.weights import shrink_scales
 from npuopt.errors import VendorToolError
@@ -34,9 +35,12 @@ def write_down(source: Path, output: Path, opset: int) -> None:
             what = f"{node.op_type} of opset {opset} is another operator"
             raise VendorToolError(what, where=node.name, hint="take it out of the target's descriptor")
     spell(model)
+    give_biases(model)
+    part_attention(model)
     shrink_scales(model)
     separate_outputs(model)
     separate_floats(model)
+    part_floats(model)
     for imported in model.opset_import:
         if imported.domain in ("", "ai.onnx"):
             imported.version = min(imported.version, opset)
