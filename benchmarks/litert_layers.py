@@ -1,6 +1,6 @@
 """Compare every operator of a LiteRT artifact with ONNX Runtime, each on the same integers.
 
-    python -m benchmarks.litert_layers ARTIFACT SAMPLES.npz [--kernels builtin] [--number 0]
+    python -m benchmarks.litert_layers ARTIFACT SAMPLES.npz [--kernels builtin] [--number 0] [--integers]
 
 A whole network says little about its kernels: where a model is quantized so coarsely that one step more or less at the
 input changes its outputs, any other rounding does too. So three things are measured on one sample:
@@ -8,7 +8,9 @@ input changes its outputs, any other rounding does too. So three things are meas
 - each operator alone: ONNX Runtime computes every node from the integers that LiteRT computed just ahead of it;
 - the network: LiteRT against ONNX Runtime, as the artifact's `compiled` stage has it;
 - the network's own sensitivity: ONNX Runtime against itself, with one element in a thousand of the inputs moved by one
-  step of their encoding.
+  step of their encoding; and with one in a thousand of what each product makes, as another rounding of them would.
+
+`--integers` keeps LiteRT's integer kernels for what it is coarse at, as vendors' compilers get the model.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, np.ndarray]
 MOVED = 0.001
-"""Share of the elements of an input that are moved by a step to see what a network makes of it."""
+"""Share of the elements of a tensor that are moved by a step to see what a network makes of it."""
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Mul")
+"""Ops whose results kernels round in different ways."""
 FED = "/as-litert-has-it"
 """Ends the name of an input that stands for integers computed by LiteRT."""
 
@@ -55,18 +59,19 @@ class Layer:
 def main() -> int:
     """Print a table by operator, and what the whole network makes of it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.litert_layers", description=__doc__)
-    parser.add_argument("artifact", type=Path, help="folder that `npuopt compile --target android/litert` wrote")
+    parser.add_argument("artifact", type=Path, help="folder that `npuopt compile` wrote for a target of this road")
     parser.add_argument("samples", type=Path, metavar="SAMPLES.npz", help="arrays of samples by input")
     parser.add_argument("--kernels", default="builtin", choices=("reference", "builtin", "xnnpack"))
     parser.add_argument("--number", type=int, default=0, help="of the sample")
+    parser.add_argument("--integers", action="store_true", help="as a vendor's compiler gets the model")
     parser.add_argument("--worst", type=int, default=5, help="how many tensors to name")
     arguments = parser.parse_args()
     file = arguments.artifact / "model.onnx"
     model = onnx.load(file)
     sample = sample_of(model, arguments.samples, arguments.number)
     with tempfile.TemporaryDirectory(prefix="npuopt-layers-") as folder:
-        found = layers(model, sample, arguments.kernels, Path(folder))
-        exported = export(file, Path(folder) / "whole.tflite", interpreted=True)
+        found = layers(model, sample, arguments.kernels, Path(folder), interpreted=not arguments.integers)
+        exported = export(file, Path(folder) / "whole.tflite", interpreted=not arguments.integers)
         save_ports(Path(folder) / "whole.json", exported.inputs, exported.outputs)
         whole = interpret(
             Path(folder) / "whole.tflite", Path(folder) / "whole.json", [sample], arguments.kernels, limits=Limits()
@@ -85,7 +90,9 @@ def sample_of(model: onnx.ModelProto, samples: Path, number: int) -> Arrays:
         return {name: arrays[name][number : number + 1].reshape(shape) for name, shape in sizes.items()}
 
 
-def layers(model: onnx.ModelProto, sample: Arrays, kernels: str, folder: Path) -> list[Layer]:
+def layers(
+    model: onnx.ModelProto, sample: Arrays, kernels: str, folder: Path, *, interpreted: bool = True
+) -> list[Layer]:
     """Compute every tensor of integers by LiteRT, then again by ONNX Runtime from LiteRT's integers ahead of it."""
     quantizers = {node.output[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
     known = {value.name for value in model.graph.output}
@@ -93,7 +100,7 @@ def layers(model: onnx.ModelProto, sample: Arrays, kernels: str, folder: Path) -
     types = {value.name: value for value in (*watched.graph.value_info, *watched.graph.output)}
     watched.graph.output.extend(types[name] for name in quantizers if name not in known)
     onnx.save(watched, folder / "watched.onnx")
-    exported = export(folder / "watched.onnx", folder / "watched.tflite", interpreted=True)
+    exported = export(folder / "watched.onnx", folder / "watched.tflite", interpreted=interpreted)
     save_ports(folder / "watched.json", exported.inputs, exported.outputs)
     [computed] = interpret(
         folder / "watched.tflite", folder / "watched.json", [sample], kernels, limits=Limits(seconds=600)
@@ -158,6 +165,7 @@ def print_network(file: Path, sample: Arrays, whole: Arrays) -> None:
     pairs = {
         "LiteRT and ONNX Runtime": whole,
         "ONNX Runtime and itself, one element in a thousand a step higher": session.run(moved(file, sample)),
+        "ONNX Runtime and itself, one element in a thousand of each product a step higher": moved_inside(file, sample),
     }
     print()
     for what, got in pairs.items():
@@ -174,6 +182,29 @@ def moved(file: Path, sample: Arrays) -> Arrays:
         name: array + steps[name] * (random.random(array.shape) < MOVED).astype(np.float32) if name in steps else array
         for name, array in sample.items()
     }
+
+
+def moved_inside(file: Path, sample: Arrays) -> Arrays:
+    """Run the model with a few elements of what each product makes a step higher as they become integers."""
+    model, random = onnx.shape_inference.infer_shapes(onnx.load(file), strict_mode=True), np.random.default_rng(0)
+    graph = model.graph
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.value_info}
+    scales = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        made = node.input[0] if node.op_type == "QuantizeLinear" else ""
+        if makers.get(made) in PRODUCTS and made in shapes:
+            steps = scales[node.input[1]] * (random.random(shapes[made]) < MOVED).astype(np.float32)
+            graph.initializer.append(onnx.numpy_helper.from_array(steps, f"{node.output[0]}/steps"))
+            node.input[0] = f"{node.output[0]}/moved"
+            nodes.append(onnx.helper.make_node("Add", [made, f"{node.output[0]}/steps"], [node.input[0]]))
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    with tempfile.TemporaryDirectory(prefix="npuopt-layers-") as folder:
+        onnx.save(model, Path(folder) / "moved.onnx")
+        return Session(Path(folder) / "moved.onnx").run(sample)
 
 
 if __name__ == "__main__":

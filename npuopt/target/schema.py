@@ -137,6 +137,13 @@ class Scheme(Facts):
         description="Significant bits of the factor (data scale x weight scale / output scale) that brings sums of"
         " products to their output: scales of weights are made so that it has no more; symmetric only.",
     )
+    least_output_db: float | None = Field(
+        default=None,
+        ge=0,
+        description="What rounding activations to 8 bits must leave of the outputs, in dB, else more of them get 16:"
+        " the more, the less a network makes of kernels that round otherwise than the model's formula; as the step"
+        " widen-activations has it when absent.",
+    )
     power_of_two: bool = Field(
         default=False, description="Scales of activations and weights are powers of two: a shift does their product."
     )

@@ -78,6 +78,16 @@ def test_stretches_that_cost_the_outputs_most_are_widened_until_these_are_good_e
     assert "for what they do to the outputs" in applied.text
 
 
+def test_a_target_says_what_8_bits_must_leave_of_the_outputs(tmp_path):
+    """Its kernels may round otherwise than the formula, and a coarse network amplifies that; the step's own counts."""
+    alone = {"least_sqnr_db": 0, "least_total_db": 0}
+    content = work_on(TEXT, tmp_path, chip=integer_chip(least_output_db=10), x=X)
+    assert WidenActivations(**alone).apply(content, start(content)).changed == 0
+    assert WidenActivations(**alone, least_output_db=30).apply(content, start(content)).changed == 2
+    unsaid = work_on(TEXT, tmp_path, x=X)
+    assert WidenActivations(**alone).apply(unsaid, start(unsaid)).changed == 2, "22 dB otherwise"
+
+
 def test_a_result_that_only_float_nodes_read_counts_as_it_is_held(tmp_path):
     """What x holds well sums up to something rare and large in the last sample, and leaves few steps for the others."""
     ones = literal(np.ones((WIDTH, WIDTH)))

@@ -17,10 +17,13 @@ SIMPLE = ("Add", "Clip", "Mul", "Neg", "Relu", "Sub", "Tanh", "Where")
 MOVING = ("Concat", "Expand", "Gather", "Reshape", "Transpose")
 
 
-def integer_chip(*, free_joins: bool = False, rounds_floats: bool = False) -> Target:
+def integer_chip(
+    *, free_joins: bool = False, rounds_floats: bool = False, least_output_db: float | None = None
+) -> Target:
     """Return the chip; with free joins it takes a Concat whose inputs have encodings of their own.
 
-    Where it rounds floats, its float scheme takes tensors of 32 bits.
+    Where it rounds floats, its float scheme takes tensors of 32 bits. Its 8 bits leave outputs at least
+    `least_output_db`, where that is said.
     """
     ops = [_op(name) for name in SIMPLE]
     ops += [_op(name, "" if free_joins and name == "Concat" else "share: true") for name in MOVING]
@@ -36,7 +39,10 @@ def integer_chip(*, free_joins: bool = False, rounds_floats: bool = False) -> Ta
         "  Log: {schemes: [fp16]}",
     ]
     floats = "float16, tensors: [float32, float16]" if rounds_floats else "float16"
-    return parse_target(HEAD.replace("activation: float16", f"activation: {floats}") + "\n".join(ops))
+    head = HEAD.replace("activation: float16", f"activation: {floats}")
+    if least_output_db is not None:
+        head = head.replace("{activation: uint8,", f"{{activation: uint8, least_output_db: {least_output_db},")
+    return parse_target(head + "\n".join(ops))
 
 
 def _op(name: str, quantization: str = "") -> str:

@@ -40,7 +40,7 @@ class Exported:
         outputs: of the TFLite model.
         operators: name -> how many there are.
         in_float: nodes that compute in float though their tensors are quantized, and why.
-        by_choice: those of them that have an integer kernel, which is coarse.
+        by_choice: those of them for which LiteRT has no integer kernel as exact, and that integers may hold.
     """
 
     inputs: tuple[Port, ...]
@@ -141,10 +141,10 @@ class _Exporter:
 
     def _why_in_float(self, node: Node, kind: str, outputs: tuple[Value, ...]) -> str:
         """Return why a node between integers is computed in float, or an empty string."""
-        why = why_in_float(node, kind, outputs)
-        if not why and self.context.interpreted and (why := why_rather_in_float(node, kind)):
+        if self.context.interpreted and (why := why_rather_in_float(node, kind)):
             self.by_choice.add(node.name or "")
-        return why
+            return why
+        return why_in_float(node, kind, outputs)
 
     def _name_ports(self) -> None:
         context = self.context

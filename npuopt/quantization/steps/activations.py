@@ -33,6 +33,9 @@ OUTPUT_SAMPLES = 16
 STRETCH_SAMPLES = 4
 """How many of them say what each stretch costs beside the others."""
 
+LEAST_OUTPUT_DB = 22.0
+"""What the outputs must keep where neither the step nor the target's scheme says."""
+
 TWICE_DB = 3.0
 """Of noise of twice the power."""
 
@@ -64,7 +67,8 @@ class WidenActivations(IntegerStep):
     Attributes:
         least_sqnr_db: what a node must reach with its inputs rounded, to keep 8 bits.
         least_total_db: what the nodes that keep 8 bits must reach together, their noise added up.
-        least_output_db: what the output that suffers most must reach, of what rounding the activations does to it.
+        least_output_db: what the output that suffers most must reach, of what rounding the activations does to it; as
+            the target's scheme has it, or 22, when None.
         outputs: whether what makes the graph's outputs gets 16 bits too. 256 steps merge what a ranking by
             probabilities tells apart: Silero's area under the curve is 0.9634 in float, 0.9626 with only the float
             probabilities rounded to 8 bits, and at a8w8 0.9628 with this and 0.9621 without.
@@ -73,7 +77,7 @@ class WidenActivations(IntegerStep):
     name: ClassVar[str] = "widen-activations"
     least_sqnr_db: float = 28.0
     least_total_db: float = 15.0
-    least_output_db: float = 22.0
+    least_output_db: float | None = None
     outputs: bool = False
 
     def apply(self, work: Work, held: Held) -> Applied:
@@ -83,7 +87,7 @@ class WidenActivations(IntegerStep):
             return Applied(held, 0, "no scheme of the target with 16-bit activations" if wide is None else "no data")
         ranking = _Ranking(work, held.encodings, wide, work.samples, self.least_sqnr_db)
         chosen = ranking.widened(ranking.noisy(self.least_total_db), outputs=self.outputs)
-        more = ranking.for_outputs(chosen, list(islice(work.samples, OUTPUT_SAMPLES)), self.least_output_db)
+        more = ranking.for_outputs(chosen, list(islice(work.samples, OUTPUT_SAMPLES)), self._least_output_db(work))
         chosen |= more
         if not chosen:
             return Applied(held, 0, "no node too noisy")
@@ -94,6 +98,10 @@ class WidenActivations(IntegerStep):
         if more:
             text += f", {len(more)} of them for what they do to the outputs"
         return Applied(Held(encodings), len(chosen), text)
+
+    def _least_output_db(self, work: Work) -> float:
+        asked = (self.least_output_db, work.target.scheme(work.scheme).least_output_db)
+        return next((least for least in asked if least is not None), LEAST_OUTPUT_DB)
 
 
 class _Ranking:

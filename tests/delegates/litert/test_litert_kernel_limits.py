@@ -47,6 +47,7 @@ def test_steps_just_coarse_enough_stay_integers(tmp_path, op):
 
 COARSE = {
     "hard-swish": ("y = HardSwish(x)", "int8", "0.02 -110"),
+    "hard-swish of 16 bits": ("y = HardSwish(x)", "int16", f"{1 / 8192} 0"),
     "negation": ("y = Neg(x)", "int8", ""),
     "root": (
         "z = Relu(x) z_q = QuantizeLinear(z, scale, zero) z_d = DequantizeLinear(z_q, scale, zero) y = Sqrt(z_d)",
@@ -72,7 +73,7 @@ def test_what_kernels_are_coarse_at_is_exact_in_float(tmp_path, case, kernels):
     step = float(output.split()[0]) if output else 0.03
     steps = step * (0.5 if kind == "int8" else 1.001)
     exported = assert_same(path, graph.sample(), steps=steps, kernels=kernels, interpreted=True)
-    assert "other integers" in " ".join(exported.in_float.values())
+    assert "integers of its formula" in " ".join(exported.in_float.values())
 
 
 def test_a_compiler_of_npus_gets_coarse_operators_in_integers(tmp_path):
