@@ -46,8 +46,7 @@ class Memory(Facts):
         description="Op -> bytes that it takes beside operands and result while it runs, for each element of it.",
     )
     order: Literal["graph", "depth-first"] = Field(
-        default="graph",
-        description="In which a region's nodes run; depth-first: one branch to its end, the last operand's first.",
+        default="graph", description="In which nodes run; depth-first: branch by branch, the last operand's first."
     )
     batch_weights: bool = Field(
         default=False,
@@ -57,8 +56,7 @@ class Memory(Facts):
         default=False, description="What a Concat alone reads is written into its result as it is made."
     )
     copied_inputs: dict[str, tuple[int, ...]] = Field(
-        default={},
-        description="Op -> run-time inputs that it reads from a transposed copy, made as soon as they are there.",
+        default={}, description="Op -> run-time inputs read from a transposed copy, made as soon as they are there."
     )
     source: str | None = None
 
@@ -126,9 +124,7 @@ class Scheme(Facts):
         " matrices, of whole blocks; other weights stay float.",
     )
     least_factor: float | None = Field(
-        default=None,
-        gt=0,
-        description="Least factor (activation scale x weight scale / output scale) that sums are computed right with.",
+        default=None, gt=0, description="Least activation x weight / output scale that sums are computed right with."
     )
     factor_bits: int | None = Field(
         default=None,
