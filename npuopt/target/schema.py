@@ -49,8 +49,7 @@ class Memory(Facts):
         default="graph", description="In which nodes run; depth-first: branch by branch, the last operand's first."
     )
     batch_weights: bool = Field(
-        default=False,
-        description="A convolution of many images keeps its weights in the scratchpad to read them for each.",
+        default=False, description="A convolution of many images keeps its weights in the scratchpad for all of them."
     )
     concat_in_place: bool = Field(
         default=False, description="What a Concat alone reads is written into its result as it is made."
