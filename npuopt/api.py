@@ -19,7 +19,7 @@ from npuopt.graph.saving import replacing
 from npuopt.partition import partition
 from npuopt.quantization.assignment.precisions import precisions_text
 from npuopt.road import records
-from npuopt.road.agreement import disagreements, require_agreement
+from npuopt.road.agreement import advice, disagreements, require_agreement
 from npuopt.road.checking import Refused, check, check_targets, for_each_target
 from npuopt.road.compilation import compile_plan, model_runs, reference_runs, require_share, save_parts, stage
 from npuopt.road.evaluating import EvaluateOptions, evaluate
@@ -58,6 +58,7 @@ __all__ = [
     "Refused",
     "RegionFigures",
     "Wanted",
+    "advice",
     "bisect",
     "check",
     "check_language_model",

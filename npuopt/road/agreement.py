@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 DOUBTFUL = 0.99
 """A cosine below which an output is worth a warning: its error is then a seventh of it, 17 dB below the signal."""
 
+MORE_EXACTLY = "`npuopt sensitivity` ranks the layers; `--keep` and `--max-drop` compute some more exactly"
+"""What to do about outputs that quantization moves too far."""
+
 
 def disagreements(stages: Sequence[Stage], least: float = DOUBTFUL) -> list[str]:
     """Say which outputs' cosine with what they are compared with is below `least`, or is not a number."""
@@ -28,6 +31,11 @@ def disagreements(stages: Sequence[Stage], least: float = DOUBTFUL) -> list[str]
     ]
 
 
+def advice(stages: Sequence[Stage]) -> list[str]:
+    """Say what to do about outputs that quantization has moved too far, if there are any."""
+    return [MORE_EXACTLY] if disagreements([stage for stage in stages if stage.name == "quantized"]) else []
+
+
 def require_agreement(stages: Sequence[Stage], least: float, model: Path) -> None:
     """Check that every output agrees as well as was asked for.
 
@@ -38,5 +46,5 @@ def require_agreement(stages: Sequence[Stage], least: float, model: Path) -> Non
         raise AccuracyError(
             f"{found[0]}, below the {least:g} asked for",
             where=str(model),
-            hint="`npuopt sensitivity` ranks the layers; `--keep` and `--max-drop` compute some more exactly",
+            hint=MORE_EXACTLY,
         )
