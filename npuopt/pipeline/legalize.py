@@ -33,7 +33,7 @@ class Legalized:
         reasons: why the target refused it.
         lowered_by: lowerings applied, outermost first; empty when it stays.
         tried: lowerings that were tried in vain, with the reason.
-        stays: how a node that stays is computed: `float` on the device, or `host`; empty when lowered.
+        stays: how a node that stays is computed: `float` or a scheme on the device, or `host`; empty when lowered.
     """
 
     node: str
@@ -113,8 +113,8 @@ def legalize(
 
     A chain is searched on a model of that one node, so what the target is asked about are real nodes with their
     attributes, ranks, dtypes and constants. Equal nodes share one search, unless it looked at the numbers of a large
-    constant. A node that no chain makes legal in `scheme` is computed in the target's float scheme, as it is or taken
-    apart; else on the host. Nodes inside branches and loop bodies are left alone: they go with what holds them.
+    constant. A node that no chain makes legal in `scheme` is computed in the one that the target has beside it, as it
+    is or taken apart; else on the host. Nodes inside branches and loop bodies go with what holds them.
 
     Args:
         model: types and shapes known.
@@ -162,12 +162,13 @@ class _Driver:
         entry_label, op_type = label(node), node.op_type
         choice = self._best(node, self.scheme, MAX_DEPTH)
         scheme = self.scheme
-        in_float = self.target.float_scheme
-        if choice.lowering is None and in_float is not None and in_float != self.scheme:
-            if self.target.accepts(node, in_float):
-                self._record(entry_label, op_type, verdict.reasons, (), choice.tried, "float")
+        beside = self.target.beside(self.scheme)
+        if choice.lowering is None and beside is not None:
+            if self.target.accepts(node, beside):
+                stays = "float" if beside == self.target.float_scheme else beside
+                self._record(entry_label, op_type, verdict.reasons, (), choice.tried, stays)
                 return False
-            choice, scheme = self._best(node, in_float, MAX_DEPTH), in_float
+            choice, scheme = self._best(node, beside, MAX_DEPTH), beside
         if choice.lowering is None:
             self._record(entry_label, op_type, verdict.reasons, (), choice.tried, "host")
             return False
@@ -290,10 +291,8 @@ class _Driver:
         return new.op_type == node.op_type and (hopeless or not lowering.repeat)
 
     def _runs_on_device(self, node: Node) -> bool:
-        if self.target.accepts(node, self.scheme):
-            return True
-        in_float = self.target.float_scheme
-        return in_float is not None and bool(self.target.accepts(node, in_float))
+        beside = self.target.beside(self.scheme)
+        return any(self.target.accepts(node, scheme) for scheme in (self.scheme, beside or self.scheme))
 
 
 def _why_not(outcome: Declined | None) -> str:

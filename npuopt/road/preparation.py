@@ -183,14 +183,14 @@ def lowerings(extra: Iterable[type[Pass]] = ()) -> list[Lowering]:
 def choose_scheme(target: Target, precision: str, *, calibrated: bool) -> str:
     """Return the scheme to compute in: the one asked for, or the most exact that the data allows.
 
-    With calibration data `auto` takes the integer scheme with the widest activations, then the widest weights;
-    without, the float scheme.
+    With calibration data `auto` takes the integer scheme with the widest activations, then the widest weights, of
+    those that need no asking for; without, the float scheme.
 
     Raises:
         UsageError: when the target lacks the scheme, or it needs calibration data that is not given.
     """
     if precision == "auto":
-        if calibrated and (integer := _widest_integer(target)) is not None:
+        if calibrated and (integer := target.integer_scheme) is not None:
             return integer
         if target.float_scheme is not None:
             return target.float_scheme
@@ -219,18 +219,6 @@ def require_known_ops(model: Model, target: Target | None) -> None:
             where=f"node {first.node}",
             hint="export the model without it, or bring a pass that lowers it with --pass-file",
         )
-
-
-def _widest_integer(target: Target) -> str | None:
-    def bits(name: str) -> tuple[int, int]:
-        scheme = target.schemes[name]
-        return _bits(scheme.activation), _bits(scheme.weight or scheme.activation)
-
-    return max((name for name, scheme in target.schemes.items() if scheme.is_integer), key=bits, default=None)
-
-
-def _bits(dtype: str) -> int:
-    return int("".join(letter for letter in dtype if letter.isdigit()) or 0)
 
 
 def require_static(model: Model) -> None:

@@ -136,9 +136,9 @@ class Scheme(Facts):
         default=None,
         ge=0,
         description="What rounding activations to 8 bits must leave of the outputs, in dB, else more of them get 16:"
-        " the more, the less a network makes of kernels that round otherwise than the model's formula; as the step"
-        " widen-activations has it when absent.",
+        " the more, the less kernels that round otherwise do. As the step widen-activations has it when absent.",
     )
+    automatic: bool = Field(default=True, description="The precision auto may choose it; else it has to be asked for.")
     power_of_two: bool = Field(
         default=False, description="Scales of activations and weights are powers of two: a shift does their product."
     )

@@ -95,6 +95,27 @@ class Target:
         """Name of the first scheme that needs no quantization, or None where all do."""
         return next((name for name, one in self.schemes.items() if one.is_float and not one.is_weight_only), None)
 
+    @property
+    def integer_scheme(self) -> str | None:
+        """Name of the integer scheme with the widest activations, then weights, of those that need no asking for."""
+
+        def bits(name: str) -> tuple[int, int]:
+            scheme = self.schemes[name]
+            return _bits(scheme.activation), _bits(scheme.weight or scheme.activation)
+
+        found = (name for name, one in self.schemes.items() if one.is_integer and one.automatic)
+        return max(found, key=bits, default=None)
+
+    def beside(self, scheme: str | None) -> str | None:
+        """Return the scheme of what the chip does not take in `scheme`, or None where that is nothing.
+
+        That is its float scheme. Of a chip that has none, an integer scheme that needs asking for has the one beside
+        it that the chip is made for.
+        """
+        if self.float_scheme is not None or scheme is None or self.schemes[scheme].automatic:
+            return None if self.float_scheme == scheme else self.float_scheme
+        return self.integer_scheme
+
     def computed_in(self, scheme: str) -> str:
         """Return the scheme that decides what the chip takes: for weight-only ones the float scheme beneath.
 
@@ -186,3 +207,7 @@ def _lacks(schemes: tuple[str, ...]) -> str:
 
 def _kept(names: tuple[str, ...], removed: AbstractSet[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in removed)
+
+
+def _bits(dtype: str) -> int:
+    return int("".join(letter for letter in dtype if letter.isdigit()) or 0)

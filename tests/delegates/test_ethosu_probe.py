@@ -87,9 +87,10 @@ def test_the_road_can_be_asked():
 
 
 @pytest.mark.toolchain
-@pytest.mark.parametrize("op", ["AveragePool", "GlobalAveragePool", "ReduceMax"])
+@pytest.mark.parametrize("op", ["AveragePool", "Gelu", "GlobalAveragePool", "MatMul", "ReduceMax", "Softmax"])
 def test_the_descriptor_says_what_vela_does(op):
     needs_toolchain("vela")
     result = probe(U55, lambda questions: EthosUDelegate().probe(questions, U55, limits=LIMITS), [op])
+    assert {point.scheme for point in result.points} >= {"a8w8", "a16w8"}
     assert result.counts["agreed"] > 5
     assert not result.disagreements

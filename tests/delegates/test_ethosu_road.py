@@ -61,6 +61,30 @@ def test_a_small_network_is_on_the_npu_with_figures_and_numbers(tmp_path, target
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["tools"]["ethos-u-vela"] == "5.2.0"
 
 
+ATTENTION = """(float[1, 8, 16] x) => (float[1, 8, 16] y) <float[16, 16] w = {WEIGHTS}> {
+  [keys] k = MatMul(x, w) [turned] t = Transpose<perm=[0, 2, 1]>(k) [scores] s = MatMul(x, t)
+  [shares] p = Softmax(s) [mixed] y = MatMul(p, x) }"""
+
+
+@pytest.mark.parametrize(
+    ("target", "narrow"), [("arm/ethos-u55-128", {"scores", "mixed"}), ("arm/ethos-u85-512", set())]
+)
+def test_16_bits_are_on_the_npu_beside_8_for_what_it_multiplies_at_run_time(tmp_path, target, narrow):
+    random = np.random.default_rng(0)
+    weights = ", ".join(f"{number:.4f}" for number in random.normal(size=256) / 8)
+    save(model_from(ATTENTION.replace("WEIGHTS", weights)), tmp_path / "model.onnx")
+    np.savez(tmp_path / "data.npz", x=random.normal(size=(8, 1, 8, 16)).astype("f"))
+    wanted = CompileOptions(calibration=tmp_path / "data.npz", precision="a16w8")
+    manifest = api.compile(tmp_path / "model.onnx", target, tmp_path / "out", wanted)
+    assert manifest.placement.npu_fraction == 1.0
+    held = json.loads((tmp_path / "out" / "encodings.json").read_text())["precisions"]
+    assert len(held) == len(narrow)
+    assert set(held.values()) <= {"a8w8"}
+    stages = {stage.name: next(iter(stage.outputs.values())) for stage in manifest.verification}
+    assert stages["compiled"].cosine > 0.9999
+    assert stages["quantized"].cosine > (0.999 if narrow else 0.9999)
+
+
 def test_strides_that_the_npu_lacks_become_channels(tmp_path):
     model, data = network(tmp_path, strides=[5, 4])
     manifest = api.compile(model, "arm/ethos-u55-128", tmp_path / "out", CompileOptions(calibration=data))

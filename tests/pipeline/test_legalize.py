@@ -242,6 +242,15 @@ def test_what_a_scheme_refuses_may_stay_on_the_device_in_float():
     assert (report.entries[0].stays, report.refused_before, report.refused_after) == ("float", 0, 0)
 
 
+def test_a_chip_of_integers_alone_computes_what_a_wide_scheme_lacks_in_narrower_integers():
+    wide = "a16w8: {activation: int16, weight: int8, automatic: false}"
+    schemes = f"{{a8w8: {{activation: int8, weight: int8}}, {wide}}}"
+    target = target_with("{Abs: {schemes: [a8w8, a16w8]}, Relu: {schemes: [a8w8]}}", schemes=f"schemes: {schemes}")
+    report = legalize(model_from(RELU), target, [], "a16w8")
+    assert (report.entries[0].stays, report.refused_before, report.refused_after) == ("a8w8", 0, 0)
+    assert legalize(model_from(RELU), takes("Abs"), [], "a8w8").entries[0].stays == "host"
+
+
 def test_a_lowering_is_preferred_to_staying_in_float():
     target = takes("Abs", Relu="{schemes: [fp16]}")
     model = model_from(RELU)

@@ -1,5 +1,7 @@
+import pytest
+
 from npuopt.pipeline.recipes import FUSE, RAISED
-from npuopt.road.preparation import fusions
+from npuopt.road.preparation import choose_scheme, fusions
 from npuopt.target import load_target
 
 
@@ -24,3 +26,14 @@ def refused(names):
 
 def test_every_fusion_that_raises_has_its_place():
     assert RAISED.keys() <= set(FUSE)
+
+
+@pytest.mark.parametrize(
+    ("target", "scheme"), [("arm/ethos-u55-128", "a8w8"), ("android/litert", "a16w8"), ("qualcomm/sm8750", "a16w8")]
+)
+def test_auto_takes_the_widest_integers_that_need_no_asking_for(target, scheme):
+    assert choose_scheme(load_target(target), "auto", calibrated=True) == scheme
+
+
+def test_what_needs_asking_for_is_taken_when_asked_for():
+    assert choose_scheme(load_target("arm/ethos-u55-128"), "a16w8", calibrated=True) == "a16w8"

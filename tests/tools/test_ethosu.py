@@ -60,3 +60,10 @@ def test_the_descriptors_are_what_the_installed_vela_says(monkeypatch, capsys):
     needs_toolchain("vela")
     monkeypatch.setattr(sys, "argv", ["ethosu", "--check"])
     assert generator.main() == 0, capsys.readouterr().err
+
+
+def test_16_bits_are_for_what_the_exporter_writes_and_no_constraint_forbids():
+    assert generator.schemes("Softmax", ["IFM and OFM datatypes must match, and must be Int8 or Int16"])[-1] == "a16w8"
+    assert generator.schemes("Gelu", ["IFM and OFM datatypes must match, and must be Int8 or UInt8"]) == ("a8w8",)
+    assert generator.schemes("MatMul", ["IF Matmul: IFM precision must be Int8"])[-1] == "a16w8"
+    assert generator.schemes("PRelu", []) == ("a8w8",)  # TFLite has no form of it

@@ -5,15 +5,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from npuopt.delegates.litert.emitters import ONLY_8_BITS
 from npuopt.toolchain import environment
 from tools.ethosu.constraints import ensure_generic_known, meaning
 from tools.ethosu.ops import OPS
 from tools.ethosu.report import Report, read_report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TARGETS = Path(__file__).parent.parent.parent / "targets" / "arm"
 FAMILIES = {"_ethos-u55": "Ethos-U55 and Ethos-U65", "_ethos-u85": "Ethos-U85"}
@@ -30,8 +36,20 @@ schemes:
     weight_largest: 127  # TFLite's range of weights; a -128 makes what Vela compresses longer
     weight_compressed: true
     bias: int32
+  a16w8:  # "16x8": slower, and for what 8 bits hold too badly; kernels hold the factor of a product in 15 bits
+    activation: int16
+    activation_symmetric: true
+    weight: int8
+    weight_axis: channel
+    weight_largest: 127
+    weight_compressed: true
+    factor_bits: 15
+    bias: int32
+    automatic: false
 ops:
 """
+EIGHT_BITS_ALONE = re.compile(r"^(?!IF ).*must be Int8(?!.*Int16)")
+"""A constraint of an operator that takes no 16-bit activations."""
 
 
 def vela_report() -> str:
@@ -56,7 +74,7 @@ def descriptor(report: Report, family: str) -> str:
         sentences = [sentence for operator in op.operators for sentence in report.operators[operator]]
         asked = [meant for sentence in sentences if not isinstance(meant := meaning(sentence), str)]
         when = list(dict.fromkeys([*op.when, *(condition for meant in asked for condition in meant.get(name, ()))]))
-        lines.append(f"  {name}:\n    schemes: [a8w8]\n")
+        lines.append(f"  {name}:\n    schemes: [{', '.join(schemes(name, sentences))}]\n")
         lines += [f"    {fact}\n" for fact in op.facts]
         if when:
             lines.append("    when:\n" + "".join(f"      - {condition}\n" for condition in when))
@@ -64,6 +82,12 @@ def descriptor(report: Report, family: str) -> str:
             lines.append(f"    stricter: {op.stricter}\n")
         lines.append(f"    notes: becomes {', '.join(op.operators)}\n")
     return "".join(lines)
+
+
+def schemes(name: str, sentences: Iterable[str]) -> tuple[str, ...]:
+    """Return what an op is computed in, by what the exporter writes and by constraints of its operators."""
+    only_8_bits = name in ONLY_8_BITS or any(map(EIGHT_BITS_ALONE.search, sentences))
+    return ("a8w8",) if only_8_bits else ("a8w8", "a16w8")
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 Meaning = str | Mapping[str, tuple[str, ...]]
 """Why it is met, or ONNX op -> conditions as YAML; other ops that become the TFLite operator meet it."""
 
-IN_8_BITS = "the scheme holds activations in 8 bits"
+IN_16_BITS = "schemes hold activations in 8 or 16 bits"
 BY_EXPORT = "the exporter writes nothing else"
 BY_QUANTIZATION = "quantization writes nothing else"
 NOT_USED = "no ONNX op becomes that form"
@@ -20,7 +20,7 @@ SLOW_STEPS = ("{attribute: strides, max: 3}",)
 DOUBLING = ("{predicate: grows-by-two-four-or-eight}",)
 
 MEANINGS: dict[str, Meaning] = {
-    "32-bit feature-maps are not supported.": IN_8_BITS,
+    "32-bit feature-maps are not supported.": IN_16_BITS,
     "Amount of reduced elements cannot exceed": {
         "ReduceMean": ("{product: input 0, max: 65536}",),
         "GlobalAveragePool": ("{product: input 0, axes: [2, 3], max: 65536}",),
@@ -30,32 +30,34 @@ MEANINGS: dict[str, Meaning] = {
         "GlobalAveragePool": ("{dimension: input 0, axis: 0, max: 1}",),
     },
     "Bias tensors must be constant": {
-        "Conv": ("{constant: input 2, schemes: [a8w8]}",),
-        "ConvTranspose": ("{constant: input 2, schemes: [a8w8]}",),
-        "Gemm": ("{constant: input 2, schemes: [a8w8]}",),
+        "Conv": ("{constant: input 2, schemes: [a8w8, a16w8]}",),
+        "ConvTranspose": ("{constant: input 2, schemes: [a8w8, a16w8]}",),
+        "Gemm": ("{constant: input 2, schemes: [a8w8, a16w8]}",),
     },
     "Bias tensors precision must be Int32 or Int64": BY_QUANTIZATION,
     "Bias values must be stored in the channel axis": BY_EXPORT,
     "Both Input quantization parameters must match OFM quantization parameters": BY_EXPORT,
     "FullyConnected weights must be on the form O,1,1,..,1,I.": BY_EXPORT,
-    "IF IFM is Int32:": IN_8_BITS,
+    "IF IFM is Int32:": IN_16_BITS,
     "IF IFM is Int8 or Int16; NHWC: no shape constraints": {
         "Transpose": (
             "{dimension: input 0, max: 65536}",
             "{dimension: input 0, axis: 0, max: 1, if: {rank: input 0, min: 4}}",
         ),
     },
-    "IF Matmul or (FC with dynamic weights): IFM precision must be Int8": IN_8_BITS,
+    "IF Matmul or (FC with dynamic weights): IFM precision must be Int8": {
+        "MatMul": ("{constant: input 1, schemes: [a16w8]}",),
+    },
     "IF Matmul or (FC with dynamic weights): OFM depth": {"MatMul": ("{dimension: input 1, axis: -1, max: 65536}",)},
     "IF Matmul or (FC with dynamic weights): Reduced axis": {"MatMul": ("{dimension: input 0, axis: -1, max: 65536}",)},
     "IF NOT (IFM H == IFM W == 1) AND NOT IFM Shape == OFM Shape:": {"Resize": DOUBLING},
     "IF not (IFM H == IFM W == 1) AND not IFM Shape == OFM Shape:": {"Resize": DOUBLING},
     "IFM and OFM datatypes must match": BY_QUANTIZATION,
     "IFM and OFM shapes must match": BY_EXPORT,
-    "IFM must be Int8 or Int16": IN_8_BITS,
-    "IFM precision must be one of: (Int8, UInt8, Int16)": IN_8_BITS,
+    "IFM must be Int8 or Int16": IN_16_BITS,
+    "IFM precision must be one of: (Int8, UInt8, Int16)": IN_16_BITS,
     "Input(s), Output and Weight tensors must have quantization parameters.": BY_QUANTIZATION,
-    "Int64 bias must be smaller than": "biases have 32 bits",
+    "Int64 bias must be smaller than": "quantization keeps biases to 32 bits",
     "Kernel constraints:; IF padding=VALID:": {"AveragePool": (*WINDOW, "{attribute: pads, equal: 0}")},
     "Kernel stride must be in the range (1,3).": {"Conv": SLOW_STEPS},
     "Parameter tensors must be constant": BY_EXPORT,
@@ -113,7 +115,7 @@ GENERIC = (
     "IFM Zero-points must be in the range:",
     "OFM Zero-points must be in the range:",
 )
-"""Constraints of all operators that static shapes and 8-bit activations meet; the start of each sentence."""
+"""Constraints of all operators that static shapes and activations of 8 or 16 bits meet; the start of each sentence."""
 
 
 def meaning(sentence: str) -> Meaning:

@@ -10,8 +10,14 @@ NO_SCALARS = tuple(f"{{rank: input {place}, min: 1, if: {{variable: input {place
 """Vela leaves scalars that are computed at run time to the processor: `Operation has shapeless tensor`."""
 IMAGE = "rank: [4, 4]"
 SHARE = "quantization: {share: true}"
-SIGMOID = "quantization: {output: {a8w8: {scale: 0.00390625, zero_point: -128}}}"
-TANH = "quantization: {output: {a8w8: {scale: 0.0078125, zero_point: 0}}}"
+SIGMOID = (
+    "quantization: {output: {a8w8: {scale: 0.00390625, zero_point: -128},"
+    " a16w8: {scale: 0.000030517578125, zero_point: 0}}}"
+)
+TANH = (
+    "quantization: {output: {a8w8: {scale: 0.0078125, zero_point: 0},"
+    " a16w8: {scale: 0.000030517578125, zero_point: 0}}}"
+)
 REDUCED = (
     "{constant: input 1}",
     "{attribute: noop_with_empty_axes, equal: 0, if: {absent: input 1}}",
@@ -60,7 +66,7 @@ OPS: dict[str, Op] = {
     "Pow": Op(
         ("RSQRT",),
         (ANY,),
-        ("{constant: input 1, schemes: [a8w8]}", "{predicate: exponent-is-minus-a-half}"),
+        ("{constant: input 1, schemes: [a8w8, a16w8]}", "{predicate: exponent-is-minus-a-half}"),
         f"{FOUR}; an exponent of 2 was asked on two shapes",
     ),
     "PRelu": Op(("PRELU",), (ANY,), ("{constant: input 1, schemes: [a8w8]}",)),
@@ -88,14 +94,14 @@ OPS: dict[str, Op] = {
     "Conv": Op(
         ("CONV_2D", "DEPTHWISE_CONV_2D"),
         (IMAGE, "quantization: {weights: [1], bias: 2}"),
-        ("{constant: input 1, schemes: [a8w8]}", "{predicate: convolution-is-depthwise-or-dense}"),
+        ("{constant: input 1, schemes: [a8w8, a16w8]}", "{predicate: convolution-is-depthwise-or-dense}"),
         "other groups, and weights that are computed, were asked on one convolution each",
     ),
     "ConvTranspose": Op(
         ("TRANSPOSE_CONV", "SLICE"),
         (IMAGE, "quantization: {weights: [1], bias: 2}"),
         (
-            "{constant: input 1, schemes: [a8w8]}",
+            "{constant: input 1, schemes: [a8w8, a16w8]}",
             "{attribute: group, equal: 1}",
             "{attribute: dilations, equal: 1}",
             "{attribute: auto_pad, one_of: [NOTSET, VALID]}",
@@ -107,11 +113,11 @@ OPS: dict[str, Op] = {
         ("FULLY_CONNECTED",),
         ("quantization: {weights: [1], bias: 2}",),
         (
-            "{constant: input 1, schemes: [a8w8]}",
+            "{constant: input 1, schemes: [a8w8, a16w8]}",
             "{attribute: alpha, equal: 1.0}",
             "{attribute: beta, equal: 1.0}",
             "{attribute: transA, equal: 0}",
-            "{rank: input 2, min: 1, max: 1, schemes: [a8w8]}",
+            "{rank: input 2, min: 1, max: 1, schemes: [a8w8, a16w8]}",
         ),
         "a C that is no vector of biases becomes an addition",
     ),

@@ -60,16 +60,25 @@ def node_precisions(
     """Return which nodes the patterns have computed in another scheme than `scheme`, by their first output's name.
 
     A pattern names an op type, nodes, or what they make; later ones win over earlier ones. Nodes that the target does
-    not take in the scheme stay as they are. Nodes called as in `in_float` are computed in the target's float scheme
-    where no pattern says otherwise.
+    not take in the scheme stay as they are. Where no pattern says otherwise, nodes called as in `in_float` are computed
+    in the target's float scheme; of a target without, those that it takes only in the integer scheme beside `scheme`
+    are computed in that.
 
     Raises:
         UsageError: when the target has no such scheme, a pattern fits no node with float data, or the target takes
             none of those that it fits.
     """
     candidates = [node for node in model.graph if data_inputs(node) or any(is_float(made) for made in node.outputs)]
-    plain = target.float_scheme or scheme
-    chosen = {node.outputs[0].name or "": plain for node in candidates if (node.name or "") in in_float}
+    beside = target.beside(scheme)
+    chosen: dict[str, str] = {}
+    if beside is not None:
+        integer = target.scheme(beside).is_integer
+        others = (node for node in candidates if integer or (node.name or "") in in_float)
+        chosen = {
+            node.outputs[0].name or "": beside
+            for node in others
+            if not integer or (target.accepts(node, beside) and not target.accepts(node, scheme))
+        }
     for pattern, wanted in patterns:
         target.scheme(wanted)
         fitting = [node for node in candidates if _fits(node, pattern)]

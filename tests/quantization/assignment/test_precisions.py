@@ -141,3 +141,24 @@ def test_a_file_that_says_something_else_is_bad_input(tmp_path, text, words):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"none.yaml: precisions file cannot be read"):
         read_precisions(tmp_path / "none.yaml")
+
+
+ASKED_FOR = """
+name: test/integers-alone
+title: A chip for tests
+delegate: {road: qnn, soc_model: 1, arch: v0, vtcm_mib: 1}
+schemes:
+  a8w8: {activation: int8, weight: int8}
+  a16w8: {activation: int16, weight: int8, automatic: false}
+ops:
+  Neg: {schemes: [a8w8, a16w8]}
+  Relu: {schemes: [a8w8]}
+"""
+
+
+def test_of_a_chip_of_integers_alone_what_lacks_the_wide_scheme_keeps_the_one_that_the_chip_is_made_for():
+    chip = parse_target(ASKED_FOR)
+    model = model_from("(float[2] x) => (float[2] y) {a = Neg(x) b = Relu(a) c = Neg(b) y = Exp(c)}")
+    assert node_precisions(model, chip, "a16w8", []) == {"b": "a8w8"}
+    assert node_precisions(model, chip, "a16w8", [("c", "a8w8")]) == {"b": "a8w8", "c": "a8w8"}
+    assert node_precisions(model, chip, "a8w8", []) == {}
