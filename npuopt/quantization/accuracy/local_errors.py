@@ -144,4 +144,4 @@ def _maker(value: Value) -> Node:
 
 
 def _decibels(signal: float, noise: float) -> float:
-    return 10 * log10(signal / noise) if signal > 0 and noise > 0 else inf if noise <= 0 else -inf
+    return 10 * (log10(signal) - log10(noise)) if signal > 0 and noise > 0 else inf if noise <= 0 else -inf
