@@ -34,6 +34,13 @@ def test_errors_are_those_of_each_node_alone(tmp_path):
     assert errors.tensors["s"] == pytest.approx(10 * np.log10((p**2).sum() / ((rounded - p) ** 2).sum()), abs=0.1)
 
 
+def test_a_node_that_rounding_makes_infinite_is_ruined(tmp_path):
+    numbers = np.array([[1e-6, 1, 2, 255]] * 2, np.float32)
+    work = work_on("(float[4] x) => (float[4] y) {a = Relu(x) y = Log(a)}", tmp_path, x=numbers)
+    errors = local_errors(work.model, work.encodings(), ["y"], work.samples, threads=1)
+    assert errors.nodes["y"] == -np.inf, "the logarithm of what 8 bits make 0"
+
+
 def test_noisy_nodes_and_what_makes_their_inputs_are_widened(tmp_path):
     work = work_on(TEXT, tmp_path, x=X)
     applied = WidenActivations(least_sqnr_db=28).apply(work, start(work))

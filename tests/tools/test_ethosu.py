@@ -67,3 +67,4 @@ def test_16_bits_are_for_what_the_exporter_writes_and_no_constraint_forbids():
     assert generator.schemes("Gelu", ["IFM and OFM datatypes must match, and must be Int8 or UInt8"]) == ("a8w8",)
     assert generator.schemes("MatMul", ["IF Matmul: IFM precision must be Int8"])[-1] == "a16w8"
     assert generator.schemes("PRelu", []) == ("a8w8",)  # TFLite has no form of it
+    assert generator.schemes("Exp", ["IFM and OFM datatypes must match, and must be Int8 or Int16"]) == ("a8w8",)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from npuopt.delegates.litert.emitters import ONLY_8_BITS
 from npuopt.toolchain import environment
 from tools.ethosu.constraints import ensure_generic_known, meaning
-from tools.ethosu.ops import OPS
+from tools.ethosu.ops import OPS, STEEP
 from tools.ethosu.report import Report, read_report
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def descriptor(report: Report, family: str) -> str:
 
 def schemes(name: str, sentences: Iterable[str]) -> tuple[str, ...]:
     """Return what an op is computed in, by what the exporter writes and by constraints of its operators."""
-    only_8_bits = name in ONLY_8_BITS or any(map(EIGHT_BITS_ALONE.search, sentences))
+    only_8_bits = name in ONLY_8_BITS or OPS[name].stricter == STEEP or any(map(EIGHT_BITS_ALONE.search, sentences))
     return ("a8w8",) if only_8_bits else ("a8w8", "a16w8")
 
 

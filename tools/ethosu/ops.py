@@ -25,6 +25,7 @@ REDUCED = (
 )
 
 FOUR = "Vela takes more than four dimensions too, but networks were measured with four"
+STEEP = f"{FOUR}; 16 bits are a table with straight lines between numbers too far apart"
 MOVED = f"{FOUR}; integers beside quantized data stay with the host, which computes indices and shapes"
 WINDOWS = "what ceil_mode and counted padding become in TFLite depends on the sizes"
 GLOBAL = "signals, volumes and axes of 4096 were asked on one shape each"
@@ -54,11 +55,11 @@ OPS: dict[str, Op] = {
     "Clip": Op(("RELU", "RELU6", "MAXIMUM", "MINIMUM"), (ANY,), ("{constant: input 1}", "{constant: input 2}")),
     "Div": Op(("DIV",), (BROADCAST,), NO_SCALARS),
     "Elu": Op(("ELU",), (ANY,), ("{attribute: alpha, equal: 1.0}",)),
-    "Exp": Op(("EXP",), (ANY,)),
+    "Exp": Op(("EXP",), (ANY,), stricter=STEEP),
     "Gelu": Op(("GELU",), (ANY,)),
     "HardSwish": Op(("HARD_SWISH",), (ANY,)),
     "LeakyRelu": Op(("LEAKY_RELU",), (ANY,)),
-    "Log": Op(("LOG",), (ANY,)),
+    "Log": Op(("LOG",), (ANY,), stricter=STEEP),
     "Max": Op(("MAXIMUM",), (BROADCAST, SHARE), ("{count: inputs, min: 2}", "{count: inputs, max: 2}", *NO_SCALARS)),
     "Min": Op(("MINIMUM",), (BROADCAST, SHARE), ("{count: inputs, min: 2}", "{count: inputs, max: 2}", *NO_SCALARS)),
     "Mul": Op(("MUL",), (BROADCAST,), NO_SCALARS),
