@@ -3,12 +3,11 @@
 import json
 import sys
 
-import numpy as np
 import pytest
 
-from npuopt.graph import load, nodes, save
+from npuopt.graph import load, nodes
 from support.command import complaint, npuopt
-from support.rewrites import model_from
+from support.differences import write_differences
 
 CHIP = """
 name: toy/mixed
@@ -24,19 +23,14 @@ ops:
   Relu: {schemes: [a8w8, a16w8, fp16]}
   Sub: {schemes: [a8w8, a16w8, fp16]}
 """
-RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture
 def quantize(tmp_path, monkeypatch):
     """A network whose last layers are far less exact than its first: differences of large numbers."""
     monkeypatch.chdir(tmp_path)
-    weight = "{" + ",".join(f"{number:.4f}" for number in RANDOM.normal(0, 0.3, 256)) + "}"
-    text = f"""(float[4,16] x) => (float[4,16] y) <float[16,16] v = {weight}, float[16,16] w = {weight}>
-    {{a = MatMul(x, v) b = Relu(a) c = MatMul(b, w) d = Sub(c, b) e = Sub(d, c) y = Sub(e, a)}}"""
-    save(model_from(text), tmp_path / "m.onnx")
+    write_differences(tmp_path)
     (tmp_path / "chip.yaml").write_text(CHIP)
-    np.savez(tmp_path / "c.npz", x=RANDOM.normal(0, 1, (12, 4, 16)).astype(np.float32))
 
     def run(*options, precision="a8w8"):
         fixed = ("-t", "chip.yaml", "-o", "q.onnx", "--calibration", "c.npz", "--precision", precision)
