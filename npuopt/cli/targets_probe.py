@@ -35,7 +35,7 @@ def probe_target(
 
     Exits with 0 when they agree on every point that the descriptor is not stricter about on purpose, else with 3.
     """
-    from npuopt.delegates.contract import Limits, Prober
+    from npuopt.delegates.contract import Limits, NotProbed, Prober
     from npuopt.delegates.registry import find_delegate
     from npuopt.target import load_target
     from npuopt.target.probe import probe
@@ -43,7 +43,8 @@ def probe_target(
     loaded = load_target(target)
     delegate = find_delegate(loaded.delegate.road)
     if not isinstance(delegate, Prober):
-        raise UsageError(f"the road {loaded.delegate.road} has no compiler that can be asked", where=loaded.name)
+        why = delegate.not_probed if isinstance(delegate, NotProbed) else "its delegate has no way to ask"
+        raise UsageError(f"cannot be probed: {why}", where=loaded.name)
     delegate.ensure_available()
     prober = delegate
     with progress() as show:

@@ -142,6 +142,13 @@ class Prober(Protocol):
 
 
 @runtime_checkable
+class NotProbed(Protocol):
+    """A delegate whose compiler cannot be asked about one-op models, and the reason, in words that stand alone."""
+
+    not_probed: ClassVar[str]
+
+
+@runtime_checkable
 class WeightSharer(Protocol):
     """A delegate whose tool puts several regions into one binary, which holds weights that are equal once."""
 

@@ -48,6 +48,10 @@ class Contrary(Agreeable):
         return (question.op, question.scheme) != ("Relu", "a8w8")
 
 
+class Silent:
+    """Can neither be asked nor says why, as a plug-in's delegate may."""
+
+
 @pytest.fixture
 def chip(tmp_path):
     return toy_files(tmp_path)[0]
@@ -83,8 +87,13 @@ def test_disagreement_is_exit_code_3(chip, monkeypatch):
 
 
 def test_a_road_that_cannot_be_asked(chip, monkeypatch):
-    use(monkeypatch, ToyDelegate)
-    assert "has no compiler that can be asked" in complaint(npuopt("targets", "probe", chip), 2)
+    use(monkeypatch, Silent)
+    assert "its delegate has no way to ask" in complaint(npuopt("targets", "probe", chip), 2)
+
+
+def test_a_compiler_that_is_not_here_is_one_sentence():
+    said = complaint(npuopt("targets", "probe", "apple/ane-ios18"), 2)
+    assert "apple/ane-ios18: cannot be probed: Core ML, which gives each operation its processor" in said
 
 
 def test_control_c_ends_the_compiler_too(chip, tmp_path, monkeypatch):

@@ -40,6 +40,10 @@ class CoreMlDelegate:
     """Translates regions to Core ML packages. They run on macOS only; elsewhere their structure is checked."""
 
     road: ClassVar[str] = "coreml"
+    not_probed: ClassVar[str] = (
+        "Core ML, which gives each operation its processor, is part of macOS; coremltools writes the package and"
+        " places nothing"
+    )
 
     def ensure_available(self) -> None:
         """Raise ToolchainMissingError when Core ML Tools are not installed."""

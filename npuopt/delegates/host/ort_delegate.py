@@ -21,6 +21,7 @@ class OrtDelegate:
     """Keeps regions as ONNX models and runs them with ONNX Runtime's CPU kernels, quantized arithmetic exact."""
 
     road: ClassVar[str] = "ort"
+    not_probed: ClassVar[str] = "ONNX Runtime's own numbers are what every other compiler is held against"
 
     def ensure_available(self) -> None:
         """Do nothing: ONNX Runtime is always installed with npuopt."""

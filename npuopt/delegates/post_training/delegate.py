@@ -228,6 +228,9 @@ class EspressifDelegate(PostTrainingDelegate):
     """Packs float regions for ESP-DL with esp-ppq, which quantizes to powers of two."""
 
     road: ClassVar[str] = "espressif"
+    not_probed: ClassVar[str] = (
+        "esp-ppq needs torch, so it is called where NPUOPT_ESP_PPQ names it, by `npuopt compile`, one model a call"
+    )
     tool: ClassVar[Tool] = Tool(
         "esp-ppq", "NPUOPT_ESP_PPQ", "esp-ppq 1.3.12 and torch", "model.espdl", "esp-ppq's executor"
     )
@@ -242,6 +245,10 @@ class KendryteDelegate(PostTrainingDelegate):
     """Compiles float regions for the K230 with nncase."""
 
     road: ClassVar[str] = "kendryte"
+    not_probed: ClassVar[str] = (
+        "nncase needs the .NET runtime, so it is called where NPUOPT_NNCASE names it, by `npuopt compile`, one"
+        " model a call"
+    )
     tool: ClassVar[Tool] = Tool(
         "nncase",
         "NPUOPT_NNCASE",

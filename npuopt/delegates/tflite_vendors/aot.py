@@ -39,6 +39,7 @@ class LiteRtAotDelegate:
     """Compiles regions to TFLite models whose operators of a vendor's NPU are one custom operator a partition."""
 
     road: ClassVar[str] = "litert-aot"
+    not_probed: ClassVar[str] = "the vendor's SDK is in no package index; where it is at hand, `npuopt compile` asks it"
 
     def ensure_available(self) -> None:
         """Raise ToolchainMissingError when LiteRT is not installed; the vendor's SDK may be missing."""

@@ -36,6 +36,7 @@ class EdgeTpuDelegate:
     """Compiles regions to TFLite models with one custom operator for the Edge TPU in them."""
 
     road: ClassVar[str] = "edgetpu"
+    not_probed: ClassVar[str] = "edgetpu_compiler is in no package index; where it is at hand, `npuopt compile` asks it"
 
     def ensure_available(self) -> None:
         """Raise ToolchainMissingError when the exporter's extra is not installed; the compiler may be missing."""

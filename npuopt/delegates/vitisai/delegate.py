@@ -52,6 +52,10 @@ class VitisAiDelegate:
     """
 
     road: ClassVar[str] = "vitisai"
+    not_probed: ClassVar[str] = (
+        "AMD's compiler is part of the Ryzen AI software, which no package index has; where NPUOPT_RYZEN_AI names"
+        " it, `npuopt compile` asks it"
+    )
 
     def ensure_available(self) -> None:
         """Raise ToolchainMissingError when the variable names a Python that is not there."""
