@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 
 from npuopt.delegates import registry
+from npuopt.delegates.contract import NotProbed, Prober
 from npuopt.delegates.registry import ROADS, find_delegate
 from npuopt.errors import ToolchainMissingError, UsageError
 
@@ -27,6 +28,12 @@ def plug_in(monkeypatch):
         monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
 
     return offer
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_every_road_is_probed_or_says_why_not(road):
+    delegate = find_delegate(road)
+    assert isinstance(delegate, Prober) != isinstance(delegate, NotProbed)
 
 
 @pytest.mark.parametrize("road", ROADS)

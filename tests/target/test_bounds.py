@@ -62,6 +62,14 @@ def test_ranks():
     assert {1: False, 2: True, 4: True, 5: False}.items() <= taken.items()
 
 
+def test_a_rule_for_batches_of_one_is_asked_every_case_with_one():
+    one = target_with("{Add: {schemes: [fp16], when: [{dimension: input 0, axis: 0, max: 1}]}}")
+    any_batch = target_with("{Add: {schemes: [fp16]}}")
+    made = {case.case.label for case in bound_cases(one)["Add"] if case.about == "batch"}
+    assert {"Add(float32[1x3x4], float32[1x3x4])", "Add(float32[1x3], float32[1x3])"} <= made
+    assert not any(case.about == "batch" for case in bound_cases(any_batch)["Add"])
+
+
 def test_only_what_the_catalogue_does_not_have():
     made = [one.case.label for one in bound_cases(target_with("{Relu: {schemes: [fp16], rank: [0, 5]}}"))["Relu"]]
     catalogue = {case.label for case in cases_by_op()["Relu"]}

@@ -87,6 +87,15 @@ def test_weights_and_bias_are_stored_as_the_scheme_says():
     assert np.allclose(numpy_helper.to_array(tensors["x2_scale"]), scale)
 
 
+def test_powers_of_two_are_asked_with_powers_of_two():
+    shifts = Scheme(activation="int8", weight="int8", weight_axis="channel", power_of_two=True)
+    case = Case("Conv", (Data((1, 4, 8, 8)), Parameter((8, 4, 3, 3), channel=0), Parameter((8,), "bias")))
+    model = build(case, "a8w8", Quantizer("a8w8", shifts)).model
+    scales = [numpy_helper.to_array(one) for one in model.graph.initializer if one.name.endswith("_scale")]
+    assert len(scales) == 4
+    assert all(np.all(np.log2(scale) % 1 == 0) for scale in scales)
+
+
 def test_the_ops_own_wishes_win():
     wants = OpQuantization.model_validate(
         {

@@ -14,12 +14,14 @@ from npuopt.errors import VendorToolError
 from npuopt.toolchain import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
     from npuopt.delegates.contract import Limits
     from npuopt.target import Target
+    from npuopt.target.probing.answer import Answer
+    from npuopt.target.probing.build import Question
 
 WORKER = Path(__file__).with_name("worker.py")
 COMPILER = "the IMX500 converter"
@@ -53,21 +55,7 @@ class Imx500Delegate:
         """
         del target  # one chip
         tool = environment(TOOLCHAIN)
-        write_quantizers(model, folder / MODEL_FILE)
-        request = {
-            "operation": "convert",
-            "model": str((folder / MODEL_FILE).resolve()),
-            "folder": str(folder.resolve()),
-        }
-        child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits, python=tool.python)
-        answer = child.require(COMPILER, where=str(model))
-        known: dict[str, Any] = {
-            **memory_figures(answer["memory"], str(model)),
-            "binary_bytes": (folder / BINARY_FILE).stat().st_size,
-            "compile_seconds": float(answer["seconds"]),
-            "numbers": NUMBERS,
-            "toolchain": tool.record(),
-        }
+        known = {**pack(model, folder, limits=limits), "numbers": NUMBERS, "toolchain": tool.record()}
         nodes = tuple(NodeOnDevice(node.name, node.op_type, on_npu=True) for node in read_header(model).graph.node)
         files = (BINARY_FILE, MODEL_FILE, PLACES_FILE, f"{Path(MODEL_FILE).stem}_MemoryReport.json")
         return CompiledRegion(self.road, folder, files, nodes, known, tool.tools(), LOG_FILE)
@@ -91,6 +79,42 @@ class Imx500Delegate:
         request = {"operation": "run", "model": str((region.folder / MODEL_FILE).resolve())}
         runner = SampleRunner("mct-quantizers in ONNX Runtime", WORKER, environment(TOOLCHAIN).python)
         return runner.run(request, header, samples, where=str(region.folder), limits=limits)[0]
+
+    def probe(
+        self,
+        questions: Sequence[Question],
+        target: Target,
+        *,
+        limits: Limits,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Answer]:
+        """Ask about one-op models: the converter's reader, Sony's quantizers in ONNX Runtime, the whole converter."""
+        from npuopt.delegates.imx500.probe import probe  # noqa: PLC0415 -- imports this module
+
+        del target  # one chip
+        return probe(questions, limits=limits, progress=progress)
+
+
+def pack(model: Path, folder: Path, *, limits: Limits) -> dict[str, Any]:
+    """Write the quantized `model` as the converter takes it, and convert it, all in `folder`; returns the figures.
+
+    Raises:
+        ToolchainMissingError: the converter is not installed.
+        VendorToolError: the converter refuses it, or it does not fit the sensor's memory.
+    """
+    write_quantizers(model, folder / MODEL_FILE)
+    request = {
+        "operation": "convert",
+        "model": str((folder / MODEL_FILE).resolve()),
+        "folder": str(folder.resolve()),
+    }
+    child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits, python=environment(TOOLCHAIN).python)
+    answer = child.require(COMPILER, where=str(model))
+    return {
+        **memory_figures(answer["memory"], str(model)),
+        "binary_bytes": (folder / BINARY_FILE).stat().st_size,
+        "compile_seconds": float(answer["seconds"]),
+    }
 
 
 def memory_figures(report: Mapping[str, Any], where: str) -> dict[str, Any]:

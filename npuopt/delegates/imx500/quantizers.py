@@ -164,7 +164,7 @@ class _Rewriter:
         self.added.append(numpy_helper.from_array(thresholds, name))
         made = helper.make_node(
             "WeightsPOTQuantizer", [float_name, name], list(node.output), node.name, domain=DOMAIN,
-            num_bits=8, signed=1, per_channel=int(scale.size > 1), channel_axis=axis % integers.ndim,
+            num_bits=8, signed=1, per_channel=int(scale.size > 1), channel_axis=axis % max(integers.ndim, 1),
             mctq_version=VERSION,
         )  # fmt: skip
         return [made]

@@ -64,8 +64,12 @@ def bound_cases(target: Target) -> dict[str, tuple[BoundCase, ...]]:
     found: dict[str, tuple[BoundCase, ...]] = {}
     for name, rule in target.ops.items():
         bases = _bases(cases_by_op().get(name, ()))
-        made = {made.case.label: made for made in _of_rule(rule, bases, target.shapes.max_rank)}
-        known = {case.label for case in cases_by_op().get(name, ())}
+        cases = cases_by_op().get(name, ())
+        made = {
+            made.case.label: made
+            for made in (*_of_rule(rule, bases, target.shapes.max_rank), *_with_batch_of_one(rule, cases))
+        }
+        known = {case.label for case in cases}
         found[name] = tuple(made[label] for label in made if label not in known)
     return found
 
@@ -106,6 +110,23 @@ def _of_condition(condition: Condition, bases: list[Case], path: str) -> Iterato
                 yield BoundCase(case, f"{path}.constant", place)
         case _:
             return
+
+
+def _with_batch_of_one(rule: OpRule, cases: Iterable[Case]) -> Iterator[BoundCase]:
+    """Yield every case of the catalogue with a batch of one for a rule that takes no other: most have one of two."""
+    batch = next((one for one in rule.when if isinstance(one, DimensionConstraint) and _is_batch_of_one(one)), None)
+    for case in cases if batch is not None else ():
+        size = next((item.shape[0] for item in case.inputs if isinstance(item, Data) and item.shape), 1)
+        inputs = tuple(
+            _sized(item, 0, 1, ()) if isinstance(item, Data) and item.shape and item.shape[0] == size else item
+            for item in case.inputs
+        )
+        if size > 1:
+            yield BoundCase(replace(case, inputs=inputs), "batch", case.label)
+
+
+def _is_batch_of_one(condition: DimensionConstraint) -> bool:
+    return (condition.dimension, condition.axis, condition.max) == ("input 0", 0, 1) and condition.if_ is None
 
 
 def _values(bounds: Bounds) -> Iterator[tuple[str, float | str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,12 +96,20 @@ class Quantizer:
                 continue
             if isinstance(item, Data):
                 own = (self.wants.inputs.get(index) or {}).get(self.name) if self.wants else None
-                encodings[name] = activation_encoding(own or activation, *(shared or (item.low, item.high)))
+                encodings[name] = self._exact(
+                    activation_encoding(own or activation, *(shared or (item.low, item.high)))
+                )
                 self._quantize(name, f"{name}_real", encodings[name])
                 continue
-            encodings[name] = self._parameter(index, item, draft.constants[name], encodings, draft)
+            encodings[name] = self._exact(self._parameter(index, item, draft.constants[name], encodings, draft))
             self._dequantize_constant(name, draft.constants[name], encodings[name])
         return encodings
+
+    def _exact(self, encoding: Encoding) -> Encoding:
+        """Return the encoding with the scales that the scheme takes: where powers of two, the next larger ones."""
+        if not self.scheme.power_of_two:
+            return encoding
+        return replace(encoding, scale=np.exp2(np.ceil(np.log2(encoding.scale))))
 
     def _activation(self) -> str:
         return (self.wants.activation.get(self.name) if self.wants else None) or self.scheme.activation
@@ -132,7 +140,7 @@ class Quantizer:
 
     def _output(self, name: str, shared: Encoding | None, range_: tuple[float, float]) -> None:
         fixed = self.wants.output.get(self.name) if self.wants else None
-        encoding = shared or activation_encoding(self._activation(), *range_)
+        encoding = shared or self._exact(activation_encoding(self._activation(), *range_))
         if fixed is not None:
             encoding = Encoding(self._activation(), np.asarray(fixed.scale), np.asarray(fixed.zero_point))
         self._quantize(f"{name}_real", name, encoding)
