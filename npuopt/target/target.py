@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
+    from npuopt.target.memory import Memory
     from npuopt.target.performance import Performance
     from npuopt.target.roads import Delegate
     from npuopt.target.rules import RuleBook
-    from npuopt.target.schema import Descriptor, Memory, OpRule, Scheme, Shapes
+    from npuopt.target.schema import Descriptor, OpRule, Scheme, Shapes
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 
