@@ -1,4 +1,7 @@
-"""Compare npuopt's own estimates of cycles and memory with the vendor's figures, over rows of `benchmarks.roads`."""
+"""Compare npuopt's own estimates of cycles and memory with the vendor's figures, over rows of `benchmarks.roads`.
+
+A peak is that of SRAM where the vendor has a figure for it (Vela), else of all run-time tensors (RKNN-Toolkit2).
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,12 @@ def print_estimates(rows: Sequence[Row]) -> None:
     print(
         f"\nrank correlation of estimated cycles over {len(known)} rows: {spearmanr(estimated, cycles).statistic:.3f}"
     )
-    print("\n| model | target | estimated / vendor's cycles | estimated / vendor's peak SRAM |\n|---|---|---|---|")
+    print("\n| model | target | estimated / vendor's cycles | estimated / vendor's peak |\n|---|---|---|---|")
     for row, cost in zip(known, estimated, strict=True):
-        sram = row.figures.get("sram_bytes")
+        peak = row.figures.get("sram_bytes") or row.figures.get("internal_bytes")
         # what has nowhere to go but SRAM takes as much of it as it needs, whatever size the descriptor says it has
         expected = row.estimated_on_chip if row.figures.get("dram_bytes") else row.estimated_peak
-        memory = "" if not sram or expected is None else f"{expected / sram:.2f}"
+        memory = "" if not peak or expected is None else f"{expected / peak:.2f}"
         print(f"| {row.model} | {row.target} | {cost / row.figures['cycles']:.2f} | {memory} |")
 
 

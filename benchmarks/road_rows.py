@@ -119,7 +119,7 @@ def compile_one(name: str, subject: Subject, column: Column, out: Path, *, secon
     )
     started = time.perf_counter()
     try:
-        estimates = _estimates(subject, column.target) if checked else {}
+        estimates = _estimates(subject, column) if checked else {}
         started = time.perf_counter()
         manifest = api.compile(subject.file, column.target, out, options)
     except NpuoptError as error:
@@ -140,9 +140,10 @@ def compile_one(name: str, subject: Subject, column: Column, out: Path, *, secon
     )
 
 
-def _estimates(subject: Subject, target: str) -> dict[str, Any]:
+def _estimates(subject: Subject, column: Column) -> dict[str, Any]:
     """Estimate seconds and bytes from the target's descriptor; no entry where it says too little."""
-    regions = api.check(subject.file, target, CompileOptions(dims=subject.dims)).regions
+    options = CompileOptions(dims=subject.dims, precision=column.precision)
+    regions = api.check(subject.file, column.target, options).regions
     times = [region.seconds for region in regions if region.seconds is not None]
     plans = [region.memory for region in regions if region.memory]
     return {
@@ -172,7 +173,7 @@ def _figures(manifest: Manifest) -> dict[str, Any]:
         cycles = figures.get("cycles")
         if isinstance(cycles, dict):
             total["cycles"] = total.get("cycles", 0) + int(cycles["total"])
-        for key in ("sram_bytes", "dram_bytes"):
+        for key in ("sram_bytes", "dram_bytes", "internal_bytes"):
             if key in figures:
                 total[key] = max(total.get(key, 0), int(figures[key]))
         for key in ("binary_bytes", "model_bytes"):

@@ -11,7 +11,7 @@ from npuopt.graph import attribute, input_at, is_op, static_shape
 if TYPE_CHECKING:
     from npuopt.graph import Node
     from npuopt.partition.storage import Storage
-    from npuopt.target.performance import Performance
+    from npuopt.target.performance import Block, Performance
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,33 @@ class Layer:
     outputs: int
     weights: int
     dense: bool
+
+    @property
+    def depthwise(self) -> bool:
+        """Say whether every output channel reads one input channel, of several."""
+        return self.inputs == 1 and not self.dense
+
+    def multiplying_cycles(self, block: Block, depthwise_channels: int | None) -> float:
+        """Return the cycles in which full blocks are multiplied, a position in a cycle; 0 where blocks are not known.
+
+        Args:
+            block: what is multiplied at once.
+            depthwise_channels: that are multiplied at once where each reads one input.
+        """
+        if block.inputs * block.outputs == 1:
+            return 0.0
+        positions = _filled(self.positions, block.positions or 1)
+        kernel = self.weights / (self.inputs * self.outputs)
+        if self.depthwise and depthwise_channels is not None:
+            return positions * kernel * ceil(self.outputs / depthwise_channels)
+        return positions * kernel * ceil(self.inputs / block.inputs) * ceil(self.outputs / block.outputs)
+
+    def writing_cycles(self, block: Block, speed: Performance) -> float:
+        """Return the cycles in which its results are written, those of full blocks."""
+        if speed.results_per_cycle is None:
+            return 0.0
+        positions = _filled(self.positions, block.positions or 1)
+        return positions * _filled(self.outputs, block.outputs) / speed.results_per_cycle
 
     def decoding_cycles(self, speed: Performance) -> float:
         """Return the cycles in which its weights are decoded; channels that fill up a block count as weights."""
@@ -63,5 +90,5 @@ def layer_of(node: Node, storage: Storage) -> Layer | None:
     return Layer(made[0], prod(made) // outputs, inputs, outputs, prod(weight), dense=attribute(node, "group", 1) == 1)
 
 
-def _filled(channels: int, block: int) -> int:
-    return ceil(channels / block) * block
+def _filled(count: int, block: int) -> int:
+    return ceil(count / block) * block

@@ -17,7 +17,7 @@ from npuopt.partition.storage import Storage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from npuopt.graph import Node
+    from npuopt.graph import Node, Value
     from npuopt.partition.plan import Part
     from npuopt.target import Target
 
@@ -33,7 +33,7 @@ class MemoryPlan:
             that pass through the room that is left.
         weights: its constants.
         spilled: names of the buffers that live in DRAM, whole or as pieces of others: those that do not fit into the
-            scratchpad, and the region's inputs and outputs where the target keeps them there.
+            scratchpad, and what the target keeps there: the region's inputs and outputs, or all that layers hand over.
         spilled_bytes: their sizes together.
         lifetimes: every buffer, in the order of creation.
     """
@@ -78,11 +78,11 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
     room = None if memory.scratchpad_kib is None else memory.scratchpad_kib * 1024
     used = _usage(lives, steps)
     peak = int(used.argmax())
-    ends = _ends(part, storage) if memory.ends == "dram" else frozenset[str]()
+    ends = _kept_outside(part, order, storage, target)
     outside = [life for life in lives if life.name in ends]
     inside = [life for life in lives if life.name not in ends]
     spilled = _spilled(inside, steps, room)
-    away = {life.name for life in (*outside, *spilled)}
+    away = ends | {life.name for life in spilled}
     return MemoryPlan(
         peak=int(used[peak]),
         at="" if not order else order[peak].name or order[peak].outputs[0].name or "",
@@ -94,9 +94,14 @@ def plan_memory(part: Part, target: Target, scheme: str) -> MemoryPlan | None:
     )
 
 
-def _ends(part: Part, storage: Storage) -> frozenset[str]:
-    """Name the buffers of what the region is given and gives."""
-    held = (storage.buffer(value) for value in (*part.input_values, *part.output_values))
+def _kept_outside(part: Part, order: Sequence[Node], storage: Storage, target: Target) -> frozenset[str]:
+    """Name the buffers that never lie in the scratchpad: of what layers hand over, or of the region's ends."""
+    values: list[Value | None] = []
+    if target.memory.handover == "dram":
+        values = [value for node in order for value in (*node.inputs, *node.outputs)]
+    elif target.memory.ends == "dram":
+        values = [*part.input_values, *part.output_values]
+    held = (storage.buffer(value) for value in values if value is not None)
     return frozenset(buffer.name for buffer in held if buffer is not None)
 
 

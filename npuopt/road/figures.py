@@ -20,7 +20,7 @@ class MemoryFigures:
         weights: constants, as the device holds them.
         peak: most that its run-time tensors take at once.
         on_chip: most of the scratchpad that is in use at once.
-        spilled: run-time tensors that do not fit into it.
+        spilled: run-time tensors that live in DRAM: what does not fit into it, and what the target keeps there.
     """
 
     weights: int

@@ -16,6 +16,10 @@ class Memory(Facts):
     ends: Literal["scratchpad", "dram"] = Field(
         default="scratchpad", description="Where inputs and outputs of a region lie; dram: never in the scratchpad."
     )
+    handover: Literal["scratchpad", "dram"] = Field(
+        default="scratchpad",
+        description="Where tensors between layers lie; dram: each layer reads from there and writes there.",
+    )
     max_region_kib: int | None = Field(
         default=None,
         ge=1,

@@ -22,6 +22,20 @@ class Performance(Facts):
     macs_per_cycle: dict[DataTypeName, float] = Field(
         default={}, description="Element type -> multiply-adds in a cycle."
     )
+    multiplied: dict[DataTypeName, Block] = Field(
+        default={},
+        description="Element type -> what layers with weights are multiplied in, a position in a cycle; not given:"
+        " as many multiply-adds as there are.",
+    )
+    depthwise_channels: int | None = Field(
+        default=None, ge=1, description="Channels of a depthwise convolution that are multiplied in a cycle."
+    )
+    results_per_cycle: float | None = Field(
+        default=None, gt=0, description="Results that a layer with weights writes in a cycle."
+    )
+    merged: tuple[str, ...] = Field(
+        default=(), description="Ops computed on the results of a layer with weights before these are written."
+    )
     runtime_macs_per_cycle: float | None = Field(
         default=None, gt=0, description="Multiply-adds in a cycle of products without a constant operand, if others."
     )

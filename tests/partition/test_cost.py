@@ -101,3 +101,49 @@ def test_the_region_is_the_sum_of_its_nodes():
 
 def test_a_descriptor_without_figures_gives_no_estimate():
     assert cost("") is None
+
+
+HANDOVER = "memory: {handover: dram}"
+
+
+def test_layers_that_hand_over_in_dram_read_and_write_there():
+    target = parse_target(CHIP.replace("memory: {scratchpad_kib: KIB}", HANDOVER) + SPEED)
+    model = parse(
+        f'<ir_version: 12, opset_import: ["" : 24]> g (float[100,64] x) => (float[100,64] y)'
+        f" <float[64,64] w = {{{','.join('1' * 4096)}}}> {{ a = MatMul(x, w) y = Softmax(a) }}"
+    )
+    infer_shapes(model)
+    (part,) = partition(model, target, "a8w8", min_nodes=1, min_macs=0).regions
+    found = estimate(part, target, "a8w8")
+    assert [node.dram_bytes for node in found.nodes] == [64 * 64 + 2 * 100 * 64, 2 * 100 * 64]
+    assert found.memory.on_chip == 0
+
+
+def test_ops_that_a_layer_merges_cost_their_further_operands():
+    target = parse_target(
+        CHIP.replace("memory: {scratchpad_kib: KIB}", HANDOVER)
+        + "  Add: {schemes: [fp32, a8w8]}\n"
+        + SPEED.replace("macs_per_cycle", "merged: [Add], macs_per_cycle")
+    )
+    model = parse(
+        f'<ir_version: 12, opset_import: ["" : 24]> g (float[100,64] x) => (float[100,64] y)'
+        f" <float[64,64] w = {{{','.join('1' * 4096)}}}> {{ a = MatMul(x, w) y = Add(a, x) }}"
+    )
+    infer_shapes(model)
+    (part,) = partition(model, target, "a8w8", min_nodes=1, min_macs=0).regions
+    (layer,) = estimate(part, target, "a8w8").nodes
+    assert layer.dram_bytes == 64 * 64 + 2 * 100 * 64  # x is read once, a is never written
+
+
+def test_channels_that_do_not_fill_a_block_take_as_long():
+    blocks = SPEED.replace(
+        "macs_per_cycle", "multiplied: {int8: {positions: 16, inputs: 4, outputs: 5}}, macs_per_cycle"
+    )
+    first = cost(blocks, rows=1000, kib=4096).nodes[0]
+    assert first.bound == "compute"
+    assert first.seconds == pytest.approx(1008 * 16 * 13 / 1e9)  # 1000 rows are 63 times 16
+
+
+def test_results_may_be_slower_than_products():
+    slow = SPEED.replace("macs_per_cycle", "results_per_cycle: 0.5, macs_per_cycle")
+    assert cost(slow).nodes[0].seconds == pytest.approx(100 * 64 / 0.5 / 1e9)

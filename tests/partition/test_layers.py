@@ -62,3 +62,18 @@ def test_channels_are_read_for_every_block_and_image():
     assert many.channel_cycles(speed) == 10 * 8 * 3
     few = Layer(images=6, positions=50, inputs=8, outputs=5, weights=360, dense=True)
     assert few.channel_cycles(speed) == 10 * 8 * 6
+
+
+def test_full_blocks_are_multiplied_and_channels_alone_where_each_reads_one():
+    block = Block(positions=16, inputs=32, outputs=32)
+    dense = Layer(images=1, positions=49, inputs=40, outputs=70, weights=9 * 40 * 70, dense=True)
+    assert dense.multiplying_cycles(block, 64) == 64 * 9 * 2 * 3
+    alone = Layer(images=1, positions=49, inputs=1, outputs=70, weights=9 * 70, dense=False)
+    assert alone.multiplying_cycles(block, 64) == 64 * 9 * 2
+    assert dense.multiplying_cycles(Block(), None) == 0
+
+
+def test_results_of_full_blocks_are_written():
+    wide = Layer(images=1, positions=49, inputs=1, outputs=70, weights=70, dense=False)
+    assert wide.writing_cycles(Block(positions=16, outputs=32), Performance(results_per_cycle=8)) == 64 * 96 / 8
+    assert wide.writing_cycles(Block(), Performance()) == 0
