@@ -26,6 +26,8 @@ REWRITES = frozenset(
     {
         "fold-residual-rotation",
         "fold-running-sum-scale",
+        "insert-row-scales",
+        "lower-gelu-to-sigmoid",
         "move-channel-scales",
         "split-outlier-channels",
         "split-products",

@@ -11,6 +11,7 @@ from npuopt.errors import UsageError
 from npuopt.quantization.steps.activations import WidenActivations
 from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
+from npuopt.quantization.steps.finer_forms import LowerGeluToSigmoid, ScaleNormalizedRows
 from npuopt.quantization.steps.outliers import SplitOutlierChannels
 from npuopt.quantization.steps.products import EqualizeProducts
 from npuopt.quantization.steps.remainders import SplitProducts
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 STEPS: tuple[type[Step], ...] = (
     RotateResiduals,
+    ScaleNormalizedRows,
+    LowerGeluToSigmoid,
     ScaleRunningSums,
     EqualizeLayers,
     ScaleWeights,
@@ -42,6 +45,8 @@ STEPS: tuple[type[Step], ...] = (
 """Every step, in the order in which they run: those that rewrite the float model first."""
 
 EVERYWHERE = (
+    ScaleNormalizedRows,
+    LowerGeluToSigmoid,
     ScaleRunningSums,
     SmoothActivations,
     EqualizeProducts,
