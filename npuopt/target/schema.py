@@ -108,6 +108,11 @@ class Scheme(Facts):
         description="What rounding activations to 8 bits must leave of the outputs, in dB, else more of them get 16:"
         " the more, the less kernels that round otherwise do. As the step widen-activations has it when absent.",
     )
+    wide_outputs_below_db: float | None = Field(
+        default=None,
+        ge=0,
+        description="Below this, what makes the outputs gets 16 bits where their own rounding is a fifth of the noise.",
+    )
     automatic: bool = Field(default=True, description="The precision auto may choose it; else it has to be asked for.")
     power_of_two: bool = Field(
         default=False, description="Scales of activations and weights are powers of two: a shift does their product."

@@ -95,6 +95,18 @@ def test_a_target_says_what_8_bits_must_leave_of_the_outputs(tmp_path):
     assert WidenActivations(**alone).apply(unsaid, start(unsaid)).changed == 2, "22 dB otherwise"
 
 
+def test_what_makes_the_outputs_is_widened_where_its_own_rounding_is_much_of_the_noise(tmp_path):
+    """A Relu gives what it reads in the same steps; of squares, most are small and the steps follow the largest."""
+    alone = {"least_sqnr_db": 0, "least_total_db": 0, "least_output_db": 0}
+    head = f"(float[4,{WIDTH}] x) => (float[4,{WIDTH}] y)"
+    squares = f"{head} {{s = Relu(x) y = Mul(s, s)}}"
+    found: list[dict[str, str]] = []
+    for text, bound in ((squares, 60), (f"{head} {{y = Relu(x)}}", 60), (squares, 5)):
+        work = work_on(text, tmp_path, chip=integer_chip(wide_outputs_below_db=bound), x=X.clip(-2, 2))
+        found.append(WidenActivations(**alone).apply(work, start(work)).held.encodings.precisions)
+    assert found == [{"y": "a16w8"}, {}, {}], "5 dB are there without"
+
+
 def test_a_result_that_only_float_nodes_read_counts_as_it_is_held(tmp_path):
     """What x holds well sums up to something rare and large in the last sample, and leaves few steps for the others."""
     ones = literal(np.ones((WIDTH, WIDTH)))

@@ -18,12 +18,16 @@ MOVING = ("Concat", "Expand", "Gather", "Reshape", "Transpose")
 
 
 def integer_chip(
-    *, free_joins: bool = False, rounds_floats: bool = False, least_output_db: float | None = None
+    *,
+    free_joins: bool = False,
+    rounds_floats: bool = False,
+    least_output_db: float | None = None,
+    wide_outputs_below_db: float | None = None,
 ) -> Target:
     """Return the chip; with free joins it takes a Concat whose inputs have encodings of their own.
 
     Where it rounds floats, its float scheme takes tensors of 32 bits. Its 8 bits leave outputs at least
-    `least_output_db`, where that is said.
+    `least_output_db`, where that is said, and `wide_outputs_below_db` is said of them too.
     """
     ops = [_op(name) for name in SIMPLE]
     ops += [_op(name, "" if free_joins and name == "Concat" else "share: true") for name in MOVING]
@@ -40,8 +44,10 @@ def integer_chip(
     ]
     floats = "float16, tensors: [float32, float16]" if rounds_floats else "float16"
     head = HEAD.replace("activation: float16", f"activation: {floats}")
-    if least_output_db is not None:
-        head = head.replace("{activation: uint8,", f"{{activation: uint8, least_output_db: {least_output_db},")
+    bounds = {"least_output_db": least_output_db, "wide_outputs_below_db": wide_outputs_below_db}
+    for name, bound in bounds.items():
+        if bound is not None:
+            head = head.replace("{activation: uint8,", f"{{activation: uint8, {name}: {bound},")
     return parse_target(head + "\n".join(ops))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from npuopt.graph import Editor, Session, is_constant
 from npuopt.graph.static_ends import with_static_ends
 from npuopt.quantization.accuracy.sensitivity import decibels, relative_noise
-from npuopt.quantization.arithmetic import STORAGE
+from npuopt.quantization.arithmetic import STORAGE, dequantize, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,8 @@ KEPT_BYTES = 64 * 2**20
 class OutputNoise:
     """What rounding a model's activations does to its outputs, for one encoding after the other.
 
-    For outputs that data sizes stands what they are computed from. What rounding the weights and the outputs
-    themselves does is left out.
+    For outputs that data sizes stands what they are computed from. What rounding the weights does is left out, and
+    what rounding the outputs themselves does where it is not asked for.
 
     Args:
         model: the float model; it stays as it is.
@@ -45,11 +45,16 @@ class OutputNoise:
         self._kept: dict[int, Arrays] = {}
         self._room = kept_bytes
 
-    def sqnr_db(self, encodings: Encodings, count: int | None = None) -> float:
-        """Return the signal to noise in dB at the output that suffers most, on the first `count` samples."""
+    def sqnr_db(self, encodings: Encodings, count: int | None = None, *, outputs: bool = False) -> float:
+        """Return the signal to noise in dB at the output that suffers most, on the first `count` samples.
+
+        With `outputs`, these are rounded too.
+        """
         held = Session(hold_activations(self._model, encodings), optimize=False, threads=self._threads)
         samples = self._samples[:count]
-        noise = relative_noise(map(self._expected, range(len(samples))), map(held.run, samples))
+        made = map(held.run, samples)
+        rounded = (_rounded(arrays, encodings) for arrays in made) if outputs else made
+        noise = relative_noise(map(self._expected, range(len(samples))), rounded)
         return decibels(max(noise.values(), default=0.0))
 
     def _expected(self, index: int) -> Arrays:
@@ -79,6 +84,14 @@ def hold_activations(model: Model, encodings: Encodings) -> Model:
                     read = rounding.rounded(read, encoding)
             node.replace_input_with(index, read)
     return copy
+
+
+def _rounded(arrays: Arrays, encodings: Encodings) -> Arrays:
+    held = {name: encodings.tensors.get(name) for name in arrays}
+    return {
+        name: array if (encoding := held[name]) is None else dequantize(quantize(array, encoding), encoding)
+        for name, array in arrays.items()
+    }
 
 
 class Rounding:
