@@ -181,7 +181,7 @@ def _start(
     """Return what learning starts from: encodings, and in float weights rounded by data and biases corrected for it."""
     samples = open_samples(options.calibration, model)
     say("calibrating")
-    ranges = calibrate(model, samples, options.calibration_method or default_method(target.scheme(scheme)))
+    ranges = calibrate(model, samples, options.calibration_method or default_method(target, scheme))
     work = Work(model, target, scheme, samples, ranges, say=timed(say))
     held = RoundWeights().apply(work, Held(work.encodings())).held
     arrays = {layer.weight: dequantize(layer.integers, layer.encoding) for layer in held.rounded.values()}

@@ -264,7 +264,7 @@ def _calibrated(
     work.ranges = calibrate(
         work.model,
         samples,
-        options.calibration_method or default_method(work.target.scheme(work.scheme)),
+        options.calibration_method or default_method(work.target, work.scheme),
         progress=work.progress("calibrating"),
         state=options.calibration_state,
         first=held_samples(work.model, options.samples) if to_run else 0,

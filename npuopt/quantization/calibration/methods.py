@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from npuopt.quantization.calibration.histograms import Histogram
     from npuopt.quantization.calibration.observers import Observer
-    from npuopt.target.schema import Scheme
+    from npuopt.target import Target
 
 USUAL = 0.99999
 """The share of all numbers at or below the upper end of a range for 8 bits, when nobody says."""
@@ -151,9 +151,16 @@ class ByBits:
         return histogram.percentile(1 - USUAL), histogram.percentile(USUAL)
 
 
-def default_method(scheme: Scheme) -> Method:
-    """Return how ranges are found when nobody says: what `ByBits` does, without histograms for 16 bits and floats."""
-    return MinMax() if scheme.activation in SIXTEEN_BITS or scheme.is_float8 else ByBits()
+def default_method(target: Target, scheme: str) -> Method:
+    """Return how ranges are found when nobody says: what `ByBits` does, without histograms where none has 8 bits.
+
+    Of a scheme of 16 bits that is where the target computes what it does not take in one of 8 beside it.
+    """
+    own, beside = target.scheme(scheme), target.beside(scheme)
+    if own.is_float8:
+        return MinMax()
+    mixes = beside is not None and target.scheme(beside).is_integer
+    return ByBits() if own.activation not in SIXTEEN_BITS or mixes else MinMax()
 
 
 METHODS: dict[str, type[MinMax | MovingAverage | Percentile | Entropy | LeastSquares | ByBits]] = {

@@ -19,6 +19,7 @@ from npuopt.quantization import (
 from npuopt.quantization.arithmetic import affine
 from npuopt.quantization.calibration.histograms import BINS
 from npuopt.quantization.calibration.methods import default_method, make_method, method_text
+from npuopt.target import load_target
 from support.command import complaint, npuopt
 from support.integer_chip import integer_chip
 from support.rewrites import model_from
@@ -89,9 +90,10 @@ def test_the_default_spares_sixteen_bits_and_cuts_the_rarest_of_eight():
     observer = watched(ByBits(), numbers)
     assert observer.range(65536).high == 50
     assert observer.range(256).high == pytest.approx(1, abs=50 / BINS * 2)
-    schemes = integer_chip().schemes
-    assert default_method(schemes["a8w8"]) == ByBits()
-    assert default_method(schemes["a16w8"]) == MinMax()
+    assert default_method(integer_chip(), "a8w8") == ByBits()
+    assert default_method(integer_chip(), "a16w8") == MinMax()
+    mixing = load_target("arm/ethos-u55-128")
+    assert default_method(mixing, "a16w8") == ByBits(), "what it does not take in 16 bits has 8"
 
 
 def test_a_moving_average_weighs_samples_evenly_at_first():
