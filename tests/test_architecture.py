@@ -46,9 +46,8 @@ ALLOWED = {
     "road.step_effects": FOUNDATION | ROOMS | road("options", "preparation", "quantizing", "stepping"),
     "road.mixing": FOUNDATION | {"quantization", "partition"} | road("sensing", "options"),  # counts multiply-adds
     "road.searching": FOUNDATION | {"quantization"} | road("compilation", "mixing", "options"),
-    "road.float_searching": FOUNDATION
-    | {"quantization", "partition"}  # counts multiply-adds
-    | road("compilation", "mixing", "options", "searching"),
+    "road.float_mixing": FOUNDATION | {"quantization", "partition"} | road("mixing", "options"),  # the same
+    "road.float_searching": FOUNDATION | {"quantization"} | road("float_mixing", "mixing", "options", "searching"),
     "road.sensing": FOUNDATION | {"pipeline", "quantization"} | road("options"),  # the pass that writes encodings
     "road.halving": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
     "road.time_left": road("options"),

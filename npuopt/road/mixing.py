@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
 
 from npuopt.errors import UsageError
 from npuopt.graph import is_constant, static_shape
 from npuopt.partition.macs import macs
 from npuopt.quantization.accuracy.probe import CARRYING
 from npuopt.quantization.accuracy.search import Choice, Option
-from npuopt.quantization.accuracy.sensitivity import layer_errors
+from npuopt.quantization.accuracy.sensitivity import decibels, layer_errors
 from npuopt.quantization.arithmetic import limits
 from npuopt.quantization.rounding.round_weights import with_corrections
 from npuopt.road.sensing import EFFECT_SAMPLES, Unquantized
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from npuopt.graph import Model, Node, Value
     from npuopt.quantization import Encodings
+    from npuopt.quantization.accuracy.search import Assignment
     from npuopt.quantization.accuracy.sensitivity import LayerError
     from npuopt.quantization.samples.data import Samples
     from npuopt.quantization.steps import Held, StepRecord, Work
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, np.ndarray]
     Build = Callable[[Mapping[str, str], Samples | None], tuple[Held, list[StepRecord]]]
+    Mix = Callable[[Work, Build, Sequence[Arrays], Say], "Choices"]
 
 FEW = 128
 """Calibration samples by which weights are rounded for an assignment that is only tried: the work grows with them."""
@@ -39,6 +42,31 @@ OWN_SAMPLES = 8
 MACS_PER_BYTE = 64
 """Multiply-adds of 8 by 8 bits that take as long as moving a byte, for estimates: accelerators do tens to hundreds.
 Of 16 by 8 bits, half as many. What counts is only which assignment is faster, not by how much."""
+
+IN_THE_WAY = 3
+"""Layers that are named when a bound cannot be reached."""
+
+
+class Choices(Protocol):
+    """What a search chooses among, and what its choices come to."""
+
+    choices: list[Choice]
+
+    def quantized(self, held: Held) -> Model:
+        """Return the quantized model."""
+        ...
+
+    def precisions(self, assignment: Assignment) -> dict[str, str]:
+        """Name the nodes that differ from the model's scheme."""
+        ...
+
+    def counts(self, precisions: Mapping[str, str]) -> dict[str, int]:
+        """Count the layers of each scheme."""
+        ...
+
+    def in_the_way(self, assignment: Assignment, outputs: Sequence[str]) -> tuple[str, str]:
+        """Say what was tried where a bound is out of reach, and what to do."""
+        ...
 
 
 class Mixing:
@@ -81,40 +109,49 @@ class Mixing:
         """Return the quantized model."""
         return unquantized(self._work.model, held).quantized()
 
-    def noisiest(self, assignment: Mapping[str, str] | object, outputs: Sequence[str]) -> list[tuple[str, str, float]]:
-        """List the layers of an assignment with their schemes and noise at the output that suffers most."""
-        schemes: Mapping[str, str] = getattr(assignment, "schemes", {})
+    def precisions(self, assignment: Assignment) -> dict[str, str]:
+        """Name the layers that differ from the model's scheme."""
+        return {name: scheme for name, scheme in assignment.schemes.items() if scheme != self._work.scheme}
+
+    def counts(self, precisions: Mapping[str, str]) -> dict[str, int]:
+        """Count the layers of each scheme."""
+        return dict(Counter(precisions.get(choice.name, self._work.scheme) for choice in self.choices))
+
+    def in_the_way(self, assignment: Assignment, outputs: Sequence[str]) -> tuple[str, str]:
+        """Say what was tried, and which layers are noisiest at the output that suffers most."""
         lines: list[tuple[str, str, float]] = []
         for choice in self.choices:
-            option = next(one for one in choice.options if one.scheme == schemes.get(choice.name))
+            option = next(one for one in choice.options if one.scheme == assignment.schemes.get(choice.name))
             lines.append((choice.name, option.scheme, max(option.noise.get(output, 0.0) for output in outputs)))
-        return sorted(lines, key=lambda line: -line[2])
+        worst = sorted(lines, key=lambda line: -line[2])[:IN_THE_WAY]
+        layers = ", ".join(f"{name} ({scheme}, {decibels(noise):.1f} dB)" for name, scheme, noise in worst)
+        return "the best assignment found has", f"in the way: {layers}"
 
     def _choice(self, name: str) -> Choice:
         node = self._nodes[name]
         options = tuple(self._option(name, node, scheme) for scheme in self._allowed[name])
-        size = _elements(node.outputs[0])
+        size = elements(node.outputs[0])
         narrow = min(options, key=lambda option: option.width)
         wide = max(options, key=lambda option: option.width)
         rounding = {out: max(noise - wide.noise.get(out, 0.0), 0.0) for out, noise in narrow.noise.items()}
-        readers = tuple(dict.fromkeys(_readers(node.outputs[0])))
-        return Choice(name, options, readers, rounding, 2.0 * size)
+        read_by = tuple(dict.fromkeys(readers(node.outputs[0])))
+        return Choice(name, options, read_by, rounding, 2.0 * size)
 
     def _option(self, name: str, node: Node, scheme: str) -> Option:
         noise = self._noise(name, scheme)
         for value in node.inputs:
-            source = None if value is None else _source(value)
-            if source is not None and source.producer() is None and next(iter(_readers(source)), "") == name:
-                for out, one in self._noise(source.name or "", scheme).items():
+            begins = None if value is None else source(value)
+            if begins is not None and begins.producer() is None and next(iter(readers(begins)), "") == name:
+                for out, one in self._noise(begins.name or "", scheme).items():
                     noise[out] = noise.get(out, 0.0) + one
         held = self._held[scheme]
         activations = [value for value in (*node.inputs, *node.outputs) if value is not None and not is_constant(value)]
-        moved = sum(_elements(value) for value in activations) * _bits(self._work.target.scheme(scheme).activation) / 8
+        moved = sum(elements(value) for value in activations) * _bits(self._work.target.scheme(scheme).activation) / 8
         weights, width = 0.0, 8
         for index, value in enumerate(node.inputs):
             encoding = None if value is None else held.read_by(name, index, value.name or "")
             if value is not None and encoding is not None and is_constant(value):
-                weights += _elements(value) * _bits(encoding.dtype) / 8 + 4 * len(encoding.scale)
+                weights += elements(value) * _bits(encoding.dtype) / 8 + 4 * len(encoding.scale)
                 width = max(_bits(encoding.dtype), 8) if index in (1, 2) and encoding.dtype != "int32" else width
         bits = _bits(self._work.target.scheme(scheme).activation)
         time = moved + weights + macs(node) * bits / 8 * width / 8 / MACS_PER_BYTE
@@ -165,18 +202,18 @@ def _gains(error: LayerError) -> dict[str, float]:
     return {out: noise / error.own_noise if error.own_noise else 1.0 for out, noise in error.at_outputs.items()}
 
 
-def _readers(value: Value) -> Iterator[str]:
+def readers(value: Value) -> Iterator[str]:
     """Yield what is made from `value`, through ops that only move it."""
     for use in value.uses():
         made = use.node.outputs[0]
         if use.node.op_type in CARRYING:
             for output in use.node.outputs:
-                yield from _readers(output)
+                yield from readers(output)
         else:
             yield made.name or ""
 
 
-def _source(value: Value) -> Value:
+def source(value: Value) -> Value:
     """Return what `value` was moved from."""
     node = value.producer()
     while node is not None and node.op_type in CARRYING and node.inputs and node.inputs[0] is not None:
@@ -185,7 +222,8 @@ def _source(value: Value) -> Value:
     return value
 
 
-def _elements(value: Value) -> int:
+def elements(value: Value) -> int:
+    """Return the number of elements; 1 where the shape is not static."""
     shape = static_shape(value) or ()
     size = 1
     for dim in shape:

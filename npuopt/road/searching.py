@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from npuopt.graph import Model
     from npuopt.quantization.samples.data import Samples
     from npuopt.quantization.steps import Held, StepRecord, Work
+    from npuopt.road.mixing import Mix
     from npuopt.road.options import CompileOptions, Say
     from npuopt.target import Target
 
@@ -37,9 +38,6 @@ ROUNDS = 5
 
 ENOUGH = 0.8
 """Share of the bound from which on there is too little left to gain for another round."""
-
-IN_THE_WAY = 3
-"""Layers that are named when a bound cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,9 @@ class Found:
     record: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def search_precisions(work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say) -> Found:
+def search_precisions(
+    work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say, *, mix: Mix = Mixing
+) -> Found:
     """Return the fastest assignment that keeps to the goal and the budget, or the most exact one within the budget.
 
     Args:
@@ -125,12 +125,13 @@ def search_precisions(work: Work, build: Build, goal: Goal | None, budget: Budge
         goal: what the quantized model must reach on the first samples; None for as exact as the budget allows.
         budget: what it may cost.
         say: told what is being done.
+        mix: measures the choices.
 
     Raises:
         AccuracyError: when nothing within the budget reaches the goal, with the best that was found.
         UsageError: when nothing fits the budget, or there is nothing to choose between.
     """
-    return _Search(work, build, goal, budget, say).run()
+    return _Search(work, build, goal, budget, say, mix).run()
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class _Trial:
 
 
 class _Search:
-    def __init__(self, work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say) -> None:
+    def __init__(self, work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say, mix: Mix) -> None:
         if work.samples is None:
             raise UsageError("precisions are searched for on data", hint="give --calibration data")
         self._work, self._build, self._goal, self._say = work, build, goal, say
@@ -155,7 +156,7 @@ class _Search:
         self._reference = self._runs(work.model)
         ends = self._static_ends()
         self._outputs = goal.outputs(ends) if goal is not None else list(ends)
-        self._mixing = Mixing(work, build, self._samples, say)
+        self._mixing = mix(work, build, self._samples, say)
         self._bounds = self._within(budget)
 
     def run(self) -> Found:
@@ -211,8 +212,7 @@ class _Search:
 
     def _trial(self, assignment: Assignment) -> _Trial:
         """Quantize and measure."""
-        mixed = {name: scheme for name, scheme in assignment.schemes.items() if scheme != self._work.scheme}
-        precisions = {**self._work.precisions, **mixed}
+        precisions = {**self._work.precisions, **self._mixing.precisions(assignment)}
         self._say("quantizing a mix of precisions")
         return self._measured(assignment, precisions, self._few)
 
@@ -257,9 +257,6 @@ class _Search:
     def _recorded(self, trial: _Trial, rounds: int) -> Found:
         """Put figures on record."""
         goal, assignment = self._goal, trial.assignment
-        counts: dict[str, int] = {}
-        for scheme in assignment.schemes.values():
-            counts[scheme] = counts.get(scheme, 0) + 1
         least = fastest(self._mixing.choices, Bounds())
         trial.found.record = {
             "metric": None if goal is None else goal.metric,
@@ -268,7 +265,7 @@ class _Search:
             "text": "" if goal is None else goal.text(trial.measured),
             "samples": len(self._samples),
             "rounds": rounds,
-            "layers": counts,
+            "layers": self._mixing.counts(trial.found.precisions),
             "bytes": assignment.bytes,
             "latency": None if least is None or not least.time else assignment.time / least.time,
             "estimated_sqnr_db": min(decibels(self._noise(assignment)), 1e9),
@@ -280,10 +277,6 @@ class _Search:
         goal = self._goal
         if goal is None:
             raise ValueError("nothing is out of reach without a goal")
-        worst = self._mixing.noisiest(best.assignment, self._outputs)[:IN_THE_WAY]
-        layers = ", ".join(f"{name} ({scheme}, {decibels(noise):.1f} dB)" for name, scheme, noise in worst)
+        tried, hint = self._mixing.in_the_way(best.assignment, self._outputs)
         wanted = goal.text(goal.limit) if goal.metric == "sqnr" else f"{goal.metric} within {goal.limit:g}"
-        return AccuracyError(
-            f"{wanted} is out of reach: the best assignment found has {goal.text(best.measured)}",
-            hint=f"in the way: {layers}",
-        )
+        return AccuracyError(f"{wanted} is out of reach: {tried} {goal.text(best.measured)}", hint=hint)

@@ -1,4 +1,4 @@
-"""`--max-drop` on chips that compute in 8 bits or in floats, and have no integers between: stretches become float."""
+"""`--max-drop` on chips that compute in 8 bits or in floats, and have no integers between: layers become float."""
 
 import json
 
