@@ -27,7 +27,7 @@ FAMILIES = {"_ethos-u55": "Ethos-U55 and Ethos-U65", "_ethos-u85": "Ethos-U85"}
 HEAD = """\
 # {family}: written by `python -m tools.ethosu` from Vela's own report; change the tables there, not this file.
 source: vela --supported-ops-report, ethos-u-vela {version}
-shapes: {{static: required, max_rank: 4, min_dim: 1}}
+shapes: {{static: required, max_rank: 6, min_dim: 1}}
 schemes:
   a8w8:
     activation: int8

@@ -43,6 +43,7 @@ MEANINGS: dict[str, Meaning] = {
         "Transpose": (
             "{dimension: input 0, max: 65536}",
             "{dimension: input 0, axis: 0, max: 1, if: {rank: input 0, min: 4}}",
+            "{product: input 0, max: 65536, if: {rank: input 0, min: 5}}",  # so no dimensions put together are more
         ),
     },
     "IF Matmul or (FC with dynamic weights): IFM precision must be Int8": {
@@ -82,9 +83,13 @@ MEANINGS: dict[str, Meaning] = {
         "MaxPool": SLOW_STEPS,
         "AveragePool": SLOW_STEPS,
     },
-    "Tensor dimension must be <= 8": "no tensor has more than four",
+    "Tensor dimension must be <= 8": "no tensor has more than six",
     "The product of IFM width and height must be less than 65536": {
-        "Softmax": ("{product: input 0, axes: [-3, -2], max: 65535, if: {rank: input 0, min: 3}}",),
+        "Softmax": (
+            "{product: input 0, axes: [-3, -2], max: 65535, if: {rank: input 0, min: 3}}",
+            "{product: input 0, axes: [3, 2, 1, 0], max: 65535, if: {rank: input 0, min: 5}}",  # U85 in 8 bits: error
+            "{product: input 0, axes: [4, 3, 2, 1, 0], max: 65535, if: {rank: input 0, min: 6}}",
+        ),
     },
     "Weight tensors must be 8-bit precision": "the scheme holds weights in 8 bits",
     "Weigth sum constraints:": {

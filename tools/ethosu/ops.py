@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ANY = "rank: [1, 4]"
-BROADCAST = "rank: [0, 4]"
+ANY = "rank: [1, 6]"
+BROADCAST = "rank: [0, 6]"
+TO_FOUR = "rank: [1, 4]"
 NO_SCALARS = tuple(f"{{rank: input {place}, min: 1, if: {{variable: input {place}}}}}" for place in (0, 1))
 """Vela leaves scalars that are computed at run time to the processor: `Operation has shapeless tensor`."""
 IMAGE = "rank: [4, 4]"
@@ -24,9 +25,9 @@ REDUCED = (
     "{rank: output 0, min: 1}",
 )
 
-FOUR = "Vela takes more than four dimensions too, but networks were measured with four"
-STEEP = f"{FOUR}; 16 bits are a table with straight lines between numbers too far apart"
-MOVED = f"{FOUR}; integers beside quantized data stay with the host, which computes indices and shapes"
+MANY = "Vela takes more dimensions than these of some shapes too"
+STEEP = f"{MANY}; 16 bits are a table with straight lines between numbers too far apart"
+MOVED = f"{MANY}; integers beside quantized data stay with the host, which computes indices and shapes"
 WINDOWS = "what ceil_mode and counted padding become in TFLite depends on the sizes"
 GLOBAL = "signals, volumes and axes of 4096 were asked on one shape each"
 
@@ -45,7 +46,7 @@ class Op:
     operators: tuple[str, ...]
     facts: tuple[str, ...] = ()
     when: tuple[str, ...] = ()
-    stricter: str = FOUR
+    stricter: str = MANY
 
 
 OPS: dict[str, Op] = {
@@ -66,18 +67,18 @@ OPS: dict[str, Op] = {
     "Neg": Op(("MUL",), (ANY,)),
     "Pow": Op(
         ("RSQRT",),
-        (ANY,),
+        (TO_FOUR,),
         ("{constant: input 1, schemes: [a8w8, a16w8]}", "{predicate: exponent-is-minus-a-half}"),
-        f"{FOUR}; an exponent of 2 was asked on two shapes",
+        f"{MANY}; an exponent of 2 was asked on two shapes",
     ),
-    "PRelu": Op(("PRELU",), (ANY,), ("{constant: input 1, schemes: [a8w8]}",)),
+    "PRelu": Op(("PRELU",), (TO_FOUR,), ("{constant: input 1, schemes: [a8w8]}",)),
     "Relu": Op(("RELU",), (ANY,)),
     "Sigmoid": Op(("LOGISTIC",), (ANY, SIGMOID)),
     "Softmax": Op(
         ("SOFTMAX",),
         (ANY, SIGMOID),
         ("{axis_from_end: axis, equal: -1}",),
-        f"{FOUR}; for other axes the exporter transposes, and the bound on rows and columns is not written",
+        f"{MANY}; for other axes the exporter transposes, and the bound on rows and columns is not written",
     ),
     "Sub": Op(("SUB",), (BROADCAST,), NO_SCALARS),
     "Tanh": Op(("TANH",), (ANY, TANH)),
@@ -125,9 +126,9 @@ OPS: dict[str, Op] = {
     "GlobalAveragePool": Op(("MEAN",), (IMAGE,), (), GLOBAL),
     "MatMul": Op(
         ("FULLY_CONNECTED", "BATCH_MATMUL"),
-        ("rank: [2, 4]", "quantization: {weights: [1]}"),
-        ("{rank: input 1, min: 2, max: 4}", "{predicate: matrix-weights-or-equal-batches}"),
-        f"{FOUR}; batches that are broadcast, and weights with a batch, were asked on small shapes",
+        ("rank: [2, 6]", "quantization: {weights: [1]}"),
+        ("{rank: input 1, min: 2, max: 5}", "{predicate: matrix-weights-or-equal-batches}"),
+        f"{MANY}; batches that are broadcast, and weights with a batch, were asked on small shapes",
     ),
     "MaxPool": Op(
         ("MAX_POOL_2D", "PADV2"),
@@ -139,7 +140,7 @@ OPS: dict[str, Op] = {
         ("MEAN",),
         ("rank: [1, 3]",),
         REDUCED,
-        f"{FOUR}; means over the channels of images are taken when rows or columns are one",
+        f"{MANY}; means over the channels of images are taken when rows or columns are one",
     ),
     "ReduceMax": Op(("REDUCE_MAX",), (ANY, SHARE), REDUCED, MOVED),
     "ReduceMin": Op(("REDUCE_MIN",), (ANY, SHARE), REDUCED, MOVED),
@@ -155,7 +156,7 @@ OPS: dict[str, Op] = {
     "Flatten": Op(("RESHAPE",), (ANY, SHARE), (), MOVED),
     "Pad": Op(
         ("PAD", "PADV2", "MIRROR_PAD"),
-        (ANY, SHARE),
+        (TO_FOUR, SHARE),
         (
             "{constant: input 1}",
             "{constant: input 2}",
@@ -191,6 +192,6 @@ OPS: dict[str, Op] = {
     "Squeeze": Op(("RESHAPE",), (ANY, SHARE), ("{constant: input 1}",), MOVED),
     "Tile": Op(("TILE",), (ANY, SHARE), ("{constant: input 1}",), MOVED),
     "Transpose": Op(("TRANSPOSE", "RESHAPE"), (ANY, SHARE), (), f"{MOVED}; images in batches are taken in some orders"),
-    "Unsqueeze": Op(("RESHAPE",), ("rank: [1, 3]", SHARE), ("{constant: input 1}",), MOVED),
+    "Unsqueeze": Op(("RESHAPE",), ("rank: [1, 5]", SHARE), ("{constant: input 1}",), MOVED),
 }
 """Every ONNX op that is taken, where all its TFLite operators are."""
