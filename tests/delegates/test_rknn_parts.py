@@ -92,9 +92,22 @@ def test_a_layer_of_the_processor_that_lays_out_an_input_is_at_the_edge_and_one_
     text = "agraph (float[2,3] x) => (float[6] y) { [first] r = Flatten <axis = 0> (x) [act] s = Relu (r) "
     graph = onnx.parser.parse_graph(text + "[inside] t = Transpose (s) [act2] u = Relu (t) y = Identity (u) }")
     layers = [{"kind": "Reshape", "target": "CPU", "name": f"Reshape:{name}"} for name in ("first", "inside")]
+    layers.append({"kind": "Relu", "target": "NPU", "name": "Relu:act2"})
     nodes = {node.name: node for node in nodes_on_device(graph, layers, [])}
     assert (nodes["first"].on_npu, nodes["first"].edge) == (False, True)
     assert (nodes["inside"].on_npu, nodes["inside"].edge) == (False, False)
+
+
+def test_a_transpose_that_the_toolkit_moved_behind_the_last_layer_that_computes_is_at_the_edge():
+    """As the toolkit has the end of the PP-OCR recognizer: the Softmax comes first, then what stood ahead of it."""
+    text = "agraph (float[2,3] x) => (float[6] y) { [turn] t = Transpose (x) [soft] s = Softmax <axis = 0> (t) "
+    graph = onnx.parser.parse_graph(text + "[flat] y = Flatten <axis = 0> (s) }")
+    rows = (("Softmax", "NPU", "soft"), ("Transpose", "CPU", "turn"), ("Reshape", "NPU", "flat"))
+    layers = [{"kind": kind, "target": target, "name": f"{kind}:{name}"} for kind, target, name in rows]
+    layers.append({"kind": "OutputOperator", "target": "CPU", "name": "OutputOperator:y"})
+    nodes = {node.name: node for node in nodes_on_device(graph, layers, [])}
+    assert (nodes["turn"].on_npu, nodes["turn"].edge) == (False, True)
+    assert (nodes["soft"].on_npu, nodes["flat"].on_npu) == (True, True)
 
 
 @pytest.mark.parametrize(

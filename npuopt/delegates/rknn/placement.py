@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from npuopt.delegates.contract import NodeOnDevice
@@ -29,7 +30,8 @@ def nodes_on_device(
 
     A layer names one node of those that became it; the others are computed with it. Layers of the processor that
     belong to no node are listed under their own name, but for those that only lay out the model's edge. Nodes that
-    only move data and are merged with such a layer are at the edge.
+    only move data and are merged with such a layer are at the edge, and so are those that the toolkit moved behind
+    all that computes (a Transpose ahead of a Softmax that makes the output).
 
     Args:
         graph: the region's.
@@ -49,8 +51,11 @@ def nodes_on_device(
         elif layer["kind"] not in MOVING:
             why = f"the toolkit's table puts it on the {layer['target']}"
             strangers.append(NodeOnDevice(name, layer["kind"], on_npu=False, reason=why))
+    last = _behind_all_that_computes(layers)
     laid_out = {
-        name for name in left if known[name].op_type in MOVES and edge & {known[name].input[0], *known[name].output}
+        name
+        for name in left
+        if known[name].op_type in MOVES and (name in last or edge & {known[name].input[0], *known[name].output})
     }
     return (
         *(
@@ -71,6 +76,12 @@ def _edge(graph: onnx.GraphProto) -> set[str]:
         if node.op_type in CONVERTS and node.output[0] in edge:
             edge.add(node.input[0])
     return edge
+
+
+def _behind_all_that_computes(layers: Sequence[Mapping[str, str]]) -> set[str]:
+    """Name the nodes of the last layers of the table, which has them in the order that they run in."""
+    last = takewhile(lambda layer: layer["kind"] in MOVING | EDGE, reversed(layers))
+    return {node_name(layer["name"]) for layer in last}
 
 
 def node_name(full_name: str) -> str:
