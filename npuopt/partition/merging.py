@@ -33,6 +33,7 @@ def merged_layers(
     readers = Counter(_name(value, storage) for node in order for value in node.inputs if value is not None)
     layers: dict[Node, list[Node]] = {}
     begins: dict[str, Node] = {}
+    place = {node: index for index, node in enumerate(order)}
     for node in order:
         made = storage.buffer(node.outputs[0])
         first = node
@@ -40,7 +41,7 @@ def merged_layers(
             operands = (storage.buffer(value) for value in node.inputs if value is not None)
             free = {held.name for held in operands if held is not None and held.bytes == made.bytes}
             free = {name for name in free if name in begins and readers[name] == 1 and name not in kept_names}
-            first = max((begins[name] for name in free), key=list(layers).index, default=node)
+            first = max((begins[name] for name in free), key=place.__getitem__, default=node)
         if first is node:
             layers[node] = []
         else:

@@ -111,7 +111,7 @@ class Scheme(Facts):
     wide_outputs_below_db: float | None = Field(
         default=None,
         ge=0,
-        description="Below this, what makes the outputs gets 16 bits where their own rounding is a fifth of the noise.",
+        description="Below this, what makes the outputs gets 16 bits where their own rounding is a tenth of the noise.",
     )
     automatic: bool = Field(default=True, description="The precision auto may choose it; else it has to be asked for.")
     power_of_two: bool = Field(
