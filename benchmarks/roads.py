@@ -134,13 +134,13 @@ def print_table(rows: Sequence[Row]) -> None:
 
 
 def cell_of(row: Row) -> str:
-    """Write a cell of the table: what is not on the NPU, how close or how many cycles, and seconds to compile."""
+    """Write a cell of the table: what is not on the NPU, how close, how many cycles, and seconds to compile."""
     if row.why:
         return f"fails after {row.seconds:.0f} s"
     parts = [] if row.npu_fraction == 1.0 else [placement_of(row)]
     if row.sqnr_db is not None:
         parts.append(_level(row.sqnr_db, "{:.0f} dB"))
-    elif "cycles" in row.figures:
+    if "cycles" in row.figures:
         parts.append(f"{row.figures['cycles'] / 1e6:.3g} M cycles")
     return ", ".join([*parts, f"{row.seconds:.0f} s"])
 

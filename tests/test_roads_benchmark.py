@@ -55,7 +55,15 @@ def test_a_row_that_failed_says_why() -> None:
 def test_the_table_has_a_row_for_each_model_and_a_cell_for_each_compile(capsys) -> None:
     rows = [
         Row("cnn", "android/litert", "LiteRT, a16w8", npu_fraction=1.0, seconds=26.4, cosine=1.0, sqnr_db=81.96),
-        Row("cnn", "arm/chip", "Ethos-U55-128, a8w8", npu_fraction=1.0, seconds=3, figures={"cycles": 127_530}),
+        Row(
+            "cnn",
+            "arm/chip",
+            "Ethos-U55-128, a8w8",
+            npu_fraction=1.0,
+            seconds=3,
+            sqnr_db=38.2,
+            figures={"cycles": 127_530},
+        ),
         Row("rnn", "android/litert", "LiteRT, a16w8", npu_fraction=0.5, edge=2, host_ops=("Pad",), sqnr_db=math.inf),
         Row("rnn", "arm/chip", "Ethos-U55-128, a8w8", seconds=1, why="no toolchain"),
     ]
@@ -63,7 +71,7 @@ def test_the_table_has_a_row_for_each_model_and_a_cell_for_each_compile(capsys) 
     assert capsys.readouterr().out.splitlines()[1:] == [
         "| model | LiteRT, a16w8 | Ethos-U55-128, a8w8 |",
         "|---|---|---|",
-        "| cnn | 82 dB, 26 s | 0.128 M cycles, 3 s |",
+        "| cnn | 82 dB, 26 s | 38 dB, 0.128 M cycles, 3 s |",
         "| rnn | 50.0%, 2 at the edge, host: Pad, equal, 0 s | fails after 1 s |",
     ]
 
