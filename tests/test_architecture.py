@@ -47,7 +47,7 @@ ALLOWED = {
     "road.mixing": FOUNDATION | {"quantization", "partition"} | road("sensing", "options"),  # counts multiply-adds
     "road.searching": FOUNDATION | {"quantization"} | road("compilation", "mixing", "options"),
     "road.float_mixing": FOUNDATION | {"quantization", "partition"} | road("mixing", "options"),  # the same
-    "road.float_searching": FOUNDATION | {"quantization"} | road("float_mixing", "mixing", "options", "searching"),
+    "road.mix_searching": FOUNDATION | {"quantization"} | road("float_mixing", "mixing", "options", "searching"),
     "road.sensing": FOUNDATION | {"pipeline", "quantization"} | road("options"),  # the pass that writes encodings
     "road.halving": FOUNDATION | {"pipeline", "quantization"} | road("options", "preparation"),
     "road.time_left": road("options"),
@@ -57,9 +57,9 @@ ALLOWED = {
     | road(
         "compilation",
         "float_runs",
-        "float_searching",
         "halving",
         "holding",
+        "mix_searching",
         "options",
         "preparation",
         "searching",

@@ -13,7 +13,7 @@ from npuopt.quantization.accuracy.probe import CARRYING
 from npuopt.quantization.accuracy.search import Choice, Option
 from npuopt.quantization.accuracy.sensitivity import layer_errors
 from npuopt.quantization.assignment.wishes import wishes_of
-from npuopt.road.mixing import FEW, MACS_PER_BYTE, OWN_SAMPLES, elements, readers, source, unquantized
+from npuopt.road.mixing import FEW, IN_THE_WAY, MACS_PER_BYTE, OWN_SAMPLES, elements, readers, source, unquantized
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -32,9 +32,6 @@ INTEGER_BITS, FLOAT_BITS = 8, 16
 
 CONVERTED_BYTES = 3
 """That are moved to convert one number: a float is read and an integer written, or the other way round."""
-
-IN_THE_WAY = 3
-"""Layers that are named when a bound cannot be reached."""
 
 
 def float_scheme(work: Work) -> str | None:

@@ -20,9 +20,9 @@ from npuopt.quantization.samples.data import RANDOM, open_samples
 from npuopt.quantization.steps import Held, StepRecord, Work
 from npuopt.road.compilation import model_runs, stage
 from npuopt.road.float_runs import float_runs, verification_samples
-from npuopt.road.float_searching import search_mix
 from npuopt.road.halving import halve_model, limit_masks
 from npuopt.road.holding import hold_weights
+from npuopt.road.mix_searching import search_mix
 from npuopt.road.preparation import AS_THEY_ARE
 from npuopt.road.searching import Search
 from npuopt.road.sensing import Unquantized

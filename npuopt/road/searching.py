@@ -13,7 +13,7 @@ from npuopt.quantization.accuracy.goals import Goal
 from npuopt.quantization.accuracy.search import Assignment, Bounds, fastest, most_exact, require_solver
 from npuopt.quantization.accuracy.sensitivity import decibels
 from npuopt.road.compilation import model_runs
-from npuopt.road.mixing import FEW, Mixing
+from npuopt.road.mixing import FEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,9 +114,7 @@ class Found:
     record: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def search_precisions(
-    work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say, *, mix: Mix = Mixing
-) -> Found:
+def search_precisions(work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say, mix: Mix) -> Found:
     """Return the fastest assignment that keeps to the goal and the budget, or the most exact one within the budget.
 
     Args:

@@ -9,17 +9,7 @@ from npuopt.partition.layers import Layer, layer_of
 from npuopt.partition.storage import Storage
 from npuopt.target import parse_target
 from npuopt.target.performance import Block, Performance
-
-CHIP = """
-name: toy/chip
-title: Toy
-source: invented
-delegate: {road: tvm, triple: none, cpu: none}
-schemes:
-  fp32: {activation: float32}
-ops:
-  Conv: {schemes: [fp32]}
-"""
+from support.convolving_chip import CONVOLVING_CHIP
 
 
 def layer(body, inputs, weights):
@@ -28,7 +18,7 @@ def layer(body, inputs, weights):
     model.graph.outputs[0].shape = None  # inferred
     infer_shapes(model)
     (node,) = model.graph
-    return layer_of(node, Storage([node], parse_target(CHIP), "fp32"))
+    return layer_of(node, Storage([node], parse_target(CONVOLVING_CHIP), "fp32"))
 
 
 @pytest.mark.parametrize(

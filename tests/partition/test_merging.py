@@ -6,17 +6,7 @@ from npuopt.graph import infer_shapes, parse
 from npuopt.partition.merging import merged_layers
 from npuopt.partition.storage import Storage
 from npuopt.target import parse_target
-
-CHIP = """
-name: toy/chip
-title: Toy
-source: invented
-delegate: {road: tvm, triple: none, cpu: none}
-schemes:
-  fp32: {activation: float32}
-ops:
-  Conv: {schemes: [fp32]}
-"""
+from support.convolving_chip import CONVOLVING_CHIP
 
 
 def layers(body):
@@ -26,7 +16,7 @@ def layers(body):
     )
     infer_shapes(model)
     nodes = list(model.graph)
-    storage = Storage(nodes, parse_target(CHIP), "fp32")
+    storage = Storage(nodes, parse_target(CONVOLVING_CHIP), "fp32")
     found = merged_layers(storage.computing(nodes), storage, ("Relu", "Add"), model.graph.outputs)
     return {first.outputs[0].name: [one.outputs[0].name for one in merged] for first, merged in found.items()}
 
@@ -53,6 +43,6 @@ def test_what_is_needed_outside_is_written():
     )
     infer_shapes(model)
     nodes = list(model.graph)
-    storage = Storage(nodes, parse_target(CHIP), "fp32")
+    storage = Storage(nodes, parse_target(CONVOLVING_CHIP), "fp32")
     found = merged_layers(nodes, storage, ("Relu",), model.graph.outputs)
     assert [first.op_type for first in found] == ["Conv", "Relu"]

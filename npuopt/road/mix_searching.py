@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from npuopt.road.float_mixing import FloatMixing, float_scheme
-from npuopt.road.mixing import integer_choices
+from npuopt.road.mixing import Mixing, integer_choices
 from npuopt.road.searching import Budget, Found, search_precisions
 
 if TYPE_CHECKING:
@@ -27,6 +27,6 @@ def search_mix(work: Work, build: Build, search: Search) -> Found:
         UsageError: when there is nothing to choose between, or no data.
     """
     has_choice = any(len(schemes) > 1 for schemes in integer_choices(work).values())
-    if has_choice or float_scheme(work) is None or search.goal is None or search.budget != Budget():
-        return search_precisions(work, build, search.goal, search.budget, search.say)
-    return search_precisions(work, build, search.goal, search.budget, search.say, mix=FloatMixing)
+    takes_floats = float_scheme(work) is not None and search.goal is not None and search.budget == Budget()
+    mix = FloatMixing if takes_floats and not has_choice else Mixing
+    return search_precisions(work, build, search.goal, search.budget, search.say, mix)
