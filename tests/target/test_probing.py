@@ -72,6 +72,22 @@ def test_floats_are_spread_over_their_range_and_repeatable():
     assert np.array_equal(values, second.sample["x0"])
 
 
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMean", "GlobalAveragePool", "Einsum"])
+def test_no_sum_that_is_asked_for_is_zero_but_for_rounding(op):
+    for question_ in (build(case, None, must_run=False) for case in cases_by_op()[op]):
+        given = question_.sample["x0"]
+        if given.size:
+            made = run_reference(question_.model, question_.sample)["y0"]
+            assert np.abs(made).max() > 0.04 * np.abs(given).max(), question_.label
+
+
+@pytest.mark.parametrize("op", ["ArgMax", "ArgMin", "TopK", "ReduceMax", "ReduceMin"])
+def test_no_number_of_a_search_comes_twice(op):
+    for case in cases_by_op()[op]:
+        values = build(case, None, must_run=False).sample["x0"]
+        assert len(np.unique(values)) == values.size, case.label
+
+
 def test_a_quantized_question_is_close_to_the_float_one():
     plain, quantized = question(CONV), question(CONV, A8W8)
     expected, got = (run_reference(one.model, one.sample)["y0"] for one in (plain, quantized))
