@@ -47,6 +47,22 @@ def test_the_first_axis_is_kept(body, inputs, constants, kept):
     assert (fault("first-axis-is-kept", body, inputs, "float[A,B] y", constants) == "") == kept
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes", "made", "reason"),
+    [
+        ("2,128,256", "1, 2", "2,1,1", ""),
+        ("32768", "0", "1", ""),
+        ("2,32769", "1", "2,1", "32769 elements are summed; at most 32768 are taken"),
+        ("182,182,2", "0, 1", "1,1,2", "33124 elements are summed; at most 32768 are taken"),
+        ("N,182,182", "1, 2", "N,1,1", "its shapes are not static"),
+    ],
+)
+def test_a_sum_of_16_bit_numbers_fits_in_32_bits(shape, axes, made, reason):
+    constants = f"int64[{len(axes.split(','))}] axes = {{{axes}}}"
+    node = "y = ReduceMean (x, axes)", f"float[{shape}] x", f"float[{made}] y", constants
+    assert fault("sums-of-16-bits-fit-in-32", *node) == reason
+
+
 RESIZE = 'y = Resize <mode = "nearest", coordinate_transformation_mode = "{}"> (x, , {})'
 
 

@@ -16,7 +16,7 @@ REDUCTIONS = (
 )  # fmt: skip
 IMAGE = (1, 4, 8, 8)
 LOPSIDED = (-2.5, 3.5)
-"""A range whose evenly spaced numbers have a sum: where it is zero but for rounding, any compiler is off by all of it."""
+"""Evenly spaced numbers of this range have a sum. Where it is zero, a compiler is off by all that it rounds."""
 WHOLE_OR_NEARLY = (
     ((2, 3), (0, 1)), ((1, 1, 6, 5), (0, 1, 2)), ((1, 3, 4, 5, 2), (1, 2, 3, 4)), ((2, 3, 4, 5, 2), (3, 4)),
 )  # fmt: skip
