@@ -19,9 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.optimize import LIGHT, LIGHT_FOLDER
-from benchmarks.road_rows import subjects
-from benchmarks.seeded_weights import seeded_weights
+from benchmarks.optimize import LIGHT
+from benchmarks.road_rows import subjects, write_light
 from npuopt import api
 from npuopt.delegates.contract import Limits
 from npuopt.delegates.litert.interpret import interpret
@@ -67,7 +66,7 @@ def main() -> int:
         known = subjects(Path(temporary))
         for name in arguments.models or known:
             if name in LIGHT:
-                seeded_weights(LIGHT_FOLDER / f"{name}.onnx", known[name].file)
+                write_light(name, known[name])
             for scheme in arguments.schemes if known[name].file.is_file() else ():
                 rows.append(row_of(name, known[name], scheme, Path(temporary) / "out", arguments.samples))
                 print(text_of(rows[-1]), flush=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.location import EXAMPLES, models_folder
-from benchmarks.optimize import LIGHT
+from benchmarks.optimize import LIGHT, LIGHT_FOLDER
+from benchmarks.seeded_weights import seeded_samples, seeded_weights
 from npuopt import api
 from npuopt.cli.quantization_options import parse_precisions
 from npuopt.errors import NpuoptError
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from npuopt.bundle import Manifest
+
+
+LIGHT_SAMPLES = 8
+"""Random images that a light CNN is calibrated with: they differ in noise alone."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,13 @@ def subjects(folder: Path) -> dict[str, Subject]:
         "ppocr_det": Subject(fetched / "ppocr_det/model.onnx", {"x:0": 1, "x:2": 320, "x:3": 320}, "calibration.npz"),
         "silero": Subject(fetched / "silero/model.onnx", {"sequence_length": 32}, "calibration.npz"),
     }
-    return {**named, **{name: Subject(folder / f"{name}.onnx") for name in LIGHT}}
+    return {**named, **{name: Subject(folder / f"{name}.onnx", calibration=f"{name}.npz") for name in LIGHT}}
+
+
+def write_light(name: str, subject: Subject) -> None:
+    """Write one of the light CNNs with drawn weights, and random images as its data, to its subject's files."""
+    seeded_weights(LIGHT_FOLDER / f"{name}.onnx", subject.file)
+    seeded_samples(subject.file, subject.file.parent / subject.calibration, LIGHT_SAMPLES)
 
 
 def compile_one(name: str, subject: Subject, column: Column, out: Path, *, seconds: float, checked: bool) -> Row:

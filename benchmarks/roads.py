@@ -21,10 +21,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.optimize import LIGHT, LIGHT_FOLDER
+from benchmarks.optimize import LIGHT
 from benchmarks.road_estimates import print_estimates
-from benchmarks.road_rows import COLUMNS, Column, Row, compile_one, subjects
-from benchmarks.seeded_weights import seeded_weights
+from benchmarks.road_rows import COLUMNS, Column, Row, compile_one, subjects, write_light
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +44,7 @@ def main() -> int:
         known = subjects(Path(temporary))
         for name in arguments.models or known:
             if name in LIGHT:
-                seeded_weights(LIGHT_FOLDER / f"{name}.onnx", known[name].file)
+                write_light(name, known[name])
             if not known[name].file.is_file():
                 print(f"| {name} | not there: run `make models` | | | | | | |")
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from math import prod, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import onnx
@@ -41,6 +41,15 @@ def seeded_weights(source: Path, path: Path) -> None:
     _fill(model.graph)
     _settle(model)
     onnx.save(model, path)
+
+
+def seeded_samples(model: Path, path: Path, count: int) -> None:
+    """Write `count` random images for a model of one input to `path`, as calibration data."""
+    graph = ir.load(model).graph
+    [value] = [value for value in graph.inputs if value.name not in graph.initializers]
+    shape = cast("ir.Shape", value.shape).numpy()
+    images = np.random.default_rng(1).standard_normal((count, *shape)).astype(np.float32)
+    np.savez(path, allow_pickle=False, **{str(value.name): images})
 
 
 def _fill(graph: onnx.GraphProto) -> None:

@@ -8,12 +8,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from benchmarks import road_estimates, roads
+from benchmarks import road_estimates, road_rows, roads
 from benchmarks.optimize import LIGHT_FOLDER
 from benchmarks.road_rows import Row
 from benchmarks.seeded_weights import seeded_weights
 from npuopt.graph import load
 from npuopt.graph.execution import Session
+from npuopt.quantization.samples.data import open_samples
 
 
 def test_drawn_weights_keep_activations_alive_and_are_the_same_again(tmp_path) -> None:
@@ -36,6 +37,14 @@ def test_drawn_weights_leave_something_to_compare(tmp_path, name) -> None:
     (scores,) = Session(model).run({model.graph.inputs[0].name: image}).values()
     assert 4 / 256 < scores.max() < 0.5
     assert (scores > 0.5 / 256).sum() > 20
+
+
+def test_a_light_model_comes_with_images_that_differ(tmp_path) -> None:
+    subject = road_rows.subjects(tmp_path)["light_squeezenet"]
+    road_rows.write_light("light_squeezenet", subject)
+    samples = list(open_samples(str(tmp_path / subject.calibration), load(subject.file)))
+    assert [sample["data_0"].shape for sample in samples] == [(1, 3, 224, 224)] * road_rows.LIGHT_SAMPLES
+    assert not np.array_equal(samples[0]["data_0"], samples[1]["data_0"])
 
 
 def test_estimates_are_compared_by_rank(capsys, monkeypatch) -> None:
