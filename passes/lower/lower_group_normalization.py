@@ -3,14 +3,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import DataType, attribute, input_at, static_shape
+from npuopt.graph import attribute, input_at, static_shape
 from npuopt.passes.lower.formula import FormulaLowering
+from npuopt.passes.lower.wide_normalization import centered_and_variance, computed_wide
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
     from npuopt.graph import Builder, Node, Value
-
-NARROW = (DataType.FLOAT16, DataType.BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,14 @@ class LowerGroupNormalization(FormulaLowering):
             return Declined("the shape of its input is not static or has no elements")
         batch, channels, *space = shape
         groups = attribute(node, "num_groups", channels)
-        given = build.type
-        wide = given in NARROW and attribute(node, "stash_type", int(DataType.FLOAT)) == DataType.FLOAT
-        if wide:
-            x = build("Cast", x, to=DataType.FLOAT)
-            build.type = DataType.FLOAT
-        grouped = build("Reshape", x, build.integers(batch, groups, -1))
-        axis = build.integers(2)
-        centered = build("Sub", grouped, build("ReduceMean", grouped, axis, keepdims=1))
-        variance = build("ReduceMean", build("Mul", centered, centered), axis, keepdims=1)
-        deviation = build("Sqrt", build("Add", variance, attribute(node, "epsilon", 1e-5)))
-        result = build("Reshape", build("Div", centered, deviation), build.integers(*shape))
-        if wide:
-            result = build("Cast", result, to=given)
+
+        def normalized(x: Value) -> Value:
+            grouped = build("Reshape", x, build.integers(batch, groups, -1))
+            centered, variance = centered_and_variance(grouped, build.integers(2), build)
+            deviation = build("Sqrt", build("Add", variance, attribute(node, "epsilon", 1e-5)))
+            return build("Reshape", build("Div", centered, deviation), build.integers(*shape))
+
+        result = computed_wide(node, x, build, normalized)
         per_channel = build.integers(channels, *[1] * len(space))
         scaled = build("Mul", result, build("Reshape", input_at(node, 1), per_channel))
         return build("Add", scaled, build("Reshape", input_at(node, 2), per_channel))

@@ -3,14 +3,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import DataType, attribute, input_at, rank
+from npuopt.graph import attribute, input_at, rank
 from npuopt.passes.lower.formula import FormulaLowering
+from npuopt.passes.lower.wide_normalization import centered_and_variance, computed_wide
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
     from npuopt.graph import Builder, Node, Value
-
-NARROW = (DataType.FLOAT16, DataType.BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,11 @@ class LowerLayerNormalization(FormulaLowering):
         if depth is None:
             return Declined("the rank of its input is not known")
         axes = build.integers(*range(attribute(node, "axis", -1) % depth, depth))
-        given = build.type
-        wide = given in NARROW and attribute(node, "stash_type", int(DataType.FLOAT)) == DataType.FLOAT
-        if wide:
-            x = build("Cast", x, to=DataType.FLOAT)
-            build.type = DataType.FLOAT
-        centered = build("Sub", x, build("ReduceMean", x, axes, keepdims=1))
-        variance = build("ReduceMean", build("Mul", centered, centered), axes, keepdims=1)
-        deviation = build("Sqrt", build("Add", variance, attribute(node, "epsilon", 1e-5)))
-        result = build("Div", centered, deviation)
-        if wide:
-            result = build("Cast", result, to=given)
+
+        def normalized(x: Value) -> Value:
+            centered, variance = centered_and_variance(x, axes, build)
+            return build("Div", centered, build("Sqrt", build("Add", variance, attribute(node, "epsilon", 1e-5))))
+
         scale, bias = input_at(node, 1), input_at(node, 2)
-        result = build("Mul", result, scale)
+        result = build("Mul", computed_wide(node, x, build, normalized), scale)
         return result if bias is None else build("Add", result, bias)

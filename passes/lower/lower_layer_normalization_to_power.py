@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from npuopt.graph import attribute, input_at, rank
 from npuopt.passes.lower.formula import FormulaLowering
-from npuopt.passes.lower.lower_layer_normalization import NARROW
+from npuopt.passes.lower.wide_normalization import NARROW, centered_and_variance
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ class LowerLayerNormalizationToPower(FormulaLowering):
         if build.type in NARROW:
             return Declined("it computes in half precision")
         axes = build.integers(*range(attribute(node, "axis", -1) % depth, depth))
-        centered = build("Sub", x, build("ReduceMean", x, axes, keepdims=1))
-        variance = build("ReduceMean", build("Mul", centered, centered), axes, keepdims=1)
+        centered, variance = centered_and_variance(x, axes, build)
         factor = build("Pow", build("Add", variance, attribute(node, "epsilon", 1e-5)), -0.5)
         result = build("Mul", build("Mul", centered, factor), input_at(node, 1))
         bias = input_at(node, 2)

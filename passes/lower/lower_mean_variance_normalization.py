@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from npuopt.graph import attribute_list
 from npuopt.passes.lower.formula import FormulaLowering
+from npuopt.passes.lower.wide_normalization import centered_and_variance
 
 if TYPE_CHECKING:
     from npuopt.graph import Builder, Node, Value
@@ -29,6 +30,5 @@ class LowerMeanVarianceNormalization(FormulaLowering):
     def formula(self, node: Node, x: Value, build: Builder) -> Value:
         """Return the standard's definition, in a form that does not cancel."""
         axes = build.integers(*attribute_list(node, "axes", (0, 2, 3)))
-        centered = build("Sub", x, build("ReduceMean", x, axes, keepdims=1))
-        variance = build("ReduceMean", build("Mul", centered, centered), axes, keepdims=1)
+        centered, variance = centered_and_variance(x, axes, build)
         return build("Div", centered, build("Add", build("Sqrt", variance), EPSILON))

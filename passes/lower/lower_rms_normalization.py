@@ -3,14 +3,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from npuopt.graph import DataType, attribute, input_at, rank
+from npuopt.graph import attribute, input_at, rank
 from npuopt.passes.lower.formula import FormulaLowering
+from npuopt.passes.lower.wide_normalization import computed_wide
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
     from npuopt.graph import Builder, Node, Value
-
-NARROW = (DataType.FLOAT16, DataType.BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,9 @@ class LowerRmsNormalization(FormulaLowering):
         if depth is None:
             return Declined("the rank of its input is not known")
         axes = build.integers(*range(attribute(node, "axis", -1) % depth, depth))
-        given = build.type
-        wide = given in NARROW and attribute(node, "stash_type", int(DataType.FLOAT)) == DataType.FLOAT
-        if wide:
-            x = build("Cast", x, to=DataType.FLOAT)
-            build.type = DataType.FLOAT
-        square = build("ReduceMean", build("Mul", x, x), axes, keepdims=1)
-        result = build("Div", x, build("Sqrt", build("Add", square, attribute(node, "epsilon", 1e-5))))
-        if wide:
-            result = build("Cast", result, to=given)
-        return build("Mul", result, input_at(node, 1))
+
+        def normalized(x: Value) -> Value:
+            square = build("ReduceMean", build("Mul", x, x), axes, keepdims=1)
+            return build("Div", x, build("Sqrt", build("Add", square, attribute(node, "epsilon", 1e-5))))
+
+        return build("Mul", computed_wide(node, x, build, normalized), input_at(node, 1))

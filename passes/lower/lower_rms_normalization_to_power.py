@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from npuopt.graph import attribute, input_at, rank
 from npuopt.passes.lower.formula import FormulaLowering
-from npuopt.passes.lower.lower_rms_normalization import NARROW
+from npuopt.passes.lower.wide_normalization import NARROW
 from npuopt.pipeline import Declined
 
 if TYPE_CHECKING:
