@@ -18,8 +18,8 @@ class RKNN:
     def __init__(self, verbose):
         assert verbose
 
-    def config(self, target_platform):
-        print("I target", target_platform)
+    def config(self, target_platform, disable_rules):
+        print("I target", target_platform, "without", disable_rules)
 
     def load_onnx(self, model):
         return 0 if os.path.getsize(model) else -1

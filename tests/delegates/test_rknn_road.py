@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,22 @@ def test_an_op_in_float_between_tensors_of_8_bits_is_the_npus(tmp_path, node):
     (tmp_path / "out").mkdir()
     region = RknnDelegate().compile(tmp_path / "region.onnx", tmp_path / "out", target, limits=LIMITS)
     assert [one.op_type for one in region.nodes if not one.on_npu and not one.edge] == []
+
+
+@pytest.mark.parametrize("chip", ["rk3588", "rv1106"])
+def test_a_convolution_behind_a_concat_in_8_bits_stays_in_8_bits(tmp_path, chip):
+    numbers = ",".join(f"{number:.3f}" for number in np.random.default_rng(0).normal(0, 0.2, 64 * 16))
+    text = f"""(float[1,16,32,32] x) => (float[1,16,32,32] y)
+        <float[64,16,1,1] wide = {{{numbers}}}, float[16,128,1,1] narrow = {{{numbers},{numbers}}}> {{
+        a = Conv(x, wide) b = Relu(a) c = Neg(x) d = Conv(c, wide) e = Relu(d)
+        f = Concat<axis = 1>(b, e) g = Conv(f, narrow) y = Relu(g) }}"""
+    save(model_from(text), tmp_path / "m.onnx")
+    options = CompileOptions(calibration="random", precision="a8w8", samples=1)
+    manifest = api.compile(tmp_path / "m.onnx", f"rockchip/{chip}", tmp_path / "out", options)
+    layers = json.loads((tmp_path / "out/rknn/npu-0/layers.json").read_text())
+    assert {layer["type"] for layer in layers if layer["kind"].startswith("Conv")} == {"INT8"}
+    [compiled] = [stage for stage in manifest.verification if stage.name == "compiled"]
+    assert (compiled.outputs["y"].cosine or 0) > 0.999
 
 
 def test_a_reader_in_float_behind_8_bits_is_computed_in_float(tmp_path):

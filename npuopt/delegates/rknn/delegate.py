@@ -38,6 +38,10 @@ BINARY_FILE, MODEL_FILE, LAYERS_FILE, LOG_FILE = "model.rknn", "model.onnx", "la
 OPSET = 19
 """Newest that RKNN-Toolkit2 2.5.0 reads: `Unsupport onnx opset 24, need <= 19!`."""
 
+OUT_OF_8_BITS = ("fuse_concat_conv",)
+"""Rules of the toolkit that take a Concat in 8 bits and the convolution behind it into fp16; chips without fp16 then
+fail: `The Conv('NAME') not supported 'float16' dtype at rv1103/rv1106!`"""
+
 
 class RknnDelegate:
     """Builds regions, in float or with their own encodings, as .rknn files."""
@@ -65,6 +69,7 @@ class RknnDelegate:
                 "model": str((folder / MODEL_FILE).resolve()),
                 "output": str((folder / BINARY_FILE).resolve()),
                 "platform": chip.platform,
+                "without": _without(read_header(folder / MODEL_FILE)),
                 "folder": scratch,
             }
             child = run_child(WORKER, request, log=folder / LOG_FILE, limits=limits, python=tool.python)
@@ -102,6 +107,7 @@ class RknnDelegate:
             "operation": "simulate",
             "model": str((region.folder / MODEL_FILE).resolve()),
             "platform": settings_of(target, Chip).platform,
+            "without": _without(header),
             "shapes": [_shape(value) for value in header.graph.output],
         }
         runner = SampleRunner(SIMULATOR, WORKER, environment(TOOLCHAIN).python)
@@ -132,6 +138,7 @@ class RknnDelegate:
                 "inputs": str(given),
                 "outputs": str(made),
                 "platform": settings_of(target, Chip).platform,
+                "without": _without(read_header(region.folder / MODEL_FILE)),
                 "folder": scratch,
             }
             child = run_child(WORKER, request, log=Path(scratch) / LOG_FILE, limits=limits, python=tool.python)
@@ -150,6 +157,11 @@ class RknnDelegate:
         from npuopt.delegates.rknn.probe import probe  # noqa: PLC0415 -- imports this module
 
         return probe(questions, settings_of(target, Chip), limits=limits, progress=progress)
+
+
+def _without(model: onnx.ModelProto) -> list[str]:
+    """List the rules that the toolkit is not to apply to a model."""
+    return list(OUT_OF_8_BITS) if any(node.op_type == "QuantizeLinear" for node in model.graph.node) else []
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int]:

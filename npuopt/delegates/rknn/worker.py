@@ -5,7 +5,8 @@
 Started as `python -I worker.py REQUEST ANSWER`, always as a child process: the toolkit aborts and hangs on some models.
 Imports nothing of npuopt. The toolkit's return codes say little; what counts is the table that it prints.
 
-Requests, with `platform`, the toolkit's name of the chip, and `folder` for its log:
+Requests, with `platform`, the toolkit's name of the chip, `folder` for its log and, if some are, `without`: rules that
+the toolkit is not to apply:
     {"operation": "build", "model": file, "output": file.rknn}
     {"operation": "simulate", "model": file, "inputs": [npz], "outputs": [npz to write], "shapes": of each output}
     {"operation": "layers", "model": file, "names": of the outputs, "inputs": npz, "outputs": npz to write}
@@ -197,7 +198,7 @@ def run(request: dict, model: str, then: Callable[[Tool], int]) -> tuple:
     with captured(Path(request["folder"]) / "toolkit.log") as log:
         tool = RKNN(verbose=True)
         try:
-            tool.config(target_platform=request["platform"])
+            tool.config(target_platform=request["platform"], disable_rules=request.get("without", []))
             for step in (
                 lambda: tool.load_onnx(model=model),
                 lambda: tool.build(do_quantization=False),
