@@ -66,7 +66,8 @@ def print_search(out: Console, search: Mapping[str, Any]) -> None:
     if not search:
         return
     layers = ", ".join(f"{count} in {scheme}" for scheme, count in search["layers"].items())
-    reached = f"{search['text']} on {search['samples']} samples; " if search["text"] else ""
+    seen = "that calibration did not see" if search["held_out"] else "of the calibration data"
+    reached = f"{search['text']} on {search['samples']} samples {seen}; " if search["text"] else ""
     time = "" if search["latency"] is None else f", {search['latency']:.2f} times the fastest mix's estimated time"
     out.print(
         f"Mixed precision: {reached}layers {layers}; {search['bytes'] / 1e6:.2f} MB of weights{time}", markup=False

@@ -121,6 +121,12 @@ class QuantizationOptions(SchemeOptions):
             metavar="METRIC=VALUE",
         ),
     ] = None
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            "--held-out", help="Measure --max-drop on these samples, which calibration does not see.", metavar="DATA"
+        ),
+    ] = None
     budget: Annotated[
         str | None,
         typer.Option("--budget", help="What a mix of schemes may cost: bytes=20M, latency=1.2.", metavar="bytes=N"),
@@ -172,6 +178,7 @@ class QuantizationOptions(SchemeOptions):
             super().compile_options(),
             alike=parse_like(self.like),
             max_drop=self.max_drop,
+            held_out=self.held_out,
             budget=self.budget,
             calibration_state=self.calibration_state,
             requantize=self.requantize,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from npuopt.quantization.steps import Held, Work
     from npuopt.road.mixing import Arrays, Build
     from npuopt.road.options import Say
+    from npuopt.target import Target
 
 SEEN_SAMPLES = 4
 """Samples on which each layer's effect on the outputs is looked at: the model runs once for each and each layer."""
@@ -34,9 +35,9 @@ CONVERTED_BYTES = 3
 """That are moved to convert one number: a float is read and an integer written, or the other way round."""
 
 
-def float_scheme(work: Work) -> str | None:
+def float_scheme(target: Target) -> str | None:
     """Return the target's first scheme of float activations and weights, None where it has none."""
-    schemes = work.target.schemes.items()
+    schemes = target.schemes.items()
     return next((name for name, one in schemes if one.is_float and not one.is_weight_only and not one.is_float8), None)
 
 
@@ -49,7 +50,7 @@ class FloatMixing:
 
     def __init__(self, work: Work, build: Build, samples: Sequence[Arrays], say: Say) -> None:
         self._work = work
-        self._wide = float_scheme(work) or ""
+        self._wide = float_scheme(work.target) or ""
         wishes = wishes_of(work.model, work.target, work.scheme, work.precisions)
         self._own = {_name(node): node for node, wish in wishes.items() if wish.scheme_name == work.scheme}
         self._nodes = {name: node for name, node in self._own.items() if work.target.accepts(node, self._wide)}
@@ -61,7 +62,7 @@ class FloatMixing:
             before.encodings,
             before.insert,
             samples[:OWN_SAMPLES],
-            effects_on=samples[:SEEN_SAMPLES],
+            effects_on=samples[:: -(-len(samples) // SEEN_SAMPLES)],
         )
         self._noise = {error.name: error.at_outputs for error in found}
         self.choices = [self._choice(name, node) for name, node in self._own.items() if node.op_type not in CARRYING]

@@ -27,6 +27,6 @@ def search_mix(work: Work, build: Build, search: Search) -> Found:
         UsageError: when there is nothing to choose between, or no data.
     """
     has_choice = any(len(schemes) > 1 for schemes in integer_choices(work).values())
-    takes_floats = float_scheme(work) is not None and search.goal is not None and search.budget == Budget()
+    takes_floats = float_scheme(work.target) is not None and search.goal is not None and search.budget == Budget()
     mix = FloatMixing if takes_floats and not has_choice else Mixing
-    return search_precisions(work, build, search.goal, search.budget, search.say, mix)
+    return search_precisions(work, build, search, mix)

@@ -98,6 +98,7 @@ class CompileOptions:
         requantize: drop the encodings of a model that comes quantized, and quantize it anew.
         alike: patterns of tensors, each with an encodings file of another model that holds them the same way.
         max_drop: a bound on a metric, as `METRIC=VALUE`; the fastest mix of schemes that keeps to it is searched for.
+        held_out: data that this bound is measured on, in a form that `calibration` has; that data when None.
         budget: what such a mix may cost, as `bytes=N` or `latency=RATIO`.
         steps: quantization steps to run besides the scheme's standard ones, as `name` or `name{option=value}`.
         without_steps: names of standard ones to leave out.
@@ -125,6 +126,7 @@ class CompileOptions:
     requantize: bool = False
     alike: tuple[tuple[str, Path], ...] = ()
     max_drop: str | None = None
+    held_out: Any = None
     budget: str | None = None
     steps: tuple[str, ...] = ()
     without_steps: tuple[str, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from npuopt.graph.static_ends import with_static_ends
 from npuopt.quantization.accuracy.goals import Goal
 from npuopt.quantization.accuracy.search import Assignment, Bounds, fastest, most_exact, require_solver
 from npuopt.quantization.accuracy.sensitivity import decibels
+from npuopt.quantization.samples.data import open_samples
 from npuopt.road.compilation import model_runs
 from npuopt.road.mixing import FEW
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Build = Callable[[Mapping[str, str], Samples | None], tuple[Held, list[StepRecord]]]
 
 SAMPLES = 32
-"""Calibration samples that the bound is measured on."""
+"""Samples, from all over the data, that the bound is measured on."""
 
 ROUNDS = 5
 """How often an assignment is measured and the bound on its estimated noise corrected."""
@@ -72,10 +72,18 @@ class Budget:
 
 @dataclass(frozen=True)
 class Search:
-    """A search that is to be made."""
+    """A search that is to be made.
+
+    Attributes:
+        goal: what the quantized model must reach on the first samples; None for as exact as the budget allows.
+        budget: what it may cost.
+        held_out: data that the goal is measured on, in a form that calibration data has; that data itself when None.
+        say: told what is being done.
+    """
 
     goal: Goal | None
     budget: Budget
+    held_out: Any
     say: Say
 
     @classmethod
@@ -86,6 +94,8 @@ class Search:
             UsageError: when a bound or a budget is wrong, or there is nothing to choose.
             ToolchainMissingError: when the solver is not installed.
         """
+        if options.max_drop is None and options.held_out is not None:
+            raise UsageError("--held-out is what --max-drop is measured on, and there is none")
         if options.max_drop is None and options.budget is None:
             return None
         goal = None if options.max_drop is None else Goal.parse(options.max_drop)
@@ -94,7 +104,7 @@ class Search:
             why = "encodings are given" if target.scheme(scheme).is_integer else f"scheme {scheme} is a float one"
             raise UsageError(f"--max-drop and --budget choose integer schemes, and {why}")
         require_solver()
-        return cls(goal, budget, say)
+        return cls(goal, budget, options.held_out, say)
 
 
 @dataclass
@@ -114,22 +124,21 @@ class Found:
     record: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def search_precisions(work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say, mix: Mix) -> Found:
+def search_precisions(work: Work, build: Build, search: Search, mix: Mix) -> Found:
     """Return the fastest assignment that keeps to the goal and the budget, or the most exact one within the budget.
 
     Args:
         work: calibrated; its precisions are those of nodes that are not to be touched.
         build: quantizes with these precisions.
-        goal: what the quantized model must reach on the first samples; None for as exact as the budget allows.
-        budget: what it may cost.
-        say: told what is being done.
+        search: what must be reached, and what it may cost.
         mix: measures the choices.
 
     Raises:
         AccuracyError: when nothing within the budget reaches the goal, with the best that was found.
         UsageError: when nothing fits the budget, or there is nothing to choose between.
+        InputError: when the held-out data is not there or does not fit.
     """
-    return _Search(work, build, goal, budget, say, mix).run()
+    return _Search(work, build, search, mix).run()
 
 
 @dataclass(frozen=True)
@@ -145,17 +154,20 @@ class _Trial:
 
 
 class _Search:
-    def __init__(self, work: Work, build: Build, goal: Goal | None, budget: Budget, say: Say, mix: Mix) -> None:
+    def __init__(self, work: Work, build: Build, search: Search, mix: Mix) -> None:
         if work.samples is None:
             raise UsageError("precisions are searched for on data", hint="give --calibration data")
-        self._work, self._build, self._goal, self._say = work, build, goal, say
+        goal = search.goal
+        self._work, self._build, self._goal, self._say = work, build, goal, search.say
         self._all, self._few = work.samples, work.samples.first(FEW)
-        self._samples: list[Arrays] = [dict(sample) for sample in islice(work.samples, SAMPLES)]
+        self._is_held_out = search.held_out is not None
+        judging = open_samples(search.held_out, work.model) if self._is_held_out else work.samples
+        self._samples: list[Arrays] = judging.spread(SAMPLES)
         self._reference = self._runs(work.model)
         ends = self._static_ends()
         self._outputs = goal.outputs(ends) if goal is not None else list(ends)
-        self._mixing = mix(work, build, self._samples, say)
-        self._bounds = self._within(budget)
+        self._mixing = mix(work, build, self._samples, self._say)
+        self._bounds = self._within(search.budget)
 
     def run(self) -> Found:
         """Find the most exact assignment, then faster ones as long as the goal is met."""
@@ -262,6 +274,7 @@ class _Search:
             "measured": None if goal is None else min(trial.measured, 1e9),
             "text": "" if goal is None else goal.text(trial.measured),
             "samples": len(self._samples),
+            "held_out": self._is_held_out,
             "rounds": rounds,
             "layers": self._mixing.counts(trial.found.precisions),
             "bytes": assignment.bytes,

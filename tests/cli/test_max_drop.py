@@ -3,9 +3,10 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
-from npuopt.graph import load, nodes
+from npuopt.graph import Session, load, nodes
 from support.command import complaint, npuopt
 from support.differences import write_differences
 
@@ -85,6 +86,20 @@ def test_a_bound_out_of_reach_says_what_is_in_the_way(quantize, tmp_path):
     assert not (tmp_path / "e.json").exists()
 
 
+def test_the_bound_is_kept_on_samples_that_calibration_does_not_see(quantize, tmp_path):
+    held_out = np.random.default_rng(1).normal(0, 1.5, (6, 4, 16)).astype(np.float32)
+    np.savez(tmp_path / "h.npz", x=held_out)
+    seen = outcome(quantize("--json", "--max-drop", "sqnr=40"))["search"]
+    search = outcome(quantize("--json", "--max-drop", "sqnr=40", "--held-out", "h.npz"))["search"]
+    assert (seen["held_out"], search["held_out"]) == (False, True)
+    runs = [[Session(tmp_path / name).run({"x": one})["y"] for one in held_out] for name in ("m.onnx", "q.onnx")]
+    expected, got = map(np.stack, runs)
+    noise = ((got - expected) ** 2).sum() / (expected**2).sum()
+    assert search["measured"] == pytest.approx(-10 * np.log10(noise), abs=0.1)
+    assert search["measured"] >= 40
+    assert search["layers"]["a16w8"] > seen["layers"]["a16w8"]
+
+
 def test_a_budget_alone_is_spent_on_accuracy(quantize):
     tight = outcome(quantize("--json", "--budget", "latency=1.0"))
     wide = outcome(quantize("--json", "--budget", "latency=3"))
@@ -117,6 +132,8 @@ def test_perplexity_and_functions_are_bounds_too(quantize, tmp_path):
         (("--budget", "bytes=-3"), 2, "is no budget"),
         (("--budget", "bytes=10"), 2, "fits the budget; the least is"),
         (("--max-drop", "sqnr=30", "--precision", "fp16"), 2, "scheme fp16 is a float one"),
+        (("--held-out", "c.npz"), 2, "there is none"),
+        (("--max-drop", "sqnr=30", "--held-out", "no.npz"), 3, "no.npz"),
         (("--max-drop", "no_such_module:f=1"), 3, "cannot be imported"),
         (("--max-drop", "failing:f=1"), 3, "the metric fails: KeyError"),
     ],

@@ -83,6 +83,16 @@ class Samples:
         """Return the first `count` of them."""
         return Samples(self.inputs, _First(self._source, count), self.name)
 
+    def spread(self, count: int) -> list[dict[str, np.ndarray]]:
+        """Return up to `count` of them, from all over: neighbours are often alike, as views of one photograph are.
+
+        Those that cannot be counted ahead give the first ones.
+        """
+        if self.count is None or self.count <= count:
+            return list(islice(self, count))
+        chosen = {number * self.count // count for number in range(count)}
+        return [sample for number, sample in enumerate(self) if number in chosen]
+
     def _no_samples(self) -> InputError:
         return InputError("there are no samples in it", where=self.name, hint="give at least one")
 

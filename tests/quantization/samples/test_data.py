@@ -46,6 +46,12 @@ def test_leading_axis_may_stand_for_a_batch_of_one(tmp_path, model):
     assert [sample["x"].shape for sample in samples] == [(1, 2)] * 4
 
 
+def test_a_few_samples_come_from_all_over(tmp_path, model):
+    samples = open_samples(saved(tmp_path, **arrays(7)), model)
+    assert [sample["ids"][0] // 3 for sample in samples.spread(3)] == [0, 2, 4]
+    assert len(samples.spread(9)) == 7
+
+
 def test_a_folder_is_read_file_by_file(tmp_path, model):
     saved(tmp_path, "b.npz", **arrays(1))
     saved(tmp_path, "a.npz", **arrays(3))
