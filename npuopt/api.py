@@ -58,7 +58,6 @@ __all__ = [
     "Refused",
     "RegionFigures",
     "Wanted",
-    "advice",
     "bisect",
     "check",
     "check_language_model",
@@ -180,6 +179,7 @@ def quantize(
         _write_text(save_precisions, precisions_text(quantized.encodings))
     measured = {"steps_report": [asdict(quality) for quality in effects], "not_in_source": lost}
     record = records.quantization(prepared, quantized, options, checked)
+    record["advice"] = advice(checked, chip, scheme, chosen=records.is_chosen(options, quantized))
     return {"output": str(output), "scheme": scheme, **record, **measured}
 
 

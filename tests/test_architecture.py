@@ -81,8 +81,10 @@ ALLOWED = {
     "road.keeping": FOUNDATION
     | {"pipeline", "quantization"}
     | road("options", "preparation", "importing", "compilation", "float_runs", "quantizing"),
-    "road.records": FOUNDATION | ROOMS | road("figures", "options", "preparation", "compilation", "quantizing"),
-    "road.agreement": FOUNDATION | {"bundle"},
+    "road.records": FOUNDATION
+    | ROOMS
+    | road("agreement", "figures", "options", "preparation", "compilation", "quantizing"),
+    "road.agreement": FOUNDATION | {"bundle", "partition"} | road("float_mixing"),  # what a search would mix
     "road.running": FOUNDATION | {"runtime", "delegates"} | road("options", "records"),
     "road.compilation": FOUNDATION | ROOMS | road("options", "preparation"),
     "road.layering": FOUNDATION | {"delegates", "bundle"} | road("compilation"),

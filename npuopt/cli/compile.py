@@ -122,7 +122,7 @@ def _compile_several(model: Path, targets: list[str], output: Path, options: Com
 
 def _warnings(manifest: Manifest) -> list[str]:
     """List what is doubtful: of the calibration data, and outputs that agree badly."""
-    from npuopt.api import advice, disagreements
+    from npuopt.api import disagreements
 
     found = disagreements(manifest.verification)
     more = [f"{len(found) - SHOWN} more outputs agree as badly"] if len(found) > SHOWN else []
@@ -130,7 +130,7 @@ def _warnings(manifest: Manifest) -> list[str]:
     return [
         *manifest.calibration.get("warnings", ()),
         *(f"{target}: {text}" for text in found[:SHOWN]),
-        *(f"{target}: {text}" for text in (*more, *advice(manifest.verification))),
+        *(f"{target}: {text}" for text in (*more, *manifest.encodings.get("advice", ()))),
     ]
 
 

@@ -92,7 +92,7 @@ def quantize_command(
             steps_report=steps_report,
             say=say,
         )
-    print_warnings((*result["calibration"].get("warnings", ()), *halved_warnings(result["halved"])))
+    print_warnings((*result["calibration"].get("warnings", ()), *halved_warnings(result["halved"]), *result["advice"]))
     if json:
         print_json(result)
     else:

@@ -19,6 +19,7 @@ from npuopt.bundle import Manifest, NodeRecord, PassRecord, PlacementSummary, de
 from npuopt.graph import label
 from npuopt.pipeline.checks import count_nodes
 from npuopt.pipeline.legalize import LegalizationReport
+from npuopt.road.agreement import advice
 from npuopt.target.views import converts
 
 if TYPE_CHECKING:
@@ -138,7 +139,6 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
     """Put a whole compile on record; `folder` holds every file of the artifact by now."""
     model, target, options, prepared = journey.source, journey.target, journey.options, journey.prepared
     quantized, compiled, plan = journey.quantized, journey.compiled, journey.plan
-    encodings = quantized.encodings
     return Manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         npuopt=__version__,
@@ -165,20 +165,36 @@ def manifest(journey: Journey, folder: Path) -> Manifest:
         placement=_summary(plan),
         nodes=nodes_of(plan, prepared),
         calibration=quantized.calibration_record(options),
-        encodings=({} if quantized.halved is None else {"halved": quantized.halved.to_json()})
-        if encodings is None
-        else {
-            "file": "encodings.json",
-            "tensors": len(encodings.tensors),
-            "steps": [asdict(step) for step in quantized.steps],
-            "sha256": hashlib.sha256(encodings.to_json().encode()).hexdigest(),
-            "findings": [asdict(finding) for finding in quantized.findings],
-            "search": quantized.search,
-        },
+        encodings=_encodings(journey),
         steps=tuple(compiled.steps),
         verification=tuple(journey.stages),
         files=describe_files(folder),
     )
+
+
+def _encodings(journey: Journey) -> dict[str, Any]:
+    """Put on record how the model's numbers are held, and what to do where that costs too much."""
+    quantized, encodings, halved = journey.quantized, journey.quantized.encodings, journey.quantized.halved
+    if encodings is None and halved is None:
+        return {}
+    compared = next((stage for stage in journey.stages if stage.name == "quantized"), None)
+    advised = {"advice": advice(compared, journey.target, journey.scheme, chosen=is_chosen(journey.options, quantized))}
+    if encodings is None:
+        return advised if halved is None else {"halved": halved.to_json(), **advised}
+    return {
+        "file": "encodings.json",
+        "tensors": len(encodings.tensors),
+        "steps": [asdict(step) for step in quantized.steps],
+        "sha256": hashlib.sha256(encodings.to_json().encode()).hexdigest(),
+        "findings": [asdict(finding) for finding in quantized.findings],
+        "search": quantized.search,
+        **advised,
+    }
+
+
+def is_chosen(options: CompileOptions, quantized: Quantized) -> bool:
+    """Say whether a search or encodings that were given decided how each node is computed."""
+    return bool(options.max_drop or options.budget or options.encodings or quantized.kept)
 
 
 def quantization(
