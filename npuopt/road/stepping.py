@@ -28,6 +28,7 @@ REWRITES = frozenset(
         "fold-running-sum-scale",
         "insert-row-scales",
         "lower-gelu-to-sigmoid",
+        "lower-hard-swish-to-clip",
         "move-channel-scales",
         "split-outlier-channels",
         "split-products",

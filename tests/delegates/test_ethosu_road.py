@@ -85,6 +85,30 @@ def test_16_bits_are_on_the_npu_beside_8_for_what_it_multiplies_at_run_time(tmp_
     assert stages["quantized"].cosine > (0.999 if narrow else 0.9999)
 
 
+SPELLINGS = {
+    "the op": "y = HardSwish(x)",
+    "a hard sigmoid": "s = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul(x, s)",
+    "a clip": "s = Add(x, three) c = Clip(s, none, six) p = Mul(x, c) y = Div(p, six)",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_hard_swish_has_an_operator_of_8_bits_and_becomes_arithmetic_of_16(tmp_path, spelling):
+    constants = "float three = {3}, float none = {0}, float six = {6}"
+    text = f"(float[1, 8, 16, 16] x) => (float[1, 8, 16, 16] y) <{constants}> {{ {spelling} }}"
+    save(model_from(text), tmp_path / "model.onnx")
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(0, 3, (8, 1, 8, 16, 16)).astype("f"))
+    clipping = {"ADD", "HARD_SWISH", "MAXIMUM", "MINIMUM", "MUL", "RELU6"}
+    for scheme, operators in {"a8w8": {"HARD_SWISH": 1}, "a16w8": {"ADD": 1, "MUL": 2}}.items():
+        wanted = CompileOptions(calibration=tmp_path / "data.npz", precision=scheme)
+        manifest = api.compile(tmp_path / "model.onnx", "arm/ethos-u85-512", tmp_path / scheme, wanted)
+        assert manifest.placement.npu_fraction == 1.0
+        written = manifest.steps[0].figures["operators"]
+        assert {name: written[name] for name in written if name in clipping} == operators
+        [compiled] = [stage for stage in manifest.verification if stage.name == "compiled"]
+        assert all((output.cosine or 1.0) > 0.9999 for output in compiled.outputs.values())
+
+
 def test_strides_that_the_npu_lacks_become_channels(tmp_path):
     model, data = network(tmp_path, strides=[5, 4])
     manifest = api.compile(model, "arm/ethos-u55-128", tmp_path / "out", CompileOptions(calibration=data))

@@ -94,7 +94,10 @@ class WidenActivations(IntegerStep):
             return Applied(held, 0, "no scheme of the target with 16-bit activations" if wide is None else "no data")
         ranking = _Ranking(work, held.encodings, wide, work.samples, self.least_sqnr_db)
         chosen = ranking.widened(ranking.noisy(self.least_total_db), outputs=self.outputs)
-        bounds = self._least_output_db(work), work.target.scheme(work.scheme).wide_outputs_below_db or 0.0
+        bounds = (
+            least_output_db(work, self.least_output_db),
+            work.target.scheme(work.scheme).wide_outputs_below_db or 0.0,
+        )
         more = ranking.for_outputs(chosen, list(islice(work.samples, OUTPUT_SAMPLES)), *bounds)
         chosen |= more
         if not chosen:
@@ -106,10 +109,6 @@ class WidenActivations(IntegerStep):
         if more:
             text += f", {len(more)} of them for what they do to the outputs"
         return Applied(Held(encodings), len(chosen), text)
-
-    def _least_output_db(self, work: Work) -> float:
-        asked = (self.least_output_db, work.target.scheme(work.scheme).least_output_db)
-        return next((least for least in asked if least is not None), LEAST_OUTPUT_DB)
 
 
 class _Reached(Protocol):
@@ -223,6 +222,12 @@ def _costly_stretches(others: Sequence[str], least_db: float, reached: _Reached)
     counts = range(len(ordered))
     needed = bisect_left(counts, x=True, key=lambda count: reached(chain(*ordered[:count])) >= least_db)
     return list(chain(*ordered[:needed]))
+
+
+def least_output_db(work: Work, asked: float | None) -> float:
+    """Return what the outputs must keep: what a step was asked for, what the scheme says, or the default."""
+    said = (asked, work.target.scheme(work.scheme).least_output_db)
+    return next((least for least in said if least is not None), LEAST_OUTPUT_DB)
 
 
 def wider_scheme(target: Target, scheme: str) -> str | None:

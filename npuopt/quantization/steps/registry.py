@@ -11,7 +11,7 @@ from npuopt.errors import UsageError
 from npuopt.quantization.steps.activations import WidenActivations
 from npuopt.quantization.steps.channels import EqualizeLayers, ScaleWeights, SmoothActivations
 from npuopt.quantization.steps.contract import FloatStep, IntegerStep, Step
-from npuopt.quantization.steps.finer_forms import LowerGeluToSigmoid, ScaleNormalizedRows
+from npuopt.quantization.steps.finer_forms import LowerGeluToSigmoid, LowerHardSwishToClip, ScaleNormalizedRows
 from npuopt.quantization.steps.outliers import SplitOutlierChannels
 from npuopt.quantization.steps.products import EqualizeProducts
 from npuopt.quantization.steps.remainders import SplitProducts
@@ -28,6 +28,7 @@ STEPS: tuple[type[Step], ...] = (
     RotateResiduals,
     ScaleNormalizedRows,
     LowerGeluToSigmoid,
+    LowerHardSwishToClip,
     ScaleRunningSums,
     EqualizeLayers,
     ScaleWeights,
@@ -47,6 +48,7 @@ STEPS: tuple[type[Step], ...] = (
 EVERYWHERE = (
     ScaleNormalizedRows,
     LowerGeluToSigmoid,
+    LowerHardSwishToClip,
     ScaleRunningSums,
     SmoothActivations,
     EqualizeProducts,
