@@ -188,6 +188,23 @@ def test_outputs_stay_as_they_are_when_the_model_runs_again(tmp_path):
         assert all(set(outputs[name].ravel()) == {value} for name in "yzva")
 
 
+@pytest.mark.parametrize(
+    ("body", "inputs"),
+    [("y = Identity (x)", "float[2,3] x"), ("y = Concat <axis = 1> (empty, x)", "float[2,0] empty, float[2,3] x")],
+)
+def test_what_leaves_nothing_to_compute_and_what_is_empty_run(body, inputs, tmp_path):
+    """Copies alone leave a library without code; of an empty array numpy says other strides than TVM expects."""
+    onnx.save(model_of(body, inputs, "float[2,3] y"), tmp_path / "net.onnx")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    region = TvmDelegate().compile(tmp_path / "net.onnx", folder, processor(), limits=LIMITS)
+    sample = {"x": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    if "empty" in inputs:
+        sample["empty"] = np.zeros((2, 0), np.float32)
+    (made,) = TvmDelegate().run(region, [sample], processor(), limits=LIMITS)
+    assert np.array_equal(made["y"], sample["x"])
+
+
 def test_the_compiler_answers_questions():
     target = load_target("host/x86-64")
     asked = [one.question for one in questions(target, ["Relu", "Unique"])]

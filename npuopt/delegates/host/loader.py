@@ -79,5 +79,6 @@ def _address(array: np.ndarray) -> int:
 def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     room = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    return room[start : start + size].view(dtype).reshape(shape)
+    # Not a slice of it: one without elements points elsewhere, and numpy gives it other strides than TVM expects.
+    strides = [dtype.itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return np.ndarray(shape, dtype, room, -room.ctypes.data % ALIGNMENT, strides)

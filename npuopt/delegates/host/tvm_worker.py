@@ -58,9 +58,11 @@ def compile_model(request: dict[str, Any]) -> dict[str, Any]:
         link(request["linker"], library, objects)
 
     target = make_target(request["triple"], request["cpu"], tuple(request["features"]))
+    # A library of copies alone has no module that says the triple.
+    fcompile = tvm.support.cc.cross_compiler(make_library, get_target_triple=lambda: request["triple"])
     executable, plain = build(import_model(to_proto(model)), target)
     try:
-        executable.export_library(str(folder / "model.so"), fcompile=tvm.support.cc.cross_compiler(make_library))
+        executable.export_library(str(folder / "model.so"), fcompile=fcompile)
     except LinkError as error:
         return {"refused": f"{Path(request['linker'][0]).name} cannot link it: {str(error)[:MOST_PRINTED]}"}
     shutil.copyfile(loader.__file__, folder / "loader.py")
