@@ -109,6 +109,20 @@ def test_hard_swish_has_an_operator_of_8_bits_and_becomes_arithmetic_of_16(tmp_p
         assert all((output.cosine or 1.0) > 0.9999 for output in compiled.outputs.values())
 
 
+def test_a_mean_over_few_positions_is_a_convolution_that_takes_fewer_cycles(tmp_path):
+    cycles = {}
+    for channels in (256, 264):
+        text = f"(float[1, {channels}, 7, 7] x) => (float[1, {channels}, 1, 1] y) {{ y = GlobalAveragePool(x) }}"
+        save(model_from(text), tmp_path / "model.onnx")
+        data = np.random.default_rng(0).normal(size=(8, 1, channels, 7, 7)).astype("f")
+        np.savez(tmp_path / "data.npz", x=data)
+        wanted = CompileOptions(calibration=tmp_path / "data.npz")
+        manifest = api.compile(tmp_path / "model.onnx", "arm/ethos-u55-128", tmp_path / f"{channels}", wanted)
+        assert manifest.placement.npu_fraction == 1.0
+        cycles[channels] = manifest.steps[0].figures["cycles"]["npu"]
+    assert cycles[256] < cycles[264] / 2, "264 channels are no multiple of 16"
+
+
 def test_strides_that_the_npu_lacks_become_channels(tmp_path):
     model, data = network(tmp_path, strides=[5, 4])
     manifest = api.compile(model, "arm/ethos-u55-128", tmp_path / "out", CompileOptions(calibration=data))

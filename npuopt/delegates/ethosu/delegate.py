@@ -56,7 +56,7 @@ class EthosUDelegate:
             VendorToolError: a node has no TFLite form, or Vela failed or took nothing.
         """
         tool = environment(TOOLCHAIN)
-        loaded, exported = export_region(model, folder)
+        loaded, exported = export_region(model, folder, folded_means=True)
         request = {
             "operation": "compile",
             "model": str((folder / MODEL_FILE).resolve()),

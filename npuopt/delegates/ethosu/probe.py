@@ -32,7 +32,7 @@ def probe(
     compiler = Compiler(
         COMPILER, WORKER, {"options": options(target)}, environment(TOOLCHAIN).python, refusal=why_not_on_npu
     )
-    runner = Runner(INTERPRETER, INTERPRETER_WORKER, {"kernels": KERNELS}, compiler=compiler)
+    runner = Runner(INTERPRETER, INTERPRETER_WORKER, {"kernels": KERNELS}, folded_means=True, compiler=compiler)
     return probe_with(questions, runner, limits=limits, progress=progress)
 
 

@@ -62,12 +62,14 @@ class Context:
         kind: the element type of its activations then, or `float32`.
         interpreted: by LiteRT: 8-bit integers get another encoding by way of float, as its QUANTIZE between integers
             rounds twice, 0.3 % of 16-bit numbers a step off. Compilers of NPUs want the one operator.
+        folded_means: by Vela: means over few positions are depthwise convolutions, as it makes slower ones of MEAN.
     """
 
     flat: FlatModel = field(default_factory=FlatModel)
     integers: bool = False
     kind: str = "float32"
     interpreted: bool = False
+    folded_means: bool = False
     _inputs: dict[Value, tuple[Value, Encoding]] = field(default_factory=dict["Value", "tuple[Value, Encoding]"])
     _same: dict[Value, Value] = field(default_factory=dict["Value", "Value"])
     _held: dict[Value, dict[Order, Held]] = field(default_factory=dict["Value", dict[Order, Held]])

@@ -50,7 +50,7 @@ class Exported:
     by_choice: frozenset[str] = frozenset()
 
 
-def export(model: Path, output: Path, *, interpreted: bool = False) -> Exported:
+def export(model: Path, output: Path, *, interpreted: bool = False, folded_means: bool = False) -> Exported:
     """Write the ONNX file `model`, of static shapes and in the canonical opset, as the TFLite file `output`.
 
     Images are held channels last, graph inputs and outputs of rank 4 too where a node wants them so; inputs that are
@@ -61,16 +61,17 @@ def export(model: Path, output: Path, *, interpreted: bool = False) -> Exported:
         output: the TFLite file.
         interpreted: LiteRT's kernels compute the file, and no vendor's compiler reads it: what they are coarse at goes
             through float.
+        folded_means: Vela compiles the file: means over few positions of an image are depthwise convolutions.
 
     Raises:
         InputError: a node has no TFLite form, or the weights do not fit into the file.
     """
-    return export_model(load(model), output, interpreted=interpreted)
+    return export_model(load(model), output, interpreted=interpreted, folded_means=folded_means)
 
 
-def export_model(model: Model, output: Path, *, interpreted: bool = False) -> Exported:
+def export_model(model: Model, output: Path, *, interpreted: bool = False, folded_means: bool = False) -> Exported:
     """Write a model in memory; see `export`."""
-    exporter = _Exporter(model, Context(interpreted=interpreted))
+    exporter = _Exporter(model, Context(interpreted=interpreted, folded_means=folded_means))
     flat = exporter.run()
     flat.write(output)
     operators: dict[str, int] = {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from npuopt.graph import Model, Node
 
-ADDED = re.compile(r"_(transposed|requantized|whole|above|reduced|copy|padded|\d+)$")
+ADDED = re.compile(r"_(transposed|requantized|whole|above|reduced|rows|copy|padded|\d+)$")
 """What the exporter appends to names of tensors that ONNX does not have."""
 
 

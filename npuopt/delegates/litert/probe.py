@@ -88,10 +88,12 @@ class Runner(Tool):
 
     Attributes:
         interpreted: LiteRT's own kernels compute the numbers.
+        folded_means: as `export` has it.
         compiler: is asked first.
     """
 
     interpreted: bool = False
+    folded_means: bool = False
     compiler: Compiler | None = None
 
 
@@ -133,7 +135,8 @@ class _Batch:
     def _export(self, index: int, question: Question) -> None:
         model = self.folder / f"{index}.onnx"
         model.write_bytes(question.model.SerializeToString())
-        exported = export(model, model.with_suffix(".tflite"), interpreted=self.runner.interpreted)
+        flags = {"interpreted": self.runner.interpreted, "folded_means": self.runner.folded_means}
+        exported = export(model, model.with_suffix(".tflite"), **flags)
         if NODE in exported.in_float and NODE not in exported.by_choice:
             self.known[index] = Answer(taken=False, reason=exported.in_float[NODE])
             return

@@ -77,8 +77,12 @@ def write_region(
     return WrittenRegion(model, exported, figures, answer["tools"])
 
 
-def export_region(source: Path, folder: Path, *, interpreted: bool = False) -> tuple[Model, Exported]:
+def export_region(
+    source: Path, folder: Path, *, interpreted: bool = False, folded_means: bool = False
+) -> tuple[Model, Exported]:
     """Write the ONNX file `source` into `folder` as model.tflite, with model.json about its edge; return both.
+
+    `interpreted` and `folded_means` are `export`'s.
 
     Raises:
         ToolchainMissingError: the extra is not installed.
@@ -90,7 +94,7 @@ def export_region(source: Path, folder: Path, *, interpreted: bool = False) -> t
 
     model = load(source)
     try:
-        exported = export_model(model, folder / MODEL_FILE, interpreted=interpreted)
+        exported = export_model(model, folder / MODEL_FILE, interpreted=interpreted, folded_means=folded_means)
     except InputError as error:
         raise VendorToolError(error.what, where=error.where or str(source), hint=error.hint) from error
     save_ports(folder / PORTS_FILE, exported.inputs, exported.outputs)

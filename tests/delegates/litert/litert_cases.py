@@ -119,9 +119,10 @@ def assert_same(
     steps: float,
     kernels: str = "reference",
     interpreted: bool = False,
+    folded_means: bool = False,
 ) -> Exported:
     """Export a model and compare what LiteRT and ONNX Runtime compute; `steps` is the largest difference allowed."""
-    exported = export(model, model.with_suffix(".tflite"), interpreted=interpreted)
+    exported = export(model, model.with_suffix(".tflite"), interpreted=interpreted, folded_means=folded_means)
     made = run(model, exported, sample, kernels)
     reference = Session(model).run(sample)
     for name, wanted in reference.items():

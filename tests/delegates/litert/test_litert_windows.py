@@ -95,6 +95,23 @@ def test_means_of_images_are_over_rows_and_columns(tmp_path):
     assert exported.inputs[0].order == (0, 2, 3, 1)  # an NPU does not take means over channels of images
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_means_over_few_positions_are_convolutions_for_vela(tmp_path, dtype):
+    graph = Graph("y = GlobalAveragePool(x)", {"x": "1,48,7,7"}, "1,48,1,1")
+    model = graph.quantized(tmp_path / "m.onnx", dtype, "0.004 -5" if dtype == "int8" else "")
+    scale = {"int8": 0.004, "int16": 0.0002}[dtype]
+    exported = assert_same(model, graph.sample(), steps=1.01 * scale, folded_means=True)
+    assert exported.operators == {"DEPTHWISE_CONV_2D": 1, "RESHAPE": 2}
+
+
+@pytest.mark.parametrize("shape", ["1,48,9,9", "2,48,7,7", "1,20,7,7", "1,48,1,1"])
+def test_means_over_more_positions_of_several_images_or_of_few_channels_stay(tmp_path, shape):
+    count, channels = shape.split(",")[:2]
+    graph = Graph("y = GlobalAveragePool(x)", {"x": shape}, f"{count},{channels},1,1")
+    exported = assert_same(graph.quantized(tmp_path / "m.onnx"), graph.sample(), steps=STEP, folded_means=True)
+    assert "DEPTHWISE_CONV_2D" not in exported.operators
+
+
 @pytest.mark.parametrize("attributes", ["strides = [2, 2]", "strides = [2, 2], pads = [1, 1, 1, 1]"])
 def test_transposed_convolutions(tmp_path, attributes):
     text, constants = held("w", weight(4, 6, 4, 4), axis=1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuopt.delegates.litert.context import Result
+from npuopt.delegates.litert.emitters.means import folded_mean, folds
 from npuopt.delegates.litert.values import Held, Order, channels_last, plain, shape_of
 from npuopt.graph import attribute, attribute_list, integers
 
@@ -41,6 +42,9 @@ def reduction(step: Step, context: Context) -> None:
     order = x.order if keep else without(x.order, axes)
     if not axes:
         context.bind(step.output, x)
+        return
+    if name == "MEAN" and keep and folds(step, context, x, axes):
+        folded_mean(step, context, x)
         return
     places = context.integer_list(sorted(x.axis(axis) for axis in axes), "axes")
     encoding = x.encoding if name in ONE_ENCODING else None
