@@ -61,6 +61,10 @@ def comparison_table(title: str, outputs: Mapping[str, Mapping[str, Any]]) -> Ta
     return rows
 
 
+HARDLY = 0.97
+"""Share of the time of a more exact scheme from which on a mix is not worth its noise."""
+
+
 def print_search(out: Console, search: Mapping[str, Any]) -> None:
     """Print what the search for precisions found; nothing where there was none."""
     if not search:
@@ -68,10 +72,16 @@ def print_search(out: Console, search: Mapping[str, Any]) -> None:
     layers = ", ".join(f"{count} in {scheme}" for scheme, count in search["layers"].items())
     seen = "that calibration did not see" if search["held_out"] else "of the calibration data"
     reached = f"{search['text']} on {search['samples']} samples {seen}; " if search["text"] else ""
-    time = "" if search["latency"] is None else f", {search['latency']:.2f} times the fastest mix's estimated time"
+    time = "" if search["latency"] is None else f", {_times(search['latency'], search['widest_latency'])}"
     out.print(
         f"Mixed precision: {reached}layers {layers}; {search['bytes'] / 1e6:.2f} MB of weights{time}", markup=False
     )
+
+
+def _times(mix: float, widest: float) -> str:
+    """Say how the estimated time of a mix compares with those of the fastest mix and of the most exact scheme."""
+    gain = "" if mix < HARDLY * widest else ", which is hardly more than the mix takes: take that scheme alone"
+    return f"{mix:.2f} times the fastest mix's estimated time; {widest:.2f} times with all in the widest scheme{gain}"
 
 
 def print_findings(out: Console, findings: Sequence[Mapping[str, Any]]) -> None:

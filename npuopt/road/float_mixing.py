@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from npuopt.graph import is_constant
+from npuopt.partition import estimate, partition
 from npuopt.partition.macs import macs
 from npuopt.quantization.accuracy.probe import CARRYING
 from npuopt.quantization.accuracy.search import Choice, Option
@@ -65,6 +66,7 @@ class FloatMixing:
             effects_on=samples[:: -(-len(samples) // SEEN_SAMPLES)],
         )
         self._noise = {error.name: error.at_outputs for error in found}
+        self._times = _node_times(work, (work.scheme, self._wide))
         self.choices = [self._choice(name, node) for name, node in self._own.items() if node.op_type not in CARRYING]
 
     def quantized(self, held: Held) -> Model:
@@ -103,11 +105,15 @@ class FloatMixing:
         held = [value for value in node.inputs if value is not None and is_constant(value)]
         moved = [value for value in (*node.inputs, *node.outputs) if value is not None and not is_constant(value)]
         weights = float(sum(elements(value) for value in held))
-        time = sum(elements(value) for value in moved) + weights + macs(node) / MACS_PER_BYTE
         wider = FLOAT_BITS / INTEGER_BITS
-        options = [Option(self._work.scheme, INTEGER_BITS, noise, time, weights)]
+        if self._times:
+            narrow, wide = (self._times[scheme].get(name, 0.0) for scheme in (self._work.scheme, self._wide))
+        else:
+            narrow = sum(elements(value) for value in moved) + weights + macs(node) / MACS_PER_BYTE
+            wide = narrow * wider
+        options = [Option(self._work.scheme, INTEGER_BITS, noise, narrow, weights)]
         if name in self._nodes:
-            options.append(Option(self._wide, FLOAT_BITS, {}, time * wider, weights * wider))
+            options.append(Option(self._wide, FLOAT_BITS, {}, wide, weights * wider))
         made = node.outputs[0]
         converting = float(CONVERTED_BYTES * elements(made))
         return Choice(name, tuple(options), tuple(dict.fromkeys(readers(made))), noise, converting)
@@ -131,6 +137,24 @@ class FloatMixing:
             if len(kept) == len(left):
                 return kept
             left = kept
+
+
+def _node_times(work: Work, schemes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Estimate what each node takes in each scheme, by what it makes, in bytes that DRAM moves meanwhile.
+
+    What is merged with another node, and what the host computes, takes nothing. Empty where the target does not say
+    how fast it is.
+    """
+    speed = work.target.performance.dram_gb_per_s
+    names = {node.name or _name(node): _name(node) for node in work.model.graph}
+    found: dict[str, dict[str, float]] = {}
+    for scheme in schemes:
+        regions = partition(work.model, work.target, scheme, min_nodes=1, min_macs=0).regions
+        costs = [cost for region in regions if (cost := estimate(region, work.target, scheme)) is not None]
+        if speed is None or not regions or len(costs) < len(regions):
+            return {}
+        found[scheme] = {names[node.name]: node.seconds * speed * 1e9 for cost in costs for node in cost.nodes}
+    return found
 
 
 def _touches_floats(node: Node, integer: Collection[str]) -> bool:

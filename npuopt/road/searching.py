@@ -264,6 +264,10 @@ class _Search:
     def _noise(self, assignment: Assignment) -> float:
         return max((assignment.noise.get(output, 0.0) for output in self._outputs), default=0.0)
 
+    def _widest_time(self) -> float:
+        """Return the estimated time with each layer in the most bits that it can have."""
+        return sum(max(choice.options, key=lambda option: option.width).time for choice in self._mixing.choices)
+
     def _recorded(self, trial: _Trial, rounds: int) -> Found:
         """Put figures on record."""
         goal, assignment = self._goal, trial.assignment
@@ -279,6 +283,7 @@ class _Search:
             "layers": self._mixing.counts(trial.found.precisions),
             "bytes": assignment.bytes,
             "latency": None if least is None or not least.time else assignment.time / least.time,
+            "widest_latency": None if least is None or not least.time else self._widest_time() / least.time,
             "estimated_sqnr_db": min(decibels(self._noise(assignment)), 1e9),
         }
         return trial.found

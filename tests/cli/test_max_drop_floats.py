@@ -75,6 +75,16 @@ def test_a_bound_that_8_bits_keep_leaves_nothing_in_floats(quantize):
     assert found["search"]["layers"] == {"a8w8": 6}
 
 
+def test_what_8_bits_do_not_make_faster_on_this_chip_stays_float(quantize):
+    """Here products take four times as long in 8 bits; bytes alone would say that they take half as long."""
+    plain = outcome(quantize("--json"))["outputs"]["y"]["sqnr_db"]
+    slow = CHIP + "performance: {clock_mhz: 1, macs_per_cycle: {int8: 1, float16: 4}, dram_gb_per_s: 1}\n"
+    found = outcome(quantize("--json", "--max-drop", f"sqnr={plain - 3:.1f}", chip=slow))
+    assert found["search"]["layers"]["fp16"] >= 2
+    said = quantize("--max-drop", f"sqnr={plain - 3:.1f}", chip=slow).stdout
+    assert "take that scheme alone" in said
+
+
 def test_a_bound_of_the_whole_in_floats_quantizes_nothing(quantize, tmp_path):
     found = outcome(quantize("--json", "--max-drop", "sqnr=120"))
     assert found["search"]["layers"] == {"fp16": 6}
