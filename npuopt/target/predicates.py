@@ -233,18 +233,26 @@ def matrix_weights_or_equal_batches(node: Node) -> str:
 
 predicate("grows-by-two-four-or-eight")(grows_by_two_four_or_eight)
 predicate("no-sample-lies-halfway")(no_sample_lies_halfway)
-MOST_SUMMED = 1 << 15
-"""Numbers of 16 bits whose sum 32 bits hold, with a sign."""
 
 
 @predicate("sums-of-16-bits-fit-in-32")
 def sums_of_16_bits_fit_in_32(node: Node) -> str:
     """A reduction makes each element of output 0 from at most 32768 elements of input 0."""
+    return _summed_beyond(node, 1 << 15)
+
+
+@predicate("sums-of-signed-16-bits-fit-in-32")
+def sums_of_signed_16_bits_fit_in_32(node: Node) -> str:
+    """A reduction makes each element of output 0 from at most 65536 elements of input 0."""
+    return _summed_beyond(node, 1 << 16)
+
+
+def _summed_beyond(node: Node, most: int) -> str:
     before, after = static_shape(input_at(node, 0)), static_shape(node.outputs[0])
     if before is None or after is None:
         return "its shapes are not static"
     count = math.prod(before) // max(math.prod(after), 1)
-    return f"{count} elements are summed; at most {MOST_SUMMED} are taken" if count > MOST_SUMMED else ""
+    return f"{count} elements are summed; at most {most} are taken" if count > most else ""
 
 
 @predicate("blocks-are-whole")

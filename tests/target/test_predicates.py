@@ -63,6 +63,14 @@ def test_a_sum_of_16_bit_numbers_fits_in_32_bits(shape, axes, made, reason):
     assert fault("sums-of-16-bits-fit-in-32", *node) == reason
 
 
+def test_numbers_with_a_sign_leave_room_for_twice_as_many():
+    node = "y = ReduceSum (x, axes)", "float[{0}] x", "float[1] y", "int64[1] axes = {0}"
+    reasons = [
+        fault("sums-of-signed-16-bits-fit-in-32", node[0], node[1].format(count), *node[2:]) for count in (65536, 65537)
+    ]
+    assert reasons == ["", "65537 elements are summed; at most 65536 are taken"]
+
+
 RESIZE = 'y = Resize <mode = "nearest", coordinate_transformation_mode = "{}"> (x, , {})'
 
 

@@ -24,6 +24,7 @@ REDUCED = (
     "{attribute: noop_with_empty_axes, equal: 0, if: {absent: input 1}}",
     "{rank: output 0, min: 1}",
 )
+FITS_IN_32 = "{predicate: sums-of-signed-16-bits-fit-in-32, schemes: [a16w8], because: LiteRT adds them in 32 bits}"
 
 MANY = "Vela takes more dimensions than these of some shapes too"
 STEEP = f"{MANY}; 16 bits are a table with straight lines between numbers too far apart"
@@ -144,12 +145,7 @@ OPS: dict[str, Op] = {
     ),
     "ReduceMax": Op(("REDUCE_MAX",), (ANY, SHARE), REDUCED, MOVED),
     "ReduceMin": Op(("REDUCE_MIN",), (ANY, SHARE), REDUCED, MOVED),
-    "ReduceSum": Op(
-        ("SUM",),
-        (ANY,),
-        (*REDUCED, "{product: output 0, min: 2, because: sums of whole tensors could not be compared}"),
-        MOVED,
-    ),
+    "ReduceSum": Op(("SUM",), (ANY,), (*REDUCED, FITS_IN_32), MOVED),
     "GlobalMaxPool": Op(("REDUCE_MAX",), (IMAGE, SHARE), (), GLOBAL),
     # Movement.
     "Concat": Op(("CONCATENATION",), (ANY, SHARE), (), f"{MOVED}; operands of other encodings are converted"),
