@@ -78,7 +78,10 @@ OPS: dict[str, Op] = {
     "Softmax": Op(
         ("SOFTMAX",),
         (ANY, SIGMOID),
-        ("{axis_from_end: axis, equal: -1}",),
+        (
+            "{axis_from_end: axis, equal: -1}",
+            "{dimension: input 0, axis: -1, max: 1024, schemes: [a16w8], because: exp of 16 bits ends at e^-10}",
+        ),
         f"{MANY}; for other axes the exporter transposes, and the bound on rows and columns is not written",
     ),
     "Sub": Op(("SUB",), (BROADCAST,), NO_SCALARS),
