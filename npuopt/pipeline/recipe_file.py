@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from npuopt.errors import InputError, UsageError
 from npuopt.pipeline.catalogue import catalogue, make_pass, with_options
 from npuopt.pipeline.recipe import Choice, Item, Late, Recipe, Round
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, LEGALIZED, MOVE
 from npuopt.target.diagnostics import did_you_mean, explain
 from npuopt.target.positions import MAX_BYTES, Document, Path_, Problem, dotted, read_yaml
 
@@ -92,7 +92,7 @@ class _Reader:
     def _read_choice(self, file: _File) -> Choice:
         for name, options in file.options.items():
             self._make(name, options, ("options", name))
-        standard = {*CLEAN, *FREEZE, *FUSE, *LAYOUT, *MOVE}
+        standard = {*CLEAN, *FREEZE, *FUSE, *LAYOUT, *MOVE, *LEGALIZED}
         for index, name in enumerate(file.without):
             if name not in standard:
                 text = f"{name!r} is no pass of the standard order{did_you_mean(name, standard)}"

@@ -11,7 +11,7 @@ from npuopt.graph.dynamic_shapes import first_blocking
 from npuopt.pipeline.catalogue import catalogue, group_of, load_pass_file, with_options
 from npuopt.pipeline.contract import Lowering, Pass
 from npuopt.pipeline.recipe import Choice
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, MOVE, RAISED, TRANSPOSES_KEPT
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FUSE, LAYOUT, LEGALIZED, MOVE, RAISED, TRANSPOSES_KEPT
 from npuopt.pipeline.report import Entry, Report
 from npuopt.pipeline.runner import Runner
 
@@ -141,7 +141,7 @@ def prepare(
         fit = Legalize(tuple(lowerings(own)), scheme)
         runner.run(model, [fit])
         prepared.legalization = fit.results[-1]
-        runner.run_until_stable(model, choice.make(CLEAN))
+        runner.run_until_stable(model, choice.make((*LEGALIZED, *CLEAN)))
     return prepared
 
 

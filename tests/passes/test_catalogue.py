@@ -12,7 +12,7 @@ import pytest
 from npuopt.errors import UsageError
 from npuopt.pipeline import Lowering, Pass
 from npuopt.pipeline.catalogue import GROUPS, catalogue, describe, group_of, make_pass, summary, with_options
-from npuopt.pipeline.recipes import CLEAN, FREEZE, FREEZE_DECODER, FUSE, LAYOUT, MOVE
+from npuopt.pipeline.recipes import CLEAN, FREEZE, FREEZE_DECODER, FUSE, LAYOUT, LEGALIZED, MOVE
 from support.paths import ROOT
 
 VERBS = ("fold", "fuse", "split", "lower", "freeze", "insert", "drop", "move")
@@ -138,7 +138,8 @@ def test_a_lowering_removes_what_it_takes(pass_type: type[Pass]) -> None:
 
 
 def test_the_standard_order_names_passes_that_exist_in_the_right_groups() -> None:
-    for group, names in (("clean", CLEAN), ("freeze", FREEZE), ("fuse", FUSE), ("layout", LAYOUT), ("move", MOVE)):
+    groups = {"clean": CLEAN, "freeze": FREEZE, "fuse": (*FUSE, *LEGALIZED), "layout": LAYOUT, "move": MOVE}
+    for group, names in groups.items():
         missing = [name for name in names if name not in BUILT_IN]
         assert not missing, f"the standard order names {missing}, which the catalogue lacks"
         assert {group_of(BUILT_IN[name]) for name in names} == {group}
@@ -146,6 +147,6 @@ def test_the_standard_order_names_passes_that_exist_in_the_right_groups() -> Non
 
 
 def test_every_clean_and_fuse_pass_has_its_place_in_the_standard_order() -> None:
-    placed = {*CLEAN, *FREEZE, *FREEZE_DECODER, *FUSE, *LAYOUT}
+    placed = {*CLEAN, *FREEZE, *FREEZE_DECODER, *FUSE, *LAYOUT, *LEGALIZED}
     unused = [name for name, found in BUILT_IN.items() if group_of(found) in ("clean", "freeze", "fuse", "layout")]
     assert not set(unused) - placed, "nothing runs these"
