@@ -38,6 +38,6 @@ class LowerHardSwish(FormulaLowering):
         return clipped(x, build) if self.clip else build("Mul", x, build("HardSigmoid", x, alpha=1 / 6, beta=0.5))
 
 
-def clipped(x: Value, build: Builder) -> Value:
+def clipped(x: Value | None, build: Builder) -> Value:
     """Return `x * (Clip(x + 3, 0, 6) * 1/6)`."""
     return build("Mul", x, build("Mul", build("Clip", build("Add", x, 3.0), 0.0, 6.0), 1 / 6))

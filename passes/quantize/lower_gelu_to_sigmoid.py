@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import pi, sqrt
 from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.graph import attribute, is_op
-from npuopt.passes.quantize.replacement import replace_where_taken
-from npuopt.pipeline import Entry, Pass, Report
+from npuopt.graph import attribute
+from npuopt.passes.quantize.replacement import replace_named
+from npuopt.pipeline import Pass, Report
 
 if TYPE_CHECKING:
     from npuopt.graph import Builder, Model, Node, Value
@@ -42,17 +41,8 @@ class LowerGeluToSigmoid(Pass):
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Write each Gelu that is named as arithmetic."""
-        report = Report(self.name)
-        for node in list(model.graph) if self.names else ():
-            name = node.outputs[0].name or ""
-            if name not in self.names:
-                continue
-            why = "no Gelu"
-            if is_op(node, "Gelu"):
-                _, why = replace_where_taken(node, partial(_formula, node), model, target)
-            entry = Entry(name, "Gelu", why or "became products and a Sigmoid")
-            (report.declined if why else report.changed).append(entry)
-        return report
+        became, report = "became products and a Sigmoid", Report(self.name)
+        return replace_named("Gelu", self.names, _formula, became, report=report, model=model, target=target)
 
 
 def _formula(node: Node, build: Builder) -> Value:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from npuopt.graph import input_at, is_op
 from npuopt.passes.lower.lower_hard_swish import clipped
-from npuopt.passes.quantize.replacement import replace_where_taken
-from npuopt.pipeline import Entry, Pass, Report
+from npuopt.passes.quantize.replacement import replace_named
+from npuopt.pipeline import Pass, Report
 
 if TYPE_CHECKING:
-    from npuopt.graph import Model
+    from npuopt.graph import Builder, Model, Node, Value
     from npuopt.target import Target
 
 
@@ -36,14 +34,9 @@ class LowerHardSwishToClip(Pass):
 
     def __call__(self, model: Model, target: Target | None = None) -> Report:
         """Write each HardSwish that is named as arithmetic."""
-        report = Report(self.name)
-        for node in list(model.graph) if self.names else ():
-            name = node.outputs[0].name or ""
-            if name not in self.names:
-                continue
-            why, x = "no HardSwish", input_at(node, 0)
-            if is_op(node, "HardSwish") and x is not None:
-                _, why = replace_where_taken(node, partial(clipped, x), model, target)
-            entry = Entry(name, "HardSwish", why or "became a sum, a Clip and products")
-            (report.declined if why else report.changed).append(entry)
-        return report
+        became, report = "became a sum, a Clip and products", Report(self.name)
+        return replace_named("HardSwish", self.names, _formula, became, report=report, model=model, target=target)
+
+
+def _formula(node: Node, build: Builder) -> Value:
+    return clipped(node.inputs[0], build)

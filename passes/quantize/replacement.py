@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from npuopt.graph import Builder, Editor, is_constant
+from npuopt.graph import Builder, Editor, is_constant, is_op
+from npuopt.pipeline import Entry, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from npuopt.graph import Model, Node, Value
     from npuopt.target import Target
+
+
+def replace_named(
+    op_type: str,
+    names: Collection[str],
+    formula: Callable[[Node, Builder], Value],
+    became: str,
+    *,
+    report: Report,
+    model: Model,
+    target: Target | None,
+) -> Report:
+    """Replace the nodes of one op that make these values, and put each on the report.
+
+    Left alone: values that another op makes, and where the target refuses one of the new nodes.
+
+    Args:
+        op_type: of the nodes.
+        names: of what they make.
+        formula: emits ahead of the node that it is given and returns the value.
+        became: what the report says of a node that was replaced.
+        report: is returned.
+        model: holds the nodes.
+        target: None takes everything.
+    """
+    for node in list(model.graph) if names else ():
+        name = node.outputs[0].name or ""
+        if name not in names:
+            continue
+        why = f"no {op_type}"
+        if is_op(node, op_type):
+            _, why = replace_where_taken(node, partial(formula, node), model, target)
+        (report.declined if why else report.changed).append(Entry(name, op_type, why or became))
+    return report
 
 
 def replace_where_taken(
