@@ -115,7 +115,7 @@ MOVE = ("move-slices", "move-splits")
 """Run with LAYOUT. The others of the group are for models that need them, on request."""
 
 LEGALIZED = ("fuse-conv-row-bias",)
-"""Run once nodes are lowered: what their new forms allow."""
+"""Run after legalization, until nothing changes: what the new forms allow."""
 
 BEFORE_CALIBRATION = ("lower-mask-constants",)
 """Run once, when the scheme is an integer one: what would ruin the ranges that calibration sees."""

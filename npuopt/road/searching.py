@@ -75,7 +75,7 @@ class Search:
     """A search that is to be made.
 
     Attributes:
-        goal: what the quantized model must reach on the first samples; None for as exact as the budget allows.
+        goal: what the quantized model must reach; None for as exact as the budget allows.
         budget: what it may cost.
         held_out: data that the goal is measured on, in a form that calibration data has; that data itself when None.
         say: told what is being done.

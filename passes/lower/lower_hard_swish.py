@@ -34,7 +34,7 @@ class LowerHardSwish(FormulaLowering):
         return (replace(self, clip=True), replace(self, clip=False))
 
     def formula(self, node: Node, x: Value, build: Builder) -> Value:
-        """Return `x * HardSigmoid(x)`."""
+        """Return the form that was chosen."""
         return clipped(x, build) if self.clip else build("Mul", x, build("HardSigmoid", x, alpha=1 / 6, beta=0.5))
 
 
